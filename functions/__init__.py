@@ -1,0 +1,1 @@
+"""The deployable functions, one folder each, and the `skureel` command. No function imports another."""

@@ -1,0 +1,1 @@
+"""Models as versioned, verified artefacts, and the networks that load them. Importing this package imports no torch."""

@@ -1,0 +1,156 @@
+"""A model's manifest: what it is, which files it has, how it is sampled. Its digest is the model's revision.
+
+Read without torch: derive_prompt needs the revision and the defaults, not the weights.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from shared.errors import ConfigurationError
+
+MANIFEST_NAME = "manifest.json"
+BUNDLED = {"tiny": Path(__file__).parent / "tiny" / "checkpoint"}
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelFile(_Record):
+    """One file of the model, by its path inside the model's folder."""
+
+    path: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size_bytes: Annotated[int, Field(ge=0)]
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, path: str) -> str:
+        pure = PurePosixPath(path)
+        if pure.is_absolute() or ".." in pure.parts or "\\" in path or not pure.parts:
+            raise ValueError(f"file path {path!r} leaves the model's folder")
+        return path
+
+
+class SamplerDefaults(_Record):
+    """How the model is sampled: UniPC with a shift, or the timesteps a distilled model was trained for."""
+
+    kind: Literal["unipc", "few-step"]
+    shift: Annotated[float, Field(gt=0)] = 5.0
+    timesteps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = ()
+
+    @model_validator(mode="after")
+    def _few_steps_are_named(self) -> Self:
+        if (self.kind == "few-step") != bool(self.timesteps):
+            raise ValueError(
+                f"sampler {self.kind!r} with timesteps {self.timesteps}: few-step names them, unipc does not"
+            )
+        return self
+
+
+class ClipDefaults(_Record):
+    """What a clip of this model is like where nobody says otherwise."""
+
+    width: Annotated[int, Field(ge=32, multiple_of=32)]
+    height: Annotated[int, Field(ge=32, multiple_of=32)]
+    frames: Annotated[int, Field(ge=1)]
+    fps: Annotated[int, Field(ge=1, le=120)]
+    steps: Annotated[int, Field(ge=1, le=200)]
+    guidance: Annotated[float, Field(ge=0, le=50)]
+
+
+class Manifest(_Record):
+    """What a model is. Two models with equal manifests have equal weights."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    version: Annotated[str, Field(min_length=1, max_length=100)]
+    architecture: Literal["wan2.2-ti2v"]
+    quantisation: str
+    licence: str
+    sampler: SamplerDefaults
+    defaults: ClipDefaults
+    files: tuple[ModelFile, ...]
+
+    @property
+    def revision(self) -> str:
+        """SHA-256 of the canonical JSON, 64 hexadecimal digits."""
+        document = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(document.encode()).hexdigest()
+
+
+def model_folder(name_or_folder: str) -> Path:
+    """The folder of a bundled model's name, or the folder itself. A missing one is a ConfigurationError."""
+    folder = BUNDLED.get(name_or_folder, Path(name_or_folder))
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"model {name_or_folder!r}: no such folder and no bundled model of that name; bundled: {', '.join(BUNDLED)}"
+        )
+    return folder
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read a folder's manifest.json. Missing or malformed is a ConfigurationError that names the file."""
+    path = folder / MANIFEST_NAME
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            f"model folder {folder} has no {MANIFEST_NAME}; `skureel models import` writes one"
+        ) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigurationError(f"{path}: {where}: {first['msg']}; import the model again") from error
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a folder's manifest.json, readable, with a stable order."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def list_files(folder: Path) -> tuple[ModelFile, ...]:
+    """Every file below the folder but the manifest, with its digest and size, sorted by path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST_NAME)
+    return tuple(
+        ModelFile(path=path.relative_to(folder).as_posix(), sha256=file_sha256(path), size_bytes=path.stat().st_size)
+        for path in paths
+    )
+
+
+def verify(folder: Path, manifest: Manifest) -> None:
+    """Prove every byte of a model folder against its manifest; a ConfigurationError names the first file that differs."""
+    for entry in manifest.files:
+        path = folder / entry.path
+        if not path.is_file():
+            raise ConfigurationError(f"model {manifest.name}: {path} is missing; fetch the model again")
+        size_bytes = path.stat().st_size
+        if size_bytes != entry.size_bytes:
+            raise ConfigurationError(
+                f"model {manifest.name}: {path} has {size_bytes} bytes, the manifest says {entry.size_bytes}; fetch it again"
+            )
+        if file_sha256(path) != entry.sha256:
+            raise ConfigurationError(
+                f"model {manifest.name}: {path} differs from the manifest's sha256; fetch it again"
+            )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unlisted_files(folder: Path, manifest: Manifest) -> Iterable[str]:
+    """Files below the folder that the manifest does not know."""
+    known = {entry.path for entry in manifest.files} | {MANIFEST_NAME}
+    return (
+        name
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and (name := path.relative_to(folder).as_posix()) not in known
+    )

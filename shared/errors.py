@@ -1,0 +1,40 @@
+"""The one tree of errors. The delivery runtime decides by these classes what becomes of a record.
+
+    SkureelError
+    ├── TemporaryError        the same work may succeed later: retried, then a dead letter
+    ├── PermanentError        the same work can never succeed: a dead letter at once
+    └── ConfigurationError    the process cannot do its job as it is set up: the command ends with exit code 2
+
+A message has a subject, a fact and a next step. Errors of libraries are translated into these where the library is
+called, never further up.
+"""
+
+
+class SkureelError(Exception):
+    """Base of every error that skureel raises on purpose."""
+
+
+class TemporaryError(SkureelError):
+    """The same work may succeed later, e.g. the object store does not answer.
+
+    `delay_seconds` asks for at least that wait before the next attempt; None leaves it to the retry policy.
+    """
+
+    def __init__(self, message: str, *, delay_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.delay_seconds = delay_seconds
+
+
+class PermanentError(SkureelError):
+    """The same work can never succeed, e.g. an event without a product id.
+
+    `reason` is a stable, machine-readable slug such as `invalid-json`; it travels in the dead letter's headers.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ConfigurationError(SkureelError):
+    """The process cannot do its job as it is set up, e.g. a bucket that does not exist or a model folder that is incomplete."""

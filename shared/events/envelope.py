@@ -1,0 +1,90 @@
+"""The CloudEvents envelope around a payload, and the table of event types.
+
+An `Event` is what functions take and return. How it looks on the wire is in `shared.events.cloudevents`.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from shared.errors import PermanentError
+from shared.events.payload import Payload
+from shared.events.product import Product
+from shared.events.video import VideoReady, VideoRejected, VideoRequested, VideoReview
+
+P_co = TypeVar("P_co", bound=Payload, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One row of the table: the type, which is also the topic, its payload, its record key and what it means."""
+
+    name: str
+    payload: type[Payload]
+    key_field: str
+    description: str
+
+
+EVENT_TYPES: Mapping[str, EventType] = {
+    row.name: row
+    for row in (
+        EventType("product.created", Product, "product_id", "A marketplace listed a product."),
+        EventType("product.updated", Product, "product_id", "A marketplace changed a product."),
+        EventType("video.requested", VideoRequested, "video_id", "A clip is wanted and not yet in the store."),
+        EventType("video.requested.bulk", VideoRequested, "video_id", "The same, from regeneration; yields to live."),
+        EventType("video.ready", VideoReady, "product_id", "A product's clip lies in the store, checked and labelled."),
+        EventType("video.review", VideoReview, "product_id", "A clip did not pass inspection; a person decides."),
+        EventType("video.rejected", VideoRejected, "product_id", "A product gets no clip; the reasons say why."),
+    )
+}
+
+
+def event_type(name: str) -> EventType:
+    """Look up an event type; an unknown one is a PermanentError `unknown-type`."""
+    try:
+        return EVENT_TYPES[name]
+    except KeyError:
+        known = ", ".join(EVENT_TYPES)
+        raise PermanentError(f"event type {name!r} is unknown; send one of {known}", reason="unknown-type") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Generic[P_co]):
+    """One event: CloudEvents 1.0 attributes and a typed payload.
+
+    `source` and `id` together are unique for ever; redelivery repeats them. `extensions` holds CloudEvents extension
+    attributes (lowercase letters and digits), e.g. `traceparent`.
+    """
+
+    type: str
+    source: str
+    id: str
+    data: P_co
+    time: datetime | None = None
+    subject: str | None = None
+    extensions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The Kafka record key: product id or video id, by the table."""
+        return str(getattr(self.data, event_type(self.type).key_field))
+
+    def follow_up(self, type_name: str, data: Payload, *, source: str, time: datetime) -> "Event[Any]":
+        """The event that this one leads to: deterministic id, same trace, so that a redelivery repeats the same id."""
+        return Event(
+            type=type_name,
+            source=source,
+            id=follow_up_id(type_name, self),
+            data=data,
+            time=time,
+            subject=self.subject,
+            extensions={k: v for k, v in self.extensions.items() if k in ("traceparent", "tracestate")},
+        )
+
+
+def follow_up_id(type_name: str, cause: Event[Any]) -> str:
+    """The id of the event of `type_name` that `cause` leads to: 32 hexadecimal digits, a function of both alone."""
+    text = "\0".join((type_name, cause.source, cause.id))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,77 @@
+"""The render spec: everything that decides a clip's picture, and the video id that names it."""
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.events.payload import Identifier, LongText, Payload, Sha256
+
+SIDE_MULTIPLE = 32
+"""Sides divide by 32: the VAE halves four times and the denoiser's patches are 2x2 latents."""
+
+
+class ModelReference(Payload):
+    """Which weights draw the clip. `revision` is the manifest's digest, so changed weights are another model."""
+
+    name: Identifier
+    revision: Identifier
+    quantisation: Identifier = "none"
+
+
+class TemplateReference(Payload):
+    """Which prompt template was filled."""
+
+    id: Identifier
+    version: Annotated[int, Field(ge=1)]
+
+
+class RenderSpec(Payload):
+    """Everything that decides a clip's bytes, and nothing else. Equal specs are one clip.
+
+    `seed` None means the policy "from the video id": equal specs draw equal noise, different specs do not.
+    """
+
+    prompt: Annotated[LongText, Field(min_length=1)]
+    negative_prompt: LongText
+    negative_prompt_version: Identifier
+    width: Annotated[int, Field(ge=SIDE_MULTIPLE, le=4096, multiple_of=SIDE_MULTIPLE)]
+    height: Annotated[int, Field(ge=SIDE_MULTIPLE, le=4096, multiple_of=SIDE_MULTIPLE)]
+    frames: Annotated[int, Field(ge=1, le=1001)]
+    fps: Annotated[int, Field(ge=1, le=120)]
+    steps: Annotated[int, Field(ge=1, le=200)]
+    guidance: Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    model: ModelReference
+    template: TemplateReference
+    image_sha256: Sha256 | None = None
+    label_profile: Identifier
+
+    @model_validator(mode="after")
+    def _frames_are_4n_plus_1(self) -> Self:
+        if self.frames % 4 != 1:
+            raise ValueError(f"frames must be 4n+1 (the VAE makes 1 + 4n frames), got {self.frames}")
+        return self
+
+    def canonical_json(self) -> bytes:
+        """The spec as sorted, compact UTF-8 JSON: the same bytes for equal specs, in any process."""
+        return json.dumps(
+            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        ).encode()
+
+    @cached_property
+    def video_id(self) -> str:
+        """SHA-256 of the canonical JSON, 64 hexadecimal digits. Safe in object keys and URLs."""
+        return hashlib.sha256(self.canonical_json()).hexdigest()
+
+    def seed_for(self, attempt: int) -> int:
+        """The noise seed of an attempt (0 is the first); a clip that fails inspection is drawn again with the next."""
+        first = int(self.video_id[:12], 16) if self.seed is None else self.seed
+        return (first + attempt) % 2**63
+
+    @property
+    def mode(self) -> Literal["t2v", "ti2v"]:
+        """Text to video, or text and first frame to video."""
+        return "t2v" if self.image_sha256 is None else "ti2v"

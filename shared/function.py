@@ -1,0 +1,30 @@
+"""What a deployable function is. Triggers (Kafka worker, HTTP app, direct call) know functions only by this protocol."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from shared.events import Event
+
+
+class Function(Protocol):
+    """A warm container's content. `handle` never touches Kafka: it returns the events to emit."""
+
+    name: str
+    consumes: Sequence[str]
+    """Event types this function takes, most urgent first: a later type yields to an earlier one."""
+
+    def start(self) -> None:
+        """Load and warm. Called once, before the first event and before partitions are asked for."""
+
+    def ready(self) -> bool:
+        """Whether `handle` can be called now. Asked by the readiness probe, from another thread."""
+
+    def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
+        """Do the work of one event and return the events to emit, in order.
+
+        Called from a small pool: several events with different keys may be in work at once. Raises TemporaryError
+        or PermanentError; any other exception counts as a defect and makes the record a dead letter.
+        """
+
+    def stop(self) -> None:
+        """Release what `start` took. Called once, after the last event."""

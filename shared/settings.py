@@ -1,0 +1,235 @@
+"""Every setting, read in this one place: environment variables `SKUREEL_<GROUP>__<NAME>`, grouped, typed, documented.
+
+Units are in the names. `skureel config` prints this table; tests pin the promised defaults.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "SKUREEL_"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+Positive = Annotated[float, Field(gt=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+class KafkaSettings(_Group):
+    """How Kafka is reached, and how the worker treats it."""
+
+    bootstrap_servers: str | None = None
+    """Brokers as host:port, comma separated. Empty: `skureel demo` starts an embedded broker; everything else asks for it."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """Transport security and authentication of the broker's listener."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """SASL mechanism; needed with a SASL_ protocol."""
+    sasl_username: str | None = None
+    """SASL user name."""
+    sasl_password: SecretStr | None = None
+    """SASL password."""
+    ssl_cafile: Path | None = None
+    """PEM file with the authorities that sign the brokers' certificates; empty: the system's."""
+    ssl_certfile: Path | None = None
+    """PEM file with the client's certificate, for mutual TLS."""
+    ssl_keyfile: Path | None = None
+    """PEM file with the client's key, for mutual TLS."""
+    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
+    """Put before every topic name and consumer group, so that environments can share a cluster."""
+    api_version: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] | None = None
+    """Broker version to assume, e.g. 2.3; empty: ask the broker. The embedded broker needs 2.3."""
+    offsets: Literal["transaction", "plain"] = "transaction"
+    """Where finished offsets go: into the transaction of the outputs (exactly once for Kafka readers), or committed
+    plainly after it (at least once), for brokers that keep no offsets sent in transactions, like the embedded one."""
+    handler_threads: Annotated[int, Field(ge=1, le=64)] = 4
+    """Handlers in work at once in one worker. The device is guarded by the engine."""
+    max_in_flight: AtLeastOne = 256
+    """Records taken and not yet committed, in one worker; above it partitions are paused. It bounds memory."""
+    max_poll_records: AtLeastOne = 500
+    """Records that one poll may return."""
+    max_poll_interval_ms: AtLeastOne = 300_000
+    """How long the group waits for a poll before it takes the partitions away. The worker polls while it works."""
+    session_timeout_ms: AtLeastOne = 45_000
+    """How long the group waits for a heartbeat of a worker that died."""
+    heartbeat_interval_ms: AtLeastOne = 3_000
+    """Time between heartbeats; a third of the session timeout at most."""
+    transaction_timeout_ms: AtLeastOne = 60_000
+    """After this the broker aborts an open transaction. One is open only while outputs and offsets are sent."""
+    commit_interval_seconds: Annotated[float, Field(ge=0)] = 0.05
+    """Finished work is gathered this long for one transaction; 0 commits each time something is finished."""
+    max_request_size_bytes: AtLeastOne = 8 * 1024 * 1024
+    """Largest record the producer sends: a dead letter holds the exact bytes of whatever came."""
+    retries_in_place: Annotated[int, Field(ge=0, le=10)] = 2
+    """Further attempts right away after a TemporaryError, with jittered waits, before the record goes to the retry topic."""
+    retry_wait_seconds: Positive = 0.5
+    """First wait between attempts in place; it doubles."""
+    retry_delays_seconds: tuple[Positive, ...] = (30.0, 300.0)
+    """Waits of the rounds through `<topic>.retry`; after the last one the record is a dead letter."""
+    drain_seconds: Positive = 240.0
+    """How long SIGTERM may take to finish work in flight; below terminationGracePeriodSeconds."""
+
+
+class ObjectSettings(_Group):
+    """How the object store (MinIO or another S3) is reached."""
+
+    endpoint: str | None = None
+    """host:port without scheme. Empty: `skureel demo` starts an embedded store; everything else asks for it."""
+    access_key: str | None = None
+    """Access key."""
+    secret_key: SecretStr | None = None
+    """Secret key."""
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = "skureel"
+    """Bucket of clips, posters and records."""
+    secure: bool = True
+    """TLS to the store."""
+    region: str = "us-east-1"
+    """Region to sign for; MinIO takes any."""
+    public_url: str | None = None
+    """Base of the urls in events, e.g. https://cdn.example.com/video; empty: the endpoint and bucket."""
+    presign_seconds: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 0
+    """Life of presigned urls in events; 0: plain urls."""
+    timeout_seconds: Positive = 10.0
+    """Wait for the store to connect or to send a next byte."""
+    create_bucket: bool = False
+    """Create the bucket at start where it is missing. Production buckets are made by whoever owns them."""
+
+
+class ModelSettings(_Group):
+    """Which model draws."""
+
+    name: str = "tiny"
+    """A bundled model's name, or a folder with a checkpoint."""
+    revision: str | None = None
+    """The manifest's digest that must be loaded, so that a rollout can't mix weights; empty: whatever is there."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto: cuda where there is one."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the networks; auto: bfloat16 on cuda, float32 on the cpu."""
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """CPU threads for the networks; 0: all cores this process may use."""
+
+
+class RenderSettings(_Group):
+    """What is asked of a clip. What is empty is taken from the model's manifest."""
+
+    width: Annotated[int, Field(ge=32, multiple_of=32)] | None = None
+    """Width in pixels; a multiple of 32."""
+    height: Annotated[int, Field(ge=32, multiple_of=32)] | None = None
+    """Height in pixels; a multiple of 32."""
+    frames: Annotated[int, Field(ge=1)] | None = None
+    """Frames of a clip, 4n+1: 73 are 3 s at 24 fps."""
+    fps: Annotated[int, Field(ge=1, le=120)] | None = None
+    """Frames a second."""
+    steps: Annotated[int, Field(ge=1, le=200)] | None = None
+    """Denoising steps."""
+    guidance: Annotated[float, Field(ge=0, le=50)] | None = None
+    """Classifier-free guidance scale; 1 and below turn guidance off."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """One noise seed for all clips; empty: from the video id."""
+    label_profile: Literal["cn", "metadata-only"] = "cn"
+    """How clips say that they were generated: cn burns in the mark and writes AIGC metadata; metadata-only writes the metadata."""
+    label_producer: Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,64}$")] = "skureel"
+    """Who generated the clip, for the AIGC metadata: a name or a 27-character code, printable ASCII without spaces."""
+    max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    """Renders of one clip, each with the next seed, before a person has to look at it."""
+    image_hosts: tuple[str, ...] = ()
+    """Hosts that product photos may be fetched from over https; empty: none, photos are object keys."""
+
+
+class HealthSettings(_Group):
+    """The probes' and metrics' own server."""
+
+    host: str = "0.0.0.0"  # probes come from the node
+    """Address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port of /health/live, /health/ready and /metrics; 0: any free one."""
+
+
+class LogSettings(_Group):
+    """What is written to standard error."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severity written."""
+    format: Literal["auto", "json", "text"] = "auto"
+    """json: one object a line; text: for people; auto: text on a terminal."""
+
+
+class Settings(BaseSettings):
+    """All settings. `Settings()` reads the environment; unknown SKUREEL_ names are errors, since a typo must not pass."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    objects: ObjectSettings = ObjectSettings()
+    model: ModelSettings = ModelSettings()
+    render: RenderSettings = RenderSettings()
+    health: HealthSettings = HealthSettings()
+    log: LogSettings = LogSettings()
+
+
+class SettingRow(NamedTuple):
+    """One documented setting."""
+
+    variable: str
+    value: str
+    is_default: bool
+    description: str
+
+
+def load_settings() -> Settings:
+    """Read the environment. A wrong value or an unknown name is a ConfigurationError that names the variable."""
+    known = {row.variable for row in describe(Settings.model_construct())}
+    unknown = sorted(
+        name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX) and name.upper() not in known
+    )
+    if unknown:
+        raise ConfigurationError(f"{', '.join(unknown)}: no such setting; `skureel config` lists them all")
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        variable = ENVIRONMENT_PREFIX + "__".join(str(part) for part in first["loc"][:2]).upper()
+        raise ConfigurationError(f"{variable}: {first['msg']}; `skureel config` explains it") from error
+
+
+def describe(settings: Settings) -> Iterator[SettingRow]:
+    """Every setting with its variable, its value now (secrets hidden) and its description."""
+    for group_name, group_field in Settings.model_fields.items():
+        group = getattr(settings, group_name)
+        for name, field in type(group).model_fields.items():
+            value = getattr(group, name)
+            default = getattr(group_field.default, name)
+            yield SettingRow(
+                variable=f"{ENVIRONMENT_PREFIX}{group_name}__{name}".upper(),
+                value=_shown(value),
+                is_default=value == default,
+                description=" ".join((field.description or "").split()),
+            )
+
+
+def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with `changes`, for a child process."""
+    return {**os.environ, **changes}
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return "**********"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value)
