@@ -5,7 +5,6 @@ Read without torch: derive_prompt needs the revision and the defaults, not the w
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -124,7 +123,7 @@ def list_files(folder: Path) -> tuple[ModelFile, ...]:
 
 
 def verify(folder: Path, manifest: Manifest) -> None:
-    """Prove every byte of a model folder against its manifest; a ConfigurationError names the first file that differs."""
+    """Prove every byte of a model folder against its manifest; the first file that differs is a ConfigurationError."""
     for entry in manifest.files:
         path = folder / entry.path
         if not path.is_file():
@@ -132,25 +131,13 @@ def verify(folder: Path, manifest: Manifest) -> None:
         size_bytes = path.stat().st_size
         if size_bytes != entry.size_bytes:
             raise ConfigurationError(
-                f"model {manifest.name}: {path} has {size_bytes} bytes, the manifest says {entry.size_bytes}; fetch it again"
+                f"model {manifest.name}: {path} has {size_bytes} bytes, not {entry.size_bytes}; fetch the model again"
             )
         if file_sha256(path) != entry.sha256:
-            raise ConfigurationError(
-                f"model {manifest.name}: {path} differs from the manifest's sha256; fetch it again"
-            )
+            raise ConfigurationError(f"model {manifest.name}: {path} differs from its sha256; fetch it again")
 
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def unlisted_files(folder: Path, manifest: Manifest) -> Iterable[str]:
-    """Files below the folder that the manifest does not know."""
-    known = {entry.path for entry in manifest.files} | {MANIFEST_NAME}
-    return (
-        name
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and (name := path.relative_to(folder).as_posix()) not in known
-    )

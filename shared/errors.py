@@ -37,4 +37,4 @@ class PermanentError(SkureelError):
 
 
 class ConfigurationError(SkureelError):
-    """The process cannot do its job as it is set up, e.g. a bucket that does not exist or a model folder that is incomplete."""
+    """The process cannot do its job as it is set up, e.g. a bucket that does not exist or a model folder without a VAE."""

@@ -1,4 +1,4 @@
-"""What a deployable function is. Triggers (Kafka worker, HTTP app, direct call) know functions only by this protocol."""
+"""What a deployable function is. Triggers (Kafka worker, HTTP app, direct call) know functions by this protocol."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

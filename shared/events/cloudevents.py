@@ -196,7 +196,7 @@ def _required(attributes: Mapping[str, str], name: str, *, reason: str) -> str:
 
 
 def _time(text: str | None) -> datetime | None:
-    """Read an RFC 3339 time. One that does not parse is dropped: nothing depends on it, so no product is lost for it."""
+    """Read an RFC 3339 time. One that does not parse is dropped: nothing depends on it, no product is lost for it."""
     if text is None:
         return None
     try:
@@ -251,7 +251,9 @@ def _attributes(event: Event[Any]) -> dict[str, str]:
 
 
 def _payload_json(event: Event[Any]) -> bytes:
-    return event.data.__pydantic_serializer__.to_json(event.data)
+    # The serializer itself: model_dump_json would decode to text, only to be encoded again.
+    data: bytes = event.data.__pydantic_serializer__.to_json(event.data)
+    return data
 
 
 def _percent_encoded(text: str) -> str:

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 
 def _printable(text: str) -> str:
-    """Refuse characters that no catalogue means: C0 and C1 controls other than tab and line ends, and lone surrogates."""
+    """Refuse what no catalogue means: C0 and C1 controls other than tab and line ends, and lone surrogates."""
     for character in text:
         code = ord(character)
         if (code < 0x20 and character not in "\t\n\r") or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000:

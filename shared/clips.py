@@ -1,0 +1,136 @@
+"""The record of a rendered clip, and the names of its objects. A record is what makes redelivery boring.
+
+A clip's files are named by their content below the video id, and the record, written last, names the files:
+
+    videos/<video id>/<sha256>.mp4
+    videos/<video id>/<sha256>.jpg
+    videos/<video id>/record.json
+
+So two renders of one video id (a redelivery on another GPU, say) can never mix their files. Whoever writes the record
+first decides; the other reads it and emits the same. Files that no record names are left-overs of a crash.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from shared.errors import TemporaryError
+from shared.events import (
+    Clip,
+    Experiment,
+    Inspection,
+    Label,
+    Poster,
+    Rendition,
+    RenderSpec,
+    VideoReady,
+    VideoRequested,
+    VideoReview,
+)
+from shared.events.payload import Payload
+from shared.events.video import Seconds
+from shared.objects import ObjectStore
+
+RECORD_LIMIT_BYTES = 1024 * 1024
+
+
+class ClipRecord(Payload):
+    """What is known of a video id: `ready` clips may be shown, `review` ones wait for a person."""
+
+    video_id: str
+    outcome: Literal["ready", "review"]
+    spec: RenderSpec
+    master: Clip
+    renditions: tuple[Rendition, ...] = ()
+    poster: Poster
+    seed: int
+    attempts: int
+    inspection: Inspection
+    label: Label
+    timings_seconds: dict[str, Seconds]
+
+    def ready(self, product_id: str, experiment: Experiment | None, *, cache_hit: bool) -> VideoReady:
+        """The data of `video.ready` for one product. What was not rendered for it took it no time."""
+        return VideoReady(
+            product_id=product_id,
+            video_id=self.video_id,
+            master=self.master,
+            renditions=self.renditions,
+            poster=self.poster,
+            prompt=self.spec.prompt,
+            negative_prompt_version=self.spec.negative_prompt_version,
+            template=self.spec.template,
+            model=self.spec.model,
+            seed=self.seed,
+            steps=self.spec.steps,
+            guidance=self.spec.guidance,
+            mode=self.spec.mode,
+            inspection=self.inspection,
+            label=self.label,
+            cache_hit=cache_hit,
+            source_video_id=self.video_id,
+            experiment=experiment,
+            timings_seconds={} if cache_hit else self.timings_seconds,
+        )
+
+    def review(self, request: VideoRequested) -> VideoReview:
+        """The data of `video.review` for one product."""
+        return VideoReview(
+            product_id=request.product_id,
+            video_id=self.video_id,
+            spec=self.spec,
+            master=self.master,
+            poster=self.poster,
+            seed=self.seed,
+            attempts=self.attempts,
+            inspection=self.inspection,
+            label=self.label,
+            channels=request.channels,
+            experiment=request.experiment,
+        )
+
+
+class ClipStore:
+    """Clips in the object store, found and kept by video id. Safe to use from several threads."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self.objects = objects
+
+    def find(self, video_id: str) -> ClipRecord | None:
+        """The record of a video id, or None where nothing has been rendered. One request to the store."""
+        stored = self.objects.get(_record_key(video_id), limit_bytes=RECORD_LIMIT_BYTES)
+        return None if stored is None else _parse(video_id, stored)
+
+    def keep_file(self, video_id: str, path: Path, sha256: str, content_type: str) -> tuple[str, str]:
+        """Store one of the clip's files under its content's name; returns key and url. Twice is once."""
+        key = f"videos/{video_id}/{sha256}{path.suffix}"
+        self.objects.put_file_new(key, path, content_type)
+        return key, self.objects.url(key)
+
+    def keep_record(self, record: ClipRecord) -> ClipRecord:
+        """Store the record, after its files. Returns the record that holds: another worker's where it was first."""
+        data = record.model_dump_json().encode()
+        if self.objects.put_new(_record_key(record.video_id), data, "application/json"):
+            return record
+        stored = self.find(record.video_id)
+        if stored is None:
+            raise TemporaryError(f"video {record.video_id[:12]}: its record was there and is gone; trying again")
+        return stored
+
+
+def _record_key(video_id: str) -> str:
+    return f"videos/{video_id}/record.json"
+
+
+def _parse(video_id: str, stored: bytes) -> ClipRecord:
+    try:
+        return ClipRecord.model_validate_json(stored)
+    except ValidationError as error:
+        # Not permanent: whoever operates the bucket can mend or delete the object, and the event then goes through.
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise TemporaryError(
+            f"video {video_id[:12]}: {_record_key(video_id)} is not a readable record ({where}: {first['msg']}); "
+            "delete the object to have the clip rendered again"
+        ) from error
