@@ -37,4 +37,4 @@ class PermanentError(SkureelError):
 
 
 class ConfigurationError(SkureelError):
-    """The process cannot do its job as it is set up, e.g. a bucket that does not exist or a model folder without a VAE."""
+    """The process cannot do its job as it is set up, e.g. a missing bucket or a model folder without a VAE."""

@@ -69,7 +69,7 @@ class KafkaSettings(_Group):
     max_request_size_bytes: AtLeastOne = 8 * 1024 * 1024
     """Largest record the producer sends: a dead letter holds the exact bytes of whatever came."""
     retries_in_place: Annotated[int, Field(ge=0, le=10)] = 2
-    """Further attempts right away after a TemporaryError, with jittered waits; then the record goes to the retry topic."""
+    """Further attempts right away after a TemporaryError, with jittered waits; then the retry topic takes the record."""
     retry_wait_seconds: Positive = 0.5
     """First wait between attempts in place; it doubles."""
     retry_delays_seconds: tuple[Positive, ...] = (30.0, 300.0)
@@ -136,7 +136,7 @@ class RenderSettings(_Group):
     seed: Annotated[int, Field(ge=0)] | None = None
     """One noise seed for all clips; empty: from the video id."""
     label_profile: Literal["cn", "metadata-only"] = "cn"
-    """How clips say that they were generated: cn burns in the mark and writes AIGC metadata; metadata-only the latter."""
+    """How clips say that they were generated: cn burns in a mark and writes AIGC metadata; metadata-only the latter."""
     label_producer: Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,64}$")] = "skureel"
     """Who generated the clip, for the AIGC metadata: a name or a 27-character code, printable ASCII without spaces."""
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field, WithJsonSchema
 
 from shared.events.payload import Identifier, LongText, Payload, ShortText
 
@@ -29,8 +29,15 @@ def _attributes(value: Any) -> Any:
     return value
 
 
-Texts = Annotated[tuple[ShortText, ...], BeforeValidator(_texts), Field(max_length=64)]
-LongTexts = Annotated[tuple[LongText, ...], BeforeValidator(_texts), Field(max_length=64)]
+def _texts_schema(max_length: int) -> WithJsonSchema:
+    """What `_texts` takes, for the published schema: pydantic knows only what comes out of it."""
+    text = {"type": ["string", "number", "boolean"], "maxLength": max_length}
+    items = {"type": ["string", "number", "boolean", "null"], "maxLength": max_length}
+    return WithJsonSchema({"anyOf": [text, {"type": "array", "items": items, "maxItems": 64}, {"type": "null"}]})
+
+
+Texts = Annotated[tuple[ShortText, ...], BeforeValidator(_texts), Field(max_length=64), _texts_schema(1024)]
+LongTexts = Annotated[tuple[LongText, ...], BeforeValidator(_texts), Field(max_length=64), _texts_schema(20_000)]
 Attributes = Annotated[dict[ShortText, LongTexts], BeforeValidator(_attributes), Field(max_length=256)]
 
 
