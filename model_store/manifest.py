@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from shared.errors import ConfigurationError
+from shared.settings import RenderSettings
 
 MANIFEST_NAME = "manifest.json"
 BUNDLED = {"tiny": Path(__file__).parent / "tiny" / "checkpoint"}
@@ -61,6 +62,11 @@ class ClipDefaults(_Record):
     fps: Annotated[int, Field(ge=1, le=120)]
     steps: Annotated[int, Field(ge=1, le=200)]
     guidance: Annotated[float, Field(ge=0, le=50)]
+
+    def overridden_by(self, wanted: RenderSettings) -> "ClipDefaults":
+        """These defaults, with what the settings say in their place."""
+        said = {name: value for name in type(self).model_fields if (value := getattr(wanted, name)) is not None}
+        return self.model_copy(update=said)
 
 
 class Manifest(_Record):

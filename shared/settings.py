@@ -69,7 +69,7 @@ class KafkaSettings(_Group):
     max_request_size_bytes: AtLeastOne = 8 * 1024 * 1024
     """Largest record the producer sends: a dead letter holds the exact bytes of whatever came."""
     retries_in_place: Annotated[int, Field(ge=0, le=10)] = 2
-    """Further attempts right away after a TemporaryError, with jittered waits; then the retry topic takes the record."""
+    """Further attempts right after a TemporaryError, with jittered waits; after them the retry topic takes over."""
     retry_wait_seconds: Positive = 0.5
     """First wait between attempts in place; it doubles."""
     retry_delays_seconds: tuple[Positive, ...] = (30.0, 300.0)

@@ -1,0 +1,285 @@
+"""video.requested -> video.ready or video.review: draw the clip, inspect it, label it, store it. The one that needs a GPU.
+
+Nothing but drawing belongs here: what to draw was decided by derive_prompt and is in the event's render spec.
+"""
+
+import hashlib
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from functions.render_video.encoding import EncodedClip, encode_clip, encode_poster
+from functions.render_video.inspection import Inspector, Profile
+from functions.render_video.labels import Labeller
+from model_store.manifest import Manifest, model_folder, read_manifest, verify
+from shared.clips import ClipRecord, ClipStore
+from shared.errors import ConfigurationError, TemporaryError
+from shared.events import Clip, Event, Inspection, Poster, RenderSpec, VideoRequested
+from shared.objects import ObjectStore
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from model_store.wan.engine import ClipSpec, Engine
+
+log = logging.getLogger(__name__)
+
+SOURCE = "/skureel/render_video"
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage (`denoise`, `decode`), what is done of it and its total."""
+
+
+def build(settings: Settings) -> "RenderVideo":
+    """The function as a trigger runs it."""
+    return RenderVideo(settings, ClipStore(ObjectStore(settings.objects)))
+
+
+@dataclass
+class Draft:
+    """One attempt at a clip, drawn, inspected, labelled and encoded, not yet stored."""
+
+    seed: int
+    clip: EncodedClip
+    clip_path: Path
+    poster: bytes
+    inspection: Inspection
+    passed: bool
+    produce_id: str
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Studio:
+    """The warm part: a loaded engine, and everything between its frames and finished, labelled files."""
+
+    def __init__(self, engine: "Engine", profile: Profile, labeller: Labeller) -> None:
+        self.engine = engine
+        self.profile = profile
+        self.labeller = labeller
+
+    def draw(self, clip: "ClipSpec", *, fps: int, name: str, folder: Path, progress: Progress | None = None) -> Draft:
+        """Draw one clip into `folder`. Frames pass through one at a time: memory does not grow with the clip.
+
+        The stages overlap, so `seconds` splits the time at the first frame: everything up to it is `denoise`.
+        """
+        report = progress or (lambda _stage, _done, _total: None)
+        produce_id = f"{name}-{clip.seed}"
+        inspector = Inspector(self.profile, fps)
+        poster_index = clip.frames // 2
+        poster: list[np.ndarray] = []
+        seconds: dict[str, float] = {}
+        started = time.perf_counter()
+        frames = self.engine.generate(clip, lambda done, total: report("denoise", done, total))
+
+        def finished() -> "Iterator[np.ndarray]":
+            for index, frame in enumerate(frames):
+                if index == 0:
+                    seconds["denoise"] = time.perf_counter() - started
+                # Inspected as drawn: the mark itself would count as text and hide what lies under it.
+                inspector.add(frame)
+                marked = self.labeller.mark(frame, index)
+                if index == poster_index:
+                    poster.append(marked)
+                yield marked
+                report("decode", index + 1, clip.frames)
+
+        path = folder / f"{produce_id}.mp4"
+        encoded = encode_clip(
+            finished(), path, width=clip.width, height=clip.height, fps=fps, tags=self.labeller.tags(produce_id)
+        )
+        self.labeller.verify(path, produce_id)
+        seconds["decode"] = time.perf_counter() - started - seconds["denoise"]
+        return Draft(
+            seed=clip.seed,
+            clip=encoded,
+            clip_path=path,
+            poster=encode_poster(poster[0]),
+            inspection=inspector.result(),
+            passed=inspector.passed,
+            produce_id=produce_id,
+            seconds=seconds,
+        )
+
+
+def open_studio(settings: Settings, folder: Path) -> Studio:
+    """Load the model, the inspection profile and the label. Takes seconds, and the device's memory."""
+    from model_store.wan.engine import Engine  # only who draws pays for importing torch
+
+    engine = Engine.load(folder, **device_options(settings))
+    return Studio(engine, Profile.load(), Labeller(settings.render.label_profile, settings.render.label_producer))
+
+
+def device_options(settings: Settings) -> dict[str, Any]:
+    """The engine's device and dtype, by the settings: `auto` is the GPU in bfloat16 where there is one."""
+    import torch  # only who draws pays for importing torch
+
+    if settings.model.threads:
+        torch.set_num_threads(settings.model.threads)
+    device = settings.model.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    names = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if settings.model.dtype == "auto":
+        return {"device": device, "dtype": torch.bfloat16 if device.startswith("cuda") else torch.float32}
+    return {"device": device, "dtype": names[settings.model.dtype]}
+
+
+class RenderVideo:
+    """The warm container that draws clips."""
+
+    name = "render_video"
+    consumes: Sequence[str] = ("video.requested", "video.requested.bulk")
+
+    def __init__(self, settings: Settings, store: ClipStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._loaded = threading.Event()
+        self._studio: Studio
+        self._manifest: Manifest
+
+    def start(self) -> None:
+        """Check the bucket, prove and load the model, and draw once, so that no event waits for a cold network."""
+        self._store.objects.check()
+        folder = model_folder(self._settings.model.name)
+        self._manifest = read_manifest(folder)
+        wanted = self._settings.model.revision
+        if wanted is not None and wanted != self._manifest.revision:
+            raise ConfigurationError(
+                f"model {self._manifest.name}: revision {self._manifest.revision[:12]} lies in {folder}, "
+                f"SKUREEL_MODEL__REVISION wants {wanted[:12]}; fetch that one or change the setting"
+            )
+        started = time.perf_counter()
+        verify(folder, self._manifest)
+        self._studio = open_studio(self._settings, folder)
+        self._warm()
+        self._loaded.set()
+        log.info(
+            "model %s %s is warm after %.1f s",
+            self._manifest.name,
+            self._manifest.revision[:12],
+            time.perf_counter() - started,
+        )
+
+    def ready(self) -> bool:
+        """Whether the model is loaded and warm."""
+        return self._loaded.is_set()
+
+    def stop(self) -> None:
+        """Give the device's memory back."""
+        if self._loaded.is_set():
+            self._loaded.clear()
+            self._studio.engine.close()
+
+    def handle(self, event: Event[VideoRequested]) -> Sequence[Event[Any]]:
+        """Find the clip, or draw and keep it; then say that it is ready, or that a person has to look at it."""
+        request = event.data
+        record = self._store.find(request.video_id)
+        cache_hit = record is not None
+        if record is None:
+            record = self._store.keep_record(self._render(request.spec))
+        now = datetime.now(UTC)
+        if record.outcome == "review":
+            return [event.follow_up("video.review", record.review(request), source=SOURCE, time=now)]
+        ready = record.ready(request.product_id, request.experiment, cache_hit=cache_hit)
+        return [event.follow_up("video.ready", ready, source=SOURCE, time=now)]
+
+    def _render(self, spec: RenderSpec) -> ClipRecord:
+        """Draw until a draft passes inspection, at most `max_attempts` times, and store the files of the last one."""
+        self._check_model(spec)
+        with tempfile.TemporaryDirectory(prefix="skureel-") as folder:
+            for attempt in range(self._settings.render.max_attempts):
+                draft = self._studio.draw(
+                    clip_spec(spec, attempt), fps=spec.fps, name=spec.video_id[:32], folder=Path(folder)
+                )
+                if draft.passed:
+                    break
+                reasons = "; ".join(reason.message for reason in draft.inspection.reasons)
+                log.warning("video %s: attempt %d failed inspection: %s", spec.video_id[:12], attempt + 1, reasons)
+            return self._keep_files(spec, draft, attempt + 1, Path(folder))
+
+    def _keep_files(self, spec: RenderSpec, draft: Draft, attempts: int, folder: Path) -> ClipRecord:
+        started = time.perf_counter()
+        poster_path = folder / f"{draft.produce_id}.jpg"
+        poster_path.write_bytes(draft.poster)
+        poster_sha256 = hashlib.sha256(draft.poster).hexdigest()
+        poster_key, poster_url = self._store.keep_file(spec.video_id, poster_path, poster_sha256, "image/jpeg")
+        clip_key, clip_url = self._store.keep_file(spec.video_id, draft.clip_path, draft.clip.sha256, "video/mp4")
+        seconds = {**draft.seconds, "store": time.perf_counter() - started}
+        return ClipRecord(
+            video_id=spec.video_id,
+            outcome="ready" if draft.passed else "review",
+            spec=spec,
+            master=Clip(
+                url=clip_url,
+                key=clip_key,
+                sha256=draft.clip.sha256,
+                size_bytes=draft.clip.size_bytes,
+                width=spec.width,
+                height=spec.height,
+                frames=draft.clip.frames,
+                fps=spec.fps,
+                duration_ms=draft.clip.duration_ms,
+                codec=draft.clip.codec,
+            ),
+            poster=Poster(
+                url=poster_url,
+                key=poster_key,
+                sha256=poster_sha256,
+                size_bytes=len(draft.poster),
+                width=spec.width,
+                height=spec.height,
+            ),
+            seed=draft.seed,
+            attempts=attempts,
+            inspection=draft.inspection,
+            label=self._studio.labeller.label(draft.produce_id),
+            timings_seconds={stage: round(value, 3) for stage, value in seconds.items()},
+        )
+
+    def _check_model(self, spec: RenderSpec) -> None:
+        """A spec for other weights waits for a worker that holds them: a rollout changes both sides, not at once."""
+        if spec.model.revision != self._manifest.revision:
+            raise TemporaryError(
+                f"video {spec.video_id[:12]} asks for model {spec.model.name} {spec.model.revision[:12]}, this worker "
+                f"holds {self._manifest.name} {self._manifest.revision[:12]}; roll out the same model to both functions"
+            )
+
+    def _warm(self) -> None:
+        """One step at the default size: kernels are chosen and memory is taken before the first event."""
+        from model_store.wan.engine import ClipSpec  # only who draws pays for importing torch
+
+        wanted = self._manifest.defaults.overridden_by(self._settings.render)
+        clip = ClipSpec(
+            prompt="warm-up",
+            negative_prompt="",
+            width=wanted.width,
+            height=wanted.height,
+            frames=wanted.frames,
+            steps=1,
+            guidance=wanted.guidance,
+            seed=0,
+        )
+        next(self._studio.engine.generate(clip))
+
+
+def clip_spec(spec: RenderSpec, attempt: int) -> "ClipSpec":
+    """What the engine is asked for: the event's spec, with the attempt's seed."""
+    from model_store.wan.engine import ClipSpec  # only who draws pays for importing torch
+
+    return ClipSpec(
+        prompt=spec.prompt,
+        negative_prompt=spec.negative_prompt,
+        width=spec.width,
+        height=spec.height,
+        frames=spec.frames,
+        steps=spec.steps,
+        guidance=spec.guidance,
+        seed=spec.seed_for(attempt),
+    )
