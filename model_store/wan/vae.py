@@ -1,0 +1,708 @@
+"""The video autoencoder of Wan2.2-TI2V-5B: 4 frames of 16 x 16 pixels become one latent vector, and back.
+
+Read top to bottom: configuration, what is remembered of a clip, the layers, encoder, decoder, the model. Everything is
+causal in time, so a clip is coded in chunks of a few frames and memory does not grow with its length.
+
+Axes
+    B batch          F frames          H, W rows, columns
+    C channels       z latent channels
+    Activations are written [B, C, F, H, W] but lie in memory with channels innermost (`torch.channels_last_3d`): a norm
+    over channels reads neighbours, and no convolution reorders its input.
+
+A clip has 4n+1 frames: the first is coded alone, as a picture, each later latent frame stands for four. (Four is what
+the full model has; `VAEConfig.frames_per_latent` rules.)
+
+Precision: encode in float32, decode in float32 or bfloat16. Norms and the latents' mean and deviation are computed in
+float32 whatever the weights are.
+
+Sources: Wan, arXiv 2503.20314, section 4.1; level shortcuts: DC-AE, arXiv 2410.10733.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shared.errors import PermanentError
+
+Layout = Literal["original", "diffusers"]
+RGB = 3
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """Sizes of a VAE, checked on construction (ValueError)."""
+
+    base_dim: int  # channels of the encoder's finest level, before its multiplier
+    decoder_base_dim: int
+    z_dim: int
+    dim_mult: tuple[int, ...]  # one a level, finest first; all levels but the coarsest halve rows and columns
+    num_res_blocks: int  # in each encoder level; a decoder level has one more
+    temporal_downsample: tuple[bool, ...]  # one a halving, finest first: whether it halves the frames as well
+    patch_size: int  # pixels on a side that are stacked into channels before the first level
+    latents_mean: tuple[float, ...]  # one a latent channel
+    latents_std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        halvings = len(self.dim_mult) - 1
+        if halvings < 1:
+            raise ValueError(f"dim_mult {self.dim_mult} has {len(self.dim_mult)} level; at least 2 are needed")
+        if len(self.temporal_downsample) != halvings:
+            raise ValueError(
+                f"temporal_downsample has {len(self.temporal_downsample)} entries; "
+                f"{len(self.dim_mult)} levels halve {halvings} times"
+            )
+        for name, values in (("latents_mean", self.latents_mean), ("latents_std", self.latents_std)):
+            if len(values) != self.z_dim:
+                raise ValueError(f"{name} has {len(values)} values; z_dim is {self.z_dim}")
+        if min(self.latents_std) <= 0:
+            raise ValueError(f"latents_std has {min(self.latents_std)}; each deviation must be above 0")
+        if self.num_res_blocks < 1:
+            raise ValueError(f"num_res_blocks is {self.num_res_blocks}; at least 1 is needed")
+        if self.dim_mult[-1] != self.dim_mult[-2]:
+            raise ValueError(f"dim_mult ends in {self.dim_mult[-2:]}; the two coarsest levels must be equally wide")
+        multiples = (1, *self.dim_mult[:-1])
+        for narrow, wide, in_time in zip(multiples, self.dim_mult, (*self.temporal_downsample, False), strict=True):
+            positions = (2 if in_time else 1, 2, 2)
+            if wide % narrow or wide // narrow not in (1, 2, 4, 8) or wide // narrow > prod(positions):
+                raise ValueError(
+                    f"dim_mult {self.dim_mult} goes from {narrow} to {wide}; a level that folds {prod(positions)} "
+                    "positions into one widens by 1, 2, 4 or 8, and by no more than it folds"
+                )
+
+    @property
+    def frames_per_latent(self) -> int:
+        """Frames that one latent frame stands for, the first excepted."""
+        return 1 << sum(self.temporal_downsample)
+
+    @property
+    def pixels_per_latent(self) -> int:
+        """Pixels on a side that one latent vector stands for."""
+        return self.patch_size << len(self.temporal_downsample)
+
+    @property
+    def patch_channels(self) -> int:
+        """Channels of a picture once its patches are stacked."""
+        return RGB * self.patch_size**2
+
+    @classmethod
+    def wan22(cls) -> "VAEConfig":
+        """Wan2.2-VAE, as in Wan2.2-TI2V-5B."""
+        return cls(
+            base_dim=160,
+            decoder_base_dim=256,
+            z_dim=48,
+            dim_mult=(1, 2, 4, 4),
+            num_res_blocks=2,
+            temporal_downsample=(False, True, True),
+            patch_size=2,
+            latents_mean=WAN22_LATENTS_MEAN,
+            latents_std=WAN22_LATENTS_STD,
+        )
+
+    @classmethod
+    def from_diffusers(cls, config: Mapping[str, Any]) -> "VAEConfig":
+        """Read `vae/config.json` of the diffusers layout. KeyError: a size is missing; ValueError: another model."""
+        read = cls(
+            base_dim=config["base_dim"],
+            decoder_base_dim=config["decoder_base_dim"] or config["base_dim"],
+            z_dim=config["z_dim"],
+            dim_mult=tuple(config["dim_mult"]),
+            num_res_blocks=config["num_res_blocks"],
+            temporal_downsample=tuple(config["temperal_downsample"]),
+            patch_size=config["patch_size"] or 1,
+            latents_mean=tuple(config["latents_mean"]),
+            latents_std=tuple(config["latents_std"]),
+        )
+        same_sizes = read.to_diffusers()
+        for key in (
+            "is_residual",
+            "attn_scales",
+            "in_channels",
+            "out_channels",
+            "scale_factor_temporal",
+            "scale_factor_spatial",
+        ):
+            if config[key] != same_sizes[key]:
+                raise ValueError(f"{key} is {config[key]!r}; a Wan2.2 VAE of these sizes has {same_sizes[key]!r}")
+        return read
+
+    def to_diffusers(self) -> dict[str, Any]:
+        """The `vae/config.json` of the diffusers layout that `from_diffusers` reads back."""
+        return {
+            "base_dim": self.base_dim,
+            "decoder_base_dim": self.decoder_base_dim,
+            "z_dim": self.z_dim,
+            "dim_mult": list(self.dim_mult),
+            "num_res_blocks": self.num_res_blocks,
+            "attn_scales": [],
+            "temperal_downsample": list(self.temporal_downsample),
+            "latents_mean": list(self.latents_mean),
+            "latents_std": list(self.latents_std),
+            "is_residual": True,
+            "in_channels": self.patch_channels,
+            "out_channels": self.patch_channels,
+            "patch_size": self.patch_size,
+            "scale_factor_temporal": self.frames_per_latent,
+            "scale_factor_spatial": self.pixels_per_latent,
+        }
+
+
+# fmt: off
+WAN22_LATENTS_MEAN = (
+    -0.2289, -0.0052, -0.1323, -0.2339, -0.2799, 0.0174, 0.1838, 0.1557, -0.1382, 0.0542, 0.2813, 0.0891,
+    0.1570, -0.0098, 0.0375, -0.1825, -0.2246, -0.1207, -0.0698, 0.5109, 0.2665, -0.2108, -0.2158, 0.2502,
+    -0.2055, -0.0322, 0.1109, 0.1567, -0.0729, 0.0899, -0.2799, -0.1230, -0.0313, -0.1649, 0.0117, 0.0723,
+    -0.2839, -0.2083, -0.0520, 0.3748, 0.0152, 0.1957, 0.1433, -0.2944, 0.3573, -0.0548, -0.1681, -0.0667,
+)
+WAN22_LATENTS_STD = (
+    0.4765, 1.0364, 0.4514, 1.1677, 0.5313, 0.4990, 0.4818, 0.5013, 0.8158, 1.0344, 0.5894, 1.0901,
+    0.6885, 0.6165, 0.8454, 0.4978, 0.5759, 0.3523, 0.7135, 0.6804, 0.5833, 1.4146, 0.8986, 0.5659,
+    0.7069, 0.5338, 0.4889, 0.4917, 0.4069, 0.4999, 0.6866, 0.4093, 0.5709, 0.6065, 0.6415, 0.4944,
+    0.5726, 1.2042, 0.5458, 1.6887, 0.3971, 1.0600, 0.3943, 0.5537, 0.5444, 0.4089, 0.7468, 0.7744,
+)
+# fmt: on
+
+
+# What is remembered of a clip ---------------------------------------------------------------------------------------
+
+
+class FrameHistory:
+    """The last input frames of every causal layer, for one clip in one direction.
+
+    A layer that has not seen the clip yet recalls None: it is at the first frame, which is always a chunk of its own.
+    """
+
+    def __init__(self) -> None:
+        self._frames: dict[nn.Module, Tensor] = {}
+
+    def recall(self, layer: nn.Module) -> Tensor | None:
+        """The frames that `layer` kept of the chunk before, [B, C, count, H, W], or None at the first frame."""
+        return self._frames.get(layer)
+
+    def keep(self, layer: nn.Module, seen: Tensor, count: int) -> None:
+        """Remember the last `count` frames that `layer` has seen, with zeros before them where there are fewer."""
+        last = seen[:, :, -count:]
+        kept = self._frames.get(layer)
+        if kept is None or torch.is_grad_enabled():
+            missing = count - last.shape[2]
+            self._frames[layer] = F.pad(last, (0, 0, 0, 0, missing, 0)) if missing else last.clone()
+        else:
+            kept.copy_(last)
+
+
+# Layers -------------------------------------------------------------------------------------------------------------
+
+
+class RMSNorm(nn.Module):
+    """Scales each position's channels to unit mean square, then by gamma: sqrt(C) * x / ||x|| * gamma."""
+
+    def __init__(self, channels: int, axes: int) -> None:
+        """`axes` behind the channel axis: 3 for a clip, 2 for single frames. gamma is stored with as many ones."""
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(channels, *[1] * axes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self._inverse_norm(x) * self.gamma
+
+    def silu_into(self, x: Tensor, out: Tensor) -> None:
+        """out = SiLU(norm(x)) without a temporary of that size; gradients do not pass."""
+        torch.mul(x, self._inverse_norm(x), out=out).mul_(self.gamma)
+        F.silu(out, inplace=True)
+
+    def _inverse_norm(self, x: Tensor) -> Tensor:
+        """sqrt(C) / ||x|| of each position, [B, 1, ...]; the sum of squares in float32."""
+        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
+        return (x.shape[1] ** 0.5 / norm.clamp(min=1e-12)).to(x.dtype)
+
+
+class CausalConv3d(nn.Conv3d):
+    """A convolution over frames, rows and columns that sees each frame and those before it, never one after.
+
+    Its input of earlier chunks comes from the history: [B, C, F, H, W] -> [B, C', F, H, W].
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: tuple[int, int, int] = (3, 3, 3)) -> None:
+        super().__init__(in_channels, out_channels, kernel, padding=(0, kernel[1] // 2, kernel[2] // 2))
+        self.past_frames = kernel[0] - 1
+
+    def forward(self, x: Tensor, history: FrameHistory, norm: RMSNorm | None = None) -> Tensor:
+        """With `norm` the input is SiLU(norm(x)), written straight to where the convolution reads it."""
+        past = history.recall(self)
+        if past is None:  # the first frame: all taps but the last would meet zeros
+            window = x if norm is None else F.silu(norm(x))
+            weight = self.weight[:, :, -1:]
+        else:
+            window = join(past, x, norm)
+            weight = self.weight
+        history.keep(self, window, self.past_frames)
+        return F.conv3d(window, weight, self.bias, padding=self.padding)
+
+
+def join(past: Tensor, x: Tensor, norm: RMSNorm | None) -> Tensor:
+    """The past frames, then x, or SiLU(norm(x)) where there is a norm: [B, C, past + F, H, W].
+
+    Without gradients every value is written once; with them the same is put together by a concatenation.
+    """
+    if norm is None or torch.is_grad_enabled():
+        return torch.cat((past, x if norm is None else F.silu(norm(x))), dim=2)
+    batch, channels, frames, rows, columns = x.shape
+    shape = (batch, channels, past.shape[2] + frames, rows, columns)
+    window = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
+    window[:, :, : past.shape[2]] = past
+    norm.silu_into(x, out=window[:, :, past.shape[2] :])
+    return window
+
+
+class ResBlock(nn.Module):
+    """Two causal convolutions, each after norm and SiLU, and a shortcut: [B, C, F, H, W] -> [B, C', F, H, W]."""
+
+    names: ClassVar = {
+        "original": {
+            "norm1": "residual.0",
+            "conv1": "residual.2",
+            "norm2": "residual.3",
+            "conv2": "residual.6",
+        },
+        "diffusers": {"shortcut": "conv_shortcut"},
+    }
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm1 = RMSNorm(in_channels, axes=3)
+        self.conv1 = CausalConv3d(in_channels, out_channels)
+        self.norm2 = RMSNorm(out_channels, axes=3)
+        self.conv2 = CausalConv3d(out_channels, out_channels)
+        self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv3d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        h = self.conv1(x, history, self.norm1)
+        h = self.conv2(h, history, self.norm2)
+        return h.add_(self.shortcut(x))
+
+
+class FrameAttention(nn.Module):
+    """Each position attends to all positions of its own frame, in one head as wide as the channels."""
+
+    names: ClassVar = {"original": {}, "diffusers": {}}
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = RMSNorm(channels, axes=2)
+        self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.proj = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = as_pictures(x)
+        qkv = self.to_qkv(self.norm(frames)).flatten(2).transpose(1, 2)  # BF C H W -> BF (H W) C
+        queries, keys, values = qkv.unsqueeze(1).chunk(3, dim=-1)
+        mixed = F.scaled_dot_product_attention(queries, keys, values)  # BF 1 (H W) C
+        mixed = mixed.squeeze(1).transpose(1, 2).unflatten(2, frames.shape[2:])
+        return x + as_clip(self.proj(mixed), batch=x.shape[0])
+
+
+class Middle(nn.Module):
+    """The coarsest level's middle: residual block, attention, residual block."""
+
+    names: ClassVar = {
+        "original": {"before": "0", "attention": "1", "after": "2"},
+        "diffusers": {"before": "resnets.0", "attention": "attentions.0", "after": "resnets.1"},
+    }
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.before = ResBlock(channels, channels)
+        self.attention = FrameAttention(channels)
+        self.after = ResBlock(channels, channels)
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        x = self.before(x, history)
+        x = self.attention(x)
+        return self.after(x, history)
+
+
+def as_pictures(clip: Tensor) -> Tensor:
+    """[B, C, F, H, W] -> [B*F, C, H, W]; a view, as channels lie innermost."""
+    return clip.transpose(1, 2).flatten(0, 1)
+
+
+def as_clip(pictures: Tensor, batch: int) -> Tensor:
+    """[B*F, C, H, W] -> [B, C, F, H, W]"""
+    return pictures.unflatten(0, (batch, -1)).transpose(1, 2)
+
+
+# Encoder ------------------------------------------------------------------------------------------------------------
+
+
+class Down(nn.Module):
+    """Halves rows and columns, and with `in_time` the frames: [B, C, F, H, W] -> [B, C, F/2, H/2, W/2].
+
+    The first frame of a clip stays single: it passes the time convolution by.
+    """
+
+    names: ClassVar = {"original": {"conv": "resample.1"}, "diffusers": {"conv": "resample.1"}}
+
+    def __init__(self, channels: int, in_time: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+        self.time_conv = nn.Conv3d(channels, channels, (3, 1, 1), stride=(2, 1, 1)) if in_time else None
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        x = as_clip(self.conv(F.pad(as_pictures(x), (0, 1, 0, 1))), batch=x.shape[0])
+        if self.time_conv is None:
+            return x
+        past = history.recall(self)
+        window = x if past is None else join(past, x, norm=None)
+        history.keep(self, window, 1)
+        return x if past is None else self.time_conv(window)
+
+
+class DownLevel(nn.Module):
+    """Residual blocks, then a halving unless this is the coarsest level, around a shortcut without parameters."""
+
+    def __init__(self, in_channels: int, out_channels: int, blocks: int, halves: bool, in_time: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            ResBlock(in_channels if index == 0 else out_channels, out_channels) for index in range(blocks)
+        )
+        self.resample = Down(out_channels, in_time) if halves else None
+        self.folds = (2 if in_time else 1, 2, 2) if halves else (1, 1, 1)
+        self.channels = out_channels
+        self.names = {
+            "original": {"blocks": "downsamples", "resample": f"downsamples.{blocks}"},
+            "diffusers": {"blocks": "resnets", "resample": "downsampler"},
+        }
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        shortcut = fold(x, self.folds, self.channels)
+        for block in self.blocks:
+            x = block(x, history)
+        if self.resample is not None:
+            x = self.resample(x, history)
+        return x + shortcut
+
+
+def fold(x: Tensor, folds: tuple[int, int, int], channels: int) -> Tensor:
+    """Fold neighbouring positions into channels: [B, C, F, H, W] -> [B, channels, F/f, H/h, W/w] with folds (f, h, w).
+
+    The f*h*w positions of a channel share `channels / C` new channels in order; those that share one are averaged. A
+    first frame, which has no other to be folded with, is folded with a black one before it.
+    """
+    kept = channels_of_positions(channels // x.shape[1], folds)
+    x = F.pad(x, (0, 0, 0, 0, -x.shape[2] % folds[0], 0))
+    x = x.unflatten(4, (-1, folds[2])).unflatten(3, (-1, folds[1])).unflatten(2, (-1, folds[0]))
+    shared = [axis for axis, own, all_ in zip((3, 5, 7), kept, folds, strict=True) if own < all_]
+    if shared:
+        x = x.mean(shared, keepdim=True)
+    return x.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(1, 4)  # B C F f H h W w -> B (C f h w) F H W
+
+
+def unfold_add(out: Tensor, x: Tensor, folds: tuple[int, int, int]) -> Tensor:
+    """out += x with its channels unfolded to positions, the reverse of `fold` with copies for averages; returns out.
+
+    x [B, C, F, H, W], out [B, C', F*f, H*h, W*w]. A first frame's black companion is dropped: there out has F frames.
+    """
+    kept = channels_of_positions(x.shape[1] // out.shape[1], folds)
+    x = x.unflatten(1, (-1, *kept)).permute(0, 1, 5, 2, 6, 3, 7, 4)  # B (C f h w) F H W -> B C F f H h W w
+    frames = out.shape[2] // x.shape[2]
+    target = out.unflatten(4, (-1, folds[2])).unflatten(3, (-1, folds[1])).unflatten(2, (-1, frames))
+    target += x[:, :, :, -frames:]
+    return out
+
+
+def channels_of_positions(channels: int, folds: tuple[int, int, int]) -> tuple[int, int, int]:
+    """How many positions along each axis get a channel of their own out of so many: 2, (2, 2, 2) -> (2, 1, 1)."""
+    kept = []
+    for positions in folds:
+        kept.append(min(positions, channels))
+        channels //= kept[-1]
+    return kept[0], kept[1], kept[2]
+
+
+class Encoder(nn.Module):
+    """Patches of a chunk of frames to the moments of its latents: [B, 3*p*p, F, H, W] -> [B, 2z, F', H/8, W/8].
+
+    The chunk is the clip's first frame, F' = 1, or a multiple of `frames_per_latent` later ones.
+    """
+
+    names: ClassVar = {
+        "original": {
+            "conv_in": "conv1",
+            "levels": "downsamples",
+            "middle": "middle",
+            "norm_out": "head.0",
+            "conv_out": "head.2",
+        },
+        "diffusers": {"levels": "down_blocks", "middle": "mid_block"},
+    }
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        widths = [config.base_dim * multiple for multiple in (1, *config.dim_mult)]
+        coarsest = len(config.dim_mult) - 1
+        self.conv_in = CausalConv3d(config.patch_channels, widths[0])
+        self.levels = nn.ModuleList(
+            DownLevel(
+                widths[index],
+                widths[index + 1],
+                config.num_res_blocks,
+                halves=index < coarsest,
+                in_time=index < coarsest and config.temporal_downsample[index],
+            )
+            for index in range(coarsest + 1)
+        )
+        self.middle = Middle(widths[-1])
+        self.norm_out = RMSNorm(widths[-1], axes=3)
+        self.conv_out = CausalConv3d(widths[-1], 2 * config.z_dim)
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        x = self.conv_in(x, history)
+        for level in self.levels:
+            x = level(x, history)
+        x = self.middle(x, history)
+        return self.conv_out(x, history, self.norm_out)
+
+
+# Decoder ------------------------------------------------------------------------------------------------------------
+
+
+class Up(nn.Module):
+    """Doubles rows and columns, and with `in_time` the frames: [B, C, F, H, W] -> [B, C, 2F, 2H, 2W].
+
+    The first frame of a clip stays single, and the frames after it do not see it in time.
+    """
+
+    names: ClassVar = {"original": {"conv": "resample.1"}, "diffusers": {"conv": "resample.1"}}
+
+    def __init__(self, channels: int, in_time: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.time_conv = CausalConv3d(channels, 2 * channels, (3, 1, 1)) if in_time else None
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        if self.time_conv is not None:
+            x = self._double_frames(x, self.time_conv, history)
+        pictures = F.interpolate(as_pictures(x), scale_factor=2, mode="nearest-exact")
+        return as_clip(self.conv(pictures), batch=x.shape[0])
+
+    def _double_frames(self, x: Tensor, time_conv: CausalConv3d, history: FrameHistory) -> Tensor:
+        if history.recall(time_conv) is None:
+            history.keep(time_conv, torch.zeros_like(x), time_conv.past_frames)
+            return x
+        pairs = time_conv(x, history).unflatten(1, (2, -1))
+        return pairs.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)  # B (p C) F H W -> B C (F p) H W
+
+
+class UpLevel(nn.Module):
+    """Residual blocks, then a doubling around a shortcut without parameters; the finest level has blocks alone."""
+
+    def __init__(self, in_channels: int, out_channels: int, blocks: int, doubles: bool, in_time: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            ResBlock(in_channels if index == 0 else out_channels, out_channels) for index in range(blocks)
+        )
+        self.resample = Up(out_channels, in_time) if doubles else None
+        self.folds = (2 if in_time else 1, 2, 2)
+        self.names = {
+            "original": {"blocks": "upsamples", "resample": f"upsamples.{blocks}"},
+            "diffusers": {"blocks": "resnets", "resample": "upsampler"},
+        }
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        shortcut = x
+        for block in self.blocks:
+            x = block(x, history)
+        if self.resample is None:
+            return x
+        return unfold_add(self.resample(x, history), shortcut, self.folds)
+
+
+class Decoder(nn.Module):
+    """A chunk of latents to patches of its frames: [B, z, F', H, W] -> [B, 3*p*p, F, 8H, 8W].
+
+    The chunk is the clip's first latent frame, F = 1, or any number of later ones, F = frames_per_latent * F'.
+    """
+
+    names: ClassVar = {
+        "original": {
+            "conv_in": "conv1",
+            "levels": "upsamples",
+            "middle": "middle",
+            "norm_out": "head.0",
+            "conv_out": "head.2",
+        },
+        "diffusers": {"levels": "up_blocks", "middle": "mid_block"},
+    }
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        multiples = config.dim_mult[::-1]
+        widths = [config.decoder_base_dim * multiple for multiple in (multiples[0], *multiples)]
+        finest = len(multiples) - 1
+        self.conv_in = CausalConv3d(config.z_dim, widths[0])
+        self.middle = Middle(widths[0])
+        self.levels = nn.ModuleList(
+            UpLevel(
+                widths[index],
+                widths[index + 1],
+                config.num_res_blocks + 1,
+                doubles=index < finest,
+                in_time=index < finest and config.temporal_downsample[::-1][index],
+            )
+            for index in range(finest + 1)
+        )
+        self.norm_out = RMSNorm(widths[-1], axes=3)
+        self.conv_out = CausalConv3d(widths[-1], config.patch_channels)
+
+    def forward(self, z: Tensor, history: FrameHistory) -> Tensor:
+        x = self.conv_in(z, history)
+        x = self.middle(x, history)
+        for level in self.levels:
+            x = level(x, history)
+        return self.conv_out(x, history, self.norm_out)
+
+
+# The model ----------------------------------------------------------------------------------------------------------
+
+
+class VAE(nn.Module):
+    """Frames to latents and back.
+
+    latents = vae.encode(frames)
+    for chunk in vae.decode(latents): ...  # frames as they come
+
+    Whether gradients are kept is the caller's choice, and to be the same for a whole clip: render under
+    `torch.inference_mode()`, train without. Latents are normalised: mean 0, deviation 1 over the training set.
+    """
+
+    names: ClassVar = {
+        "original": {"to_moments": "conv1", "from_latents": "conv2"},
+        "diffusers": {"to_moments": "quant_conv", "from_latents": "post_quant_conv"},
+    }
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.to_moments = nn.Conv3d(2 * config.z_dim, 2 * config.z_dim, 1)
+        self.from_latents = nn.Conv3d(config.z_dim, config.z_dim, 1)
+        self.decoder = Decoder(config)
+
+    def encode(self, frames: Tensor, latents_per_chunk: int = 1) -> Tensor:
+        """frames [B, 3, F, H, W] in [-1, 1] -> normalised latents, their mean, float32 [B, z, (F-1)/4+1, H/16, W/16].
+
+        PermanentError: F is not 4n+1, or a side is not a multiple of 16.
+        """
+        mean, _ = self.encode_moments(frames, latents_per_chunk)
+        return self.normalise(mean)
+
+    def encode_moments(self, frames: Tensor, latents_per_chunk: int = 1) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latents before they are normalised, each [B, z, (F-1)/4+1, H/16, W/16].
+
+        frames [B, 3, F, H, W] in [-1, 1]. PermanentError as for `encode`.
+        """
+        self._check_frames(frames)
+        history = FrameHistory()
+        moments = []
+        for chunk in in_chunks(frames, latents_per_chunk * self.config.frames_per_latent):
+            patches = stack_patches(chunk.to(self.to_moments.weight.dtype), self.config.patch_size)
+            moments.append(self.to_moments(self.encoder(patches, history)))
+        mean, log_variance = torch.cat(moments, dim=2).chunk(2, dim=1)
+        return mean, log_variance
+
+    def decode(self, latents: Tensor, latents_per_chunk: int = 1) -> Iterator[Tensor]:
+        """Normalised latents [B, z, F', H, W] -> frames [B, 3, f, 16H, 16W] in [-1, 1], in the dtype of the weights.
+
+        Yields 1 frame for the first latent frame, then 4 for each later one, `latents_per_chunk` of them at a time. Larger
+        chunks keep a large device busier and take more memory; the frames are the same. Memory does not depend on F'.
+        """
+        z = self.denormalise(latents).to(self.from_latents.weight.dtype)
+        history = FrameHistory()
+        for chunk in in_chunks(z, latents_per_chunk):
+            chunk = chunk.contiguous(memory_format=torch.channels_last_3d)
+            patches = self.decoder(self.from_latents(chunk), history)
+            yield unstack_patches(patches, self.config.patch_size).clamp(-1, 1)
+
+    def decode_all(self, latents: Tensor, latents_per_chunk: int = 1) -> Tensor:
+        """The whole clip at once, [B, 3, 4(F'-1)+1, 16H, 16W], for training and for short clips."""
+        return torch.cat(list(self.decode(latents, latents_per_chunk)), dim=2)
+
+    def normalise(self, z: Tensor) -> Tensor:
+        """(z - mean) / deviation of each latent channel, float32."""
+        mean, deviation = self._statistics(z)
+        return (z.float() - mean) / deviation
+
+    def denormalise(self, latents: Tensor) -> Tensor:
+        """latents * deviation + mean of each latent channel, float32."""
+        mean, deviation = self._statistics(latents)
+        return latents.float() * deviation + mean
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        values = torch.tensor((self.config.latents_mean, self.config.latents_std), device=like.device)
+        mean, deviation = values.view(2, 1, -1, 1, 1, 1)
+        return mean, deviation
+
+    def _check_frames(self, frames: Tensor) -> None:
+        count, rows, columns = frames.shape[2:]
+        step, side = self.config.frames_per_latent, self.config.pixels_per_latent
+        if (count - 1) % step:
+            below = (count - 1) // step * step + 1
+            raise PermanentError(
+                f"{count} frames cannot be encoded: counts are {step}n+1, the nearest {below} and {below + step}",
+                reason="invalid-frame-count",
+            )
+        if rows % side or columns % side:
+            raise PermanentError(
+                f"frames of {columns}x{rows} cannot be encoded: both sides must be multiples of {side}",
+                reason="invalid-size",
+            )
+
+    def innermost_channels_(self) -> "VAE":
+        """Lay the weights out as the activations are, so that no kernel reorders them; in place, values unchanged."""
+        for parameter in self.parameters():
+            if parameter.dim() == 5:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+            elif parameter.dim() == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        return self
+
+    def checkpoint_names(self, layout: Layout) -> dict[str, str]:
+        """{name in a checkpoint of that layout: name here} for every tensor; shapes are equal.
+
+        "original" is `Wan2.2_VAE.pth`, "diffusers" is `vae/diffusion_pytorch_model.safetensors`.
+        """
+        return {theirs: ours for ours, theirs in tensor_names(self, layout)}
+
+
+def in_chunks(clip: Tensor, length: int) -> Iterator[Tensor]:
+    """[B, C, F, H, W] -> its first frame, then chunks of at most `length` frames."""
+    yield clip[:, :, :1]
+    if clip.shape[2] > 1:
+        yield from clip[:, :, 1:].split(length, dim=2)
+
+
+def stack_patches(frames: Tensor, size: int) -> Tensor:
+    """[B, c, F, H*q, W*r] -> [B, (c r q), F, H, W] with q = r = size; the column within the patch before the row."""
+    patches = frames.unflatten(4, (-1, size)).unflatten(3, (-1, size))  # B c F H q W r
+    patches = patches.permute(0, 1, 6, 4, 2, 3, 5).flatten(1, 3)
+    return patches.contiguous(memory_format=torch.channels_last_3d)
+
+
+def unstack_patches(patches: Tensor, size: int) -> Tensor:
+    """[B, (c r q), F, H, W] -> [B, c, F, H*q, W*r], the reverse of `stack_patches`."""
+    patches = patches.unflatten(1, (-1, size, size))  # B c r q F H W
+    return patches.permute(0, 1, 4, 5, 3, 6, 2).flatten(5, 6).flatten(3, 4)
+
+
+def tensor_names(module: nn.Module, layout: Layout) -> Iterator[tuple[str, str]]:
+    """(name here, name in that layout) of every tensor, composed of the `names` that stand beside each layer."""
+    for name, _ in module.named_parameters(recurse=False):
+        yield name, name
+    renamed: dict[str, str] = getattr(module, "names", {}).get(layout, {})
+    for name, child in module.named_children():
+        for ours, theirs in tensor_names(child, layout):
+            yield f"{name}.{ours}", f"{renamed.get(name, name)}.{theirs}"
