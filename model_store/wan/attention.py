@@ -13,8 +13,8 @@ from torch.nn import functional as F
 class AttentionKernel(Protocol):
     """Softmax attention over all T keys, scaled by 1/sqrt(D).
 
-    queries [B, L, H, D], keys and values [B, T, H, D] -> [B, L, H, D]. `key_bias` [B, 1, 1, T], where given, is added to
-    the logits of each key. A kernel that cannot add a bias may raise on one: the denoiser passes it only for prompts
+    queries [B, L, H, D], keys and values [B, T, H, D] -> [B, L, H, D]. `key_bias` [B, 1, 1, T], where given, is added
+    to the logits of each key. A kernel that cannot add a bias may raise on one: the denoiser passes it only for prompts
     whose padding was folded (`Denoiser.prompt_state` with lengths).
     """
 

@@ -8,13 +8,14 @@ Axes
     G timestep groups: 1 where all frames share a timestep, else the number of latent frames
     `dim` channels of the residual stream, split into N heads of D channels
 
-Sources: Wan, arXiv 2503.20314; adaLN, arXiv 2212.09748; rotary positions, arXiv 2104.09864. Tensor names are those of the
-original checkpoint; `DIFFUSERS_NAMES` renames the other public layout to them.
+Sources: Wan, arXiv 2503.20314; adaLN, arXiv 2212.09748; rotary positions, arXiv 2104.09864. Tensor names are those of
+the original checkpoint; `DIFFUSERS_NAMES` renames the other public layout to them.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,17 +47,13 @@ class DenoiserConfig:
         if self.dim % self.heads or (self.dim // self.heads) % 2:
             raise ValueError(f"dim {self.dim} must split into {self.heads} heads of an even width")
         if min(self.rope_widths) < 2:
-            raise ValueError(
-                f"heads of {self.head_dim} channels cannot hold three position axes; at least 6 are needed"
-            )
+            raise ValueError(f"heads of {self.head_dim} channels cannot hold three position axes; 6 are needed")
         if self.freq_dim % 2:
             raise ValueError(f"freq_dim {self.freq_dim} must be even: half cosines, half sines")
         if self.layers < 1:
             raise ValueError(f"layers is {self.layers}; at least 1 is needed")
         if self.patch[0] != 1:
-            raise ValueError(
-                f"patch {self.patch} joins {self.patch[0]} latent frames in a token; frames stay single here"
-            )
+            raise ValueError(f"patch {self.patch} joins {self.patch[0]} latent frames in a token; only 1 is supported")
 
     @property
     def head_dim(self) -> int:
@@ -88,7 +85,7 @@ class DenoiserConfig:
 
     @classmethod
     def from_diffusers(cls, config: Mapping[str, Any]) -> "DenoiserConfig":
-        """Read `transformer/config.json` of the diffusers layout. KeyError: a size is missing; ValueError: another model."""
+        """Read diffusers' `transformer/config.json`. KeyError: a size is missing; ValueError: another model."""
         for key, expected in (("qk_norm", "rms_norm_across_heads"), ("cross_attn_norm", True)):
             if config[key] != expected:
                 raise ValueError(f"{key} is {config[key]!r}; Wan2.2-TI2V has {expected!r}")
@@ -204,7 +201,7 @@ def timestep_sinusoid(timesteps: Tensor, width: int) -> Tensor:
 
 
 def first_then_rest(rows: Tensor, frames: int) -> Tensor:
-    """[B, 2, ...] -> [B, frames, ...]: the first row for the first frame, the second for all others; [B, 1, ...] stays."""
+    """[B, 2, ...] -> [B, frames, ...]: the first row for the first frame, the second for the rest."""
     rest = rows[:, 1:].expand(-1, frames - 1, *rows.shape[2:])
     return torch.cat((rows[:, :1], rest), dim=1)
 
@@ -240,7 +237,8 @@ class SelfAttention(nn.Module):
         keys = self.norm_k(self.k(x)).unflatten(2, (self.heads, -1))
         values = self.v(x).unflatten(2, (self.heads, -1))
         mixed = self.attention(rotate(queries, rotation), rotate(keys, rotation), values)
-        return self.o(mixed.flatten(2))
+        attended: Tensor = self.o(mixed.flatten(2))
+        return attended
 
 
 class CrossAttention(nn.Module):
@@ -263,11 +261,12 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, key_bias: Tensor | None) -> Tensor:
         queries = self.norm_q(self.q(x)).unflatten(2, (self.heads, -1))
-        return self.o(self.attention(queries, keys, values, key_bias).flatten(2))
+        attended: Tensor = self.o(self.attention(queries, keys, values, key_bias).flatten(2))
+        return attended
 
 
 class Block(nn.Module):
-    """Self-attention, prompt, feed-forward; the first and the last steered by the timestep. [B, L, dim] -> [B, L, dim]"""
+    """Self-attention, prompt, feed-forward; first and last are steered by the timestep. [B, L, dim] -> [B, L, dim]"""
 
     def __init__(self, config: DenoiserConfig, attention: AttentionKernel) -> None:
         super().__init__()
@@ -313,6 +312,13 @@ class Head(nn.Module):
         return tokens
 
 
+def unpatch(tokens: Tensor, patch: tuple[int, int, int], grid: tuple[int, int, int]) -> Tensor:
+    """[B, L, f*h*w*C] -> [B, C, F, H, W]"""
+    patches: Tensor = tokens.unflatten(2, (*patch, -1)).unflatten(1, grid)
+    patches = patches.permute(0, 7, 1, 4, 2, 5, 3, 6)  # B F H W f h w C -> B C F f H h W w
+    return patches.flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
 def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     """norm(x) * (1 + scale) + shift, each of the G groups of tokens with its own row, in float32."""
     normed = F.layer_norm(x.float(), x.shape[-1:], eps=eps).unflatten(1, (shift.shape[1], -1))
@@ -328,7 +334,46 @@ def gated_add(x: Tensor, update: Tensor, gate: Tensor) -> Tensor:
 
 def affine_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     """LayerNorm in the dtype of its weights, which stay float32."""
-    return norm(x.to(norm.weight.dtype)).type_as(x)
+    return F.layer_norm(x.to(norm.weight.dtype), norm.normalized_shape, norm.weight, norm.bias, norm.eps).type_as(x)
+
+
+# The layers as the diffusers layout calls them; {n} counts the blocks. Mind that its norm2 is the original's norm3: the
+# norm before cross-attention, the only one of a block's three with weights.
+DIFFUSERS_NAMES = {
+    "patch_embedding": "patch_embedding",
+    "text_embedding.0": "condition_embedder.text_embedder.linear_1",
+    "text_embedding.2": "condition_embedder.text_embedder.linear_2",
+    "time_embedding.0": "condition_embedder.time_embedder.linear_1",
+    "time_embedding.2": "condition_embedder.time_embedder.linear_2",
+    "time_projection.1": "condition_embedder.time_proj",
+    "blocks.{n}.modulation": "blocks.{n}.scale_shift_table",
+    "blocks.{n}.norm3": "blocks.{n}.norm2",
+    "blocks.{n}.self_attn.q": "blocks.{n}.attn1.to_q",
+    "blocks.{n}.self_attn.k": "blocks.{n}.attn1.to_k",
+    "blocks.{n}.self_attn.v": "blocks.{n}.attn1.to_v",
+    "blocks.{n}.self_attn.o": "blocks.{n}.attn1.to_out.0",
+    "blocks.{n}.self_attn.norm_q": "blocks.{n}.attn1.norm_q",
+    "blocks.{n}.self_attn.norm_k": "blocks.{n}.attn1.norm_k",
+    "blocks.{n}.cross_attn.q": "blocks.{n}.attn2.to_q",
+    "blocks.{n}.cross_attn.k": "blocks.{n}.attn2.to_k",
+    "blocks.{n}.cross_attn.v": "blocks.{n}.attn2.to_v",
+    "blocks.{n}.cross_attn.o": "blocks.{n}.attn2.to_out.0",
+    "blocks.{n}.cross_attn.norm_q": "blocks.{n}.attn2.norm_q",
+    "blocks.{n}.cross_attn.norm_k": "blocks.{n}.attn2.norm_k",
+    "blocks.{n}.ffn.0": "blocks.{n}.ffn.net.0.proj",
+    "blocks.{n}.ffn.2": "blocks.{n}.ffn.net.2",
+    "head.modulation": "scale_shift_table",
+    "head.head": "proj_out",
+}
+
+
+def diffusers_name(name: str) -> str:
+    """The diffusers layout's name of the tensor `name`."""
+    block = re.match(r"blocks\.(\d+)\.", name)
+    layer, kind = (name, "") if name.endswith("modulation") else (name[: name.rindex(".")], name[name.rindex(".") :])
+    if block is None:
+        return DIFFUSERS_NAMES[layer] + kind
+    return DIFFUSERS_NAMES[layer.replace(block[0], "blocks.{n}.", 1)].format(n=block[1]) + kind
 
 
 # The model ----------------------------------------------------------------------------------------------------------
@@ -384,7 +429,8 @@ class Denoiser(nn.Module):
         if lengths is not None and max(lengths) < text.shape[1]:
             text, key_bias = self._fold_padding(text, lengths)
         tokens = self.text_embedding(text.to(self.patch_embedding.weight.dtype))
-        keys, values = zip(*(block.cross_attn.keys_and_values(tokens) for block in self.blocks), strict=True)
+        readers = [cast(Block, block).cross_attn for block in self.blocks]
+        keys, values = zip(*(reader.keys_and_values(tokens) for reader in readers), strict=True)
         return PromptState(keys, values, key_bias)
 
     def _fold_padding(self, text: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -411,6 +457,11 @@ class Denoiser(nn.Module):
         grid = (frames, rows, columns)
         return ShapeState(grid, position_rotations(self.config, grid, self.patch_embedding.weight.device))
 
+    def checkpoint_names(self, layout: Literal["original", "diffusers"]) -> dict[str, str]:
+        """{name in a checkpoint of that layout: name here} for every tensor; shapes are equal."""
+        ours = [name for name, _ in self.named_parameters()]
+        return {name if layout == "original" else diffusers_name(name): name for name in ours}
+
     def forward(
         self,
         latents: Tensor,
@@ -425,50 +476,15 @@ class Denoiser(nn.Module):
         steered by timestep 0, all others by `timesteps`.
         """
         if first_frame_clean:
-            distinct, frames = torch.stack((torch.zeros_like(timesteps), timesteps), dim=1), shape.grid[0]
+            distinct = torch.stack((torch.zeros_like(timesteps), timesteps), dim=1)
         else:
-            distinct, frames = timesteps[:, None], 1
+            distinct = timesteps[:, None]
         time = self.time_embedding(timestep_sinusoid(distinct, self.config.freq_dim))  # [B, 1 or 2, dim]
         steering = self.time_projection(time).unflatten(2, (6, -1))  # B G (6 dim) -> B G 6 dim
-        time, steering = first_then_rest(time, frames), first_then_rest(steering, frames)
+        if first_frame_clean:
+            time, steering = (first_then_rest(rows, shape.grid[0]) for rows in (time, steering))
 
         x = self.patch_embedding(latents.to(self.patch_embedding.weight.dtype))
         for block, keys, values in zip(self.blocks, prompt.keys, prompt.values, strict=True):
             x = block(x, steering, shape.rotation, keys, values, prompt.key_bias)
-        return self._unpatch(self.head(x, time), shape.grid)
-
-    def _unpatch(self, tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
-        """[B, L, f*h*w*C] -> [B, C, F, H, W]"""
-        patches = tokens.unflatten(2, (*self.config.patch, -1)).unflatten(1, grid)
-        patches = patches.permute(0, 7, 1, 4, 2, 5, 3, 6)  # B F H W f h w C -> B C F f H h W w
-        return patches.flatten(6, 7).flatten(4, 5).flatten(2, 3)
-
-
-# Names in the diffusers layout, each for a weight or a bias or both; {n} counts the blocks. Mind that its norm2 is the
-# original's norm3: the norm before cross-attention, the only one of the three with weights.
-DIFFUSERS_NAMES = {
-    "patch_embedding": "patch_embedding",
-    "condition_embedder.text_embedder.linear_1": "text_embedding.0",
-    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
-    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
-    "condition_embedder.time_embedder.linear_2": "time_embedding.2",
-    "condition_embedder.time_proj": "time_projection.1",
-    "blocks.{n}.scale_shift_table": "blocks.{n}.modulation",
-    "blocks.{n}.norm2": "blocks.{n}.norm3",
-    "blocks.{n}.attn1.to_q": "blocks.{n}.self_attn.q",
-    "blocks.{n}.attn1.to_k": "blocks.{n}.self_attn.k",
-    "blocks.{n}.attn1.to_v": "blocks.{n}.self_attn.v",
-    "blocks.{n}.attn1.to_out.0": "blocks.{n}.self_attn.o",
-    "blocks.{n}.attn1.norm_q": "blocks.{n}.self_attn.norm_q",
-    "blocks.{n}.attn1.norm_k": "blocks.{n}.self_attn.norm_k",
-    "blocks.{n}.attn2.to_q": "blocks.{n}.cross_attn.q",
-    "blocks.{n}.attn2.to_k": "blocks.{n}.cross_attn.k",
-    "blocks.{n}.attn2.to_v": "blocks.{n}.cross_attn.v",
-    "blocks.{n}.attn2.to_out.0": "blocks.{n}.cross_attn.o",
-    "blocks.{n}.attn2.norm_q": "blocks.{n}.cross_attn.norm_q",
-    "blocks.{n}.attn2.norm_k": "blocks.{n}.cross_attn.norm_k",
-    "blocks.{n}.ffn.net.0.proj": "blocks.{n}.ffn.0",
-    "blocks.{n}.ffn.net.2": "blocks.{n}.ffn.2",
-    "scale_shift_table": "head.modulation",
-    "proj_out": "head.head",
-}
+        return unpatch(self.head(x, time), self.config.patch, shape.grid)
