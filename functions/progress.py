@@ -1,5 +1,6 @@
 """How the command shows long work: a bar on a terminal, plain lines anywhere else (a log, a CI run)."""
 
+import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -19,7 +20,7 @@ class Progress:
     ) -> None:
         self._label = label
         self._total = total
-        self._stream = stream or click.get_text_stream("stderr")
+        self._stream = stream or sys.stderr
         self._clock = clock
         self._bar = (
             click.progressbar(length=total, label=label, file=self._stream, show_pos=True, item_show_func=_remark)

@@ -1,4 +1,4 @@
-"""video.requested -> video.ready or video.review: draw the clip, inspect it, label it, store it. The one that needs a GPU.
+"""video.requested -> video.ready or video.review: draw the clip, inspect, label and store it. The one that needs a GPU.
 
 Nothing but drawing belongs here: what to draw was decided by derive_prompt and is in the event's render spec.
 """

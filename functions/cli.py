@@ -1,0 +1,227 @@
+"""The `skureel` command. Each command imports what it needs when it runs: `skureel publish` must not wait for torch."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from functions.registry import FUNCTIONS
+from shared.errors import ConfigurationError, SkureelError
+from shared.events import EVENT_TYPES
+from shared.settings import describe, load_settings
+
+EXIT_FAILED = 1
+EXIT_MISCONFIGURED = 2
+
+
+class _Commands(click.Group):
+    """Turns skureel's errors into one line and an exit code: 2 for a wrong set-up, 1 for work that failed."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            click.echo(f"skureel: {error}", err=True)
+            ctx.exit(EXIT_MISCONFIGURED)
+        except SkureelError as error:
+            click.echo(f"skureel: {error}", err=True)
+            ctx.exit(EXIT_FAILED)
+        except BrokenPipeError:
+            # Whoever read us has read enough: `skureel tail | head`.
+            sys.stderr.close()
+            ctx.exit(0)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="skureel")
+def main() -> None:
+    """Product events in, labelled product clips out."""
+
+
+@main.command()
+@click.option("--products", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Products, one a line.")
+@click.option("--count", type=click.IntRange(min=1), help="Take only the first so many.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("out"), show_default=True)
+def demo(products: Path | None, count: int | None, out: Path) -> None:
+    """Run everything once: publish products, make their clips, write a page of them.
+
+    Where SKUREEL_KAFKA__BOOTSTRAP_SERVERS or SKUREEL_OBJECTS__ENDPOINT name no server, an embedded one is started. The
+    embedded store lies in OUT/store and is kept: a second run draws nothing that it holds.
+    """
+    from functions.demo import run_demo, summary
+    from shared.telemetry import configure_logging
+
+    settings = load_settings()
+    configure_logging(settings.log)
+    outcome = run_demo(settings, products, count, out)
+    click.echo(summary(outcome))
+    sys.exit(0 if outcome.everything_answered else EXIT_FAILED)
+
+
+@main.command()
+@click.argument("function", type=click.Choice(sorted(FUNCTIONS)))
+@click.option("--trigger", type=click.Choice(["kafka"]), default="kafka", show_default=True)
+def run(function: str, trigger: str) -> None:
+    """Run one function until SIGTERM. The first signal finishes what is in work, a second one abandons it."""
+    from functions.registry import build
+    from shared.kafka import serve
+    from shared.telemetry import configure_logging
+
+    settings = load_settings()
+    configure_logging(settings.log)
+    sys.exit(serve(build(function, settings), settings.kafka, settings.health))
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.option(
+    "--type",
+    "type_name",
+    type=click.Choice(["product.created", "product.updated"]),
+    default="product.created",
+    show_default=True,
+    help="Event type of lines that are bare product data.",
+)
+def publish(file: Path, type_name: str) -> None:
+    """Send the events of FILE to Kafka: bare product data or CloudEvents, one a line; - is standard input."""
+    from functions.products_file import read_events
+    from shared.kafka import Publisher
+
+    published = 0
+    with Publisher(load_settings().kafka) as publisher:
+        for event in read_events(file, type_name, source="/skureel/publish", stdin=sys.stdin.buffer):
+            publisher.publish(event)
+            published += 1
+    click.echo(f"published {published} events", err=True)
+
+
+@main.command()
+@click.argument("types", nargs=-1, metavar="[TYPE]...")
+@click.option("--from-beginning", is_flag=True, help="Start with the oldest event kept, not with the next one.")
+@click.option("--max", "most", type=click.IntRange(min=1), help="Stop after so many events.")
+@click.option("--timeout", type=click.FloatRange(min=0), help="Stop when nothing came for so many seconds.")
+def tail(types: Sequence[str], from_beginning: bool, most: int | None, timeout: float | None) -> None:
+    """Print events as structured CloudEvents JSON, one a line. Without TYPE: all video events. Commits no offsets."""
+    from shared.events.cloudevents import to_structured
+    from shared.kafka import tail as follow
+
+    wanted = types or tuple(name for name in EVENT_TYPES if name.startswith("video."))
+    unknown = [name for name in wanted if name not in EVENT_TYPES]
+    if unknown:
+        raise click.BadParameter(f"{', '.join(unknown)}: no such event type; there are {', '.join(EVENT_TYPES)}")
+    stdout = sys.stdout.buffer
+    events = follow(
+        load_settings().kafka, wanted, from_beginning=from_beginning, max_events=most, timeout_seconds=timeout
+    )
+    for event in events:
+        stdout.write(to_structured(event) + b"\n")
+        stdout.flush()
+
+
+@main.command()
+@click.argument("prompt")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The MP4 file.")
+@click.option("--size", metavar="WxH", help="Sides divide by 32; the model's own where not given.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Length; frames are rounded to 4n+1.")
+@click.option("--fps", type=click.IntRange(1, 120))
+@click.option("--seed", type=click.IntRange(min=0), default=42, show_default=True)
+@click.option("--steps", type=click.IntRange(1, 200))
+@click.option("--guidance", type=click.FloatRange(0, 50))
+@click.option("--negative-prompt", default="", help="What the clip should not look like.")
+@click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="First frame of the clip.")
+@click.option("--model", metavar="NAME_OR_FOLDER", help="A bundled model or a checkpoint's folder.")
+def generate(
+    prompt: str,
+    output: Path,
+    size: str | None,
+    seconds: float | None,
+    fps: int | None,
+    seed: int,
+    steps: int | None,
+    guidance: float | None,
+    negative_prompt: str,
+    image: Path | None,
+    model: str | None,
+) -> None:
+    """Draw one clip from PROMPT, without Kafka or a store. The clip is labelled like every other."""
+    from functions.generate import Wanted, generate_clip
+
+    settings = load_settings()
+    width, height = _size(size) if size is not None else (None, None)
+    wanted = Wanted(
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        width=width,
+        height=height,
+        seconds=seconds,
+        fps=fps,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        image=image,
+        model=model or settings.model.name,
+    )
+    for line in generate_clip(settings, wanted, output):
+        click.echo(line, err=True)
+
+
+@main.group()
+def topics() -> None:
+    """Kafka topics."""
+
+
+@topics.command("create")
+@click.option("--partitions", type=click.IntRange(min=1), default=6, show_default=True, help="Bound of parallelism.")
+@click.option("--replication", type=click.IntRange(min=1), default=1, show_default=True, help="3 in production.")
+def create_topics_command(partitions: int, replication: int) -> None:
+    """Create every topic that is missing, with retry and dead-letter topics. Existing ones stay as they are."""
+    from shared.kafka import create_topics
+
+    made = create_topics(load_settings().kafka, partitions=partitions, replication=replication)
+    click.echo("\n".join(made) if made else "all topics are there", err=not made)
+
+
+@main.command()
+def config() -> None:
+    """List every setting: variable, value now (* if not the default) and what it means."""
+    for row in describe(load_settings()):
+        mark = " " if row.is_default else "*"
+        click.echo(f"{mark} {row.variable}={row.value}")
+        click.echo(click.wrap_text(row.description, width=100, initial_indent="      ", subsequent_indent="      "))
+
+
+@main.command()
+def doctor() -> None:
+    """Say what is configured, what answers and what is missing. Exit code 0 only if nothing is wrong."""
+    from functions.doctor import examine
+
+    healthy = True
+    for finding in examine(load_settings()):
+        healthy = healthy and finding.good
+        click.echo(f"{'ok    ' if finding.good else 'WRONG '} {finding.subject}: {finding.fact}")
+    sys.exit(0 if healthy else EXIT_FAILED)
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a committed document differs.")
+def schemas(check: bool) -> None:
+    """Write the JSON Schemas and the AsyncAPI document of all events from their models."""
+    from shared.events import documents
+
+    if not check:
+        for path in documents.write():
+            click.echo(path)
+        return
+    differing = list(documents.drift())
+    for name in differing:
+        click.echo(f"{name} differs from the models; run `skureel schemas` and commit it", err=True)
+    sys.exit(EXIT_FAILED if differing else 0)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, cross, height = text.lower().partition("x")
+    if not cross or not width.isdecimal() or not height.isdecimal():
+        raise click.BadParameter(f"size {text!r} is not WIDTHxHEIGHT, e.g. 640x480")
+    return int(width), int(height)
