@@ -1,0 +1,58 @@
+"""Settings: promised defaults, the environment, and what a wrong value says."""
+
+import pytest
+
+from shared.errors import ConfigurationError
+from shared.settings import describe, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in describe(load_settings()):
+        monkeypatch.delenv(row.variable, raising=False)
+
+
+def test_promised_defaults() -> None:
+    settings = load_settings()
+    assert settings.kafka.bootstrap_servers is None
+    assert settings.kafka.offsets == "transaction"
+    assert settings.kafka.transaction_timeout_ms == 60_000
+    assert settings.kafka.max_poll_interval_ms == 300_000
+    assert settings.objects.bucket == "skureel"
+    assert settings.objects.secure is True
+    assert settings.model.name == "tiny"
+    assert settings.render.label_profile == "cn"
+    assert settings.render.max_attempts == 3
+    assert settings.health.port == 8080
+
+
+def test_the_environment_is_read_nested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKUREEL_KAFKA__BOOTSTRAP_SERVERS", "broker:9092")
+    monkeypatch.setenv("SKUREEL_OBJECTS__SECRET_KEY", "hush")
+    monkeypatch.setenv("SKUREEL_RENDER__IMAGE_HOSTS", '["img.example.com"]')
+    settings = load_settings()
+    assert settings.kafka.bootstrap_servers == "broker:9092"
+    assert settings.objects.secret_key is not None
+    assert settings.objects.secret_key.get_secret_value() == "hush"
+    assert settings.render.image_hosts == ("img.example.com",)
+
+
+def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKUREEL_RENDER__WIDTH", "720")
+    with pytest.raises(ConfigurationError, match=r"SKUREEL_RENDER__WIDTH: .*multiple of 32"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["SKUREEL_KAFKA__BOOTSTRAP_SERVER", "SKUREEL_BUCKET", "SKUREEL_KAFKA"])
+def test_a_misspelt_setting_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "{}")
+    with pytest.raises(ConfigurationError, match=f"{name}: no such setting"):
+        load_settings()
+
+
+def test_every_setting_is_documented_and_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKUREEL_OBJECTS__SECRET_KEY", "hush")
+    rows = list(describe(load_settings()))
+    assert [row.variable for row in rows if not row.description] == []
+    assert "hush" not in "".join(row.value for row in rows)
+    assert {row.variable for row in rows if not row.is_default} == {"SKUREEL_OBJECTS__SECRET_KEY"}
