@@ -5,12 +5,16 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from functions.progress import Progress
 from functions.render_video import open_studio
+from functions.render_video.photo import open_photo
 from model_store.manifest import MANIFEST_NAME, ClipDefaults, model_folder, read_manifest
-from shared.errors import PermanentError
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 DEFAULTS_480P = ClipDefaults(width=640, height=480, frames=73, fps=24, steps=50, guidance=5.0)
 """For a checkpoint without a manifest: 480p, 3 s at 24 fps, and the full model's own steps and guidance."""
@@ -78,14 +82,6 @@ def frames_for(seconds: float, fps: int) -> int:
     return 4 * max(0, round(seconds * fps / 4)) + 1
 
 
-def _photo(path: Path) -> object:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise PermanentError(
-            f"image {path} is not readable: {error}; give a JPEG or PNG", reason="bad-image"
-        ) from error
+def _photo(path: Path) -> "Image.Image":
+    with path.open("rb") as file:
+        return open_photo(file, str(path))

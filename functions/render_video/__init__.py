@@ -4,6 +4,7 @@ Nothing but drawing belongs here: what to draw was decided by derive_prompt and 
 """
 
 import hashlib
+import io
 import logging
 import tempfile
 import threading
@@ -17,15 +18,18 @@ from typing import TYPE_CHECKING, Any
 from functions.render_video.encoding import EncodedClip, encode_clip, encode_poster
 from functions.render_video.inspection import Inspector, Profile
 from functions.render_video.labels import Labeller
+from functions.render_video.photo import open_photo
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
 from shared.clips import ClipRecord, ClipStore
 from shared.errors import ConfigurationError, TemporaryError
 from shared.events import Clip, Event, Inspection, Poster, RenderSpec, VideoRequested
 from shared.objects import ObjectStore
+from shared.photos import Photos
 from shared.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL.Image import Image
 
     from model_store.wan.engine import ClipSpec, Engine
 
@@ -39,7 +43,8 @@ Progress = Callable[[str, int, int], None]
 
 def build(settings: Settings) -> "RenderVideo":
     """The function as a trigger runs it."""
-    return RenderVideo(settings, ClipStore(ObjectStore(settings.objects)))
+    objects = ObjectStore(settings.objects)
+    return RenderVideo(settings, ClipStore(objects), Photos(objects, settings.render.image_hosts))
 
 
 @dataclass
@@ -137,9 +142,10 @@ class RenderVideo:
     name = "render_video"
     consumes: Sequence[str] = ("video.requested", "video.requested.bulk")
 
-    def __init__(self, settings: Settings, store: ClipStore) -> None:
+    def __init__(self, settings: Settings, store: ClipStore, photos: Photos) -> None:
         self._settings = settings
         self._store = store
+        self._photos = photos
         self._loaded = threading.Event()
         self._studio: Studio
         self._manifest: Manifest
@@ -193,10 +199,11 @@ class RenderVideo:
     def _render(self, spec: RenderSpec) -> ClipRecord:
         """Draw until a draft passes inspection, at most `max_attempts` times, and store the files of the last one."""
         self._check_model(spec)
+        image = None if spec.image_sha256 is None else self._first_frame(spec.image_sha256)
         with tempfile.TemporaryDirectory(prefix="skureel-") as folder:
             for attempt in range(self._settings.render.max_attempts):
                 draft = self._studio.draw(
-                    clip_spec(spec, attempt), fps=spec.fps, name=spec.video_id[:32], folder=Path(folder)
+                    clip_spec(spec, attempt, image), fps=spec.fps, name=spec.video_id[:32], folder=Path(folder)
                 )
                 if draft.passed:
                     break
@@ -243,6 +250,9 @@ class RenderVideo:
             timings_seconds={stage: round(value, 3) for stage, value in seconds.items()},
         )
 
+    def _first_frame(self, sha256: str) -> "Image":
+        return open_photo(io.BytesIO(self._photos.load(sha256)), f"photo {sha256[:12]}")
+
     def _check_model(self, spec: RenderSpec) -> None:
         """A spec for other weights waits for a worker that holds them: a rollout changes both sides, not at once."""
         if spec.model.revision != self._manifest.revision:
@@ -269,8 +279,8 @@ class RenderVideo:
         next(self._studio.engine.generate(clip))
 
 
-def clip_spec(spec: RenderSpec, attempt: int) -> "ClipSpec":
-    """What the engine is asked for: the event's spec, with the attempt's seed."""
+def clip_spec(spec: RenderSpec, attempt: int, image: "Image | None") -> "ClipSpec":
+    """What the engine is asked for: the event's spec, with the attempt's seed and the first frame."""
     from model_store.wan.engine import ClipSpec  # only who draws pays for importing torch
 
     return ClipSpec(
@@ -282,4 +292,5 @@ def clip_spec(spec: RenderSpec, attempt: int) -> "ClipSpec":
         steps=spec.steps,
         guidance=spec.guidance,
         seed=spec.seed_for(attempt),
+        image=image,
     )

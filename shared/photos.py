@@ -1,0 +1,82 @@
+"""Product photos, the first frames of clips: fetched once, kept by content, so that a spec names a picture for ever.
+
+A photo is an object key in our own bucket or an https address on an allow-listed host. Whatever it is, a copy is kept
+under `photos/<sha256>`; the render spec holds that digest, and render_video reads nothing else.
+"""
+
+import hashlib
+from urllib.parse import urlsplit
+
+import urllib3
+
+from shared.errors import PermanentError, TemporaryError
+from shared.objects import ObjectStore
+
+LIMIT_BYTES = 20 * 1024 * 1024
+TIMEOUT_SECONDS = 10.0
+
+_SIGNATURES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"RIFF": "image/webp"}
+
+
+class Photos:
+    """Photos by digest. Safe to use from several threads."""
+
+    def __init__(self, objects: ObjectStore, hosts: tuple[str, ...]) -> None:
+        self._objects = objects
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._http = urllib3.PoolManager(timeout=TIMEOUT_SECONDS, retries=False)
+
+    def digest(self, image: str) -> str:
+        """Keep the photo that a product names; returns its SHA-256, 64 hexadecimal digits.
+
+        Raises PermanentError `bad-image` for what can never be a photo (no such object, a foreign host, no picture,
+        more than 20 MiB) and TemporaryError where the host or the store does not answer.
+        """
+        photo = self._fetch(image) if "://" in image else self._objects.get(image, limit_bytes=LIMIT_BYTES)
+        if photo is None:
+            raise PermanentError(f"image {image!r} is not in the bucket; upload it first", reason="bad-image")
+        content_type = next((name for magic, name in _SIGNATURES.items() if photo.startswith(magic)), None)
+        if content_type is None:
+            raise PermanentError(f"image {image!r} is no JPEG, PNG or WebP; send one of these", reason="bad-image")
+        sha256 = hashlib.sha256(photo).hexdigest()
+        self._objects.put_new(_key(sha256), photo, content_type)
+        return sha256
+
+    def load(self, sha256: str) -> bytes:
+        """The bytes of a photo that `digest` kept."""
+        photo = self._objects.get(_key(sha256), limit_bytes=LIMIT_BYTES)
+        if photo is None:
+            raise PermanentError(
+                f"photo {sha256[:12]} is no longer in the bucket; publish the product again", reason="bad-image"
+            )
+        return photo
+
+    def _fetch(self, address: str) -> bytes:
+        parts = urlsplit(address)
+        if (
+            parts.scheme != "https"
+            or (parts.hostname or "").lower() not in self._hosts
+            or parts.port not in (None, 443)
+        ):
+            raise PermanentError(
+                f"image {address!r} is not https on a host of SKUREEL_RENDER__IMAGE_HOSTS; allow the host or upload it",
+                reason="bad-image",
+            )
+        try:
+            # No redirects: they would lead past the allow-list.
+            with self._http.request("GET", address, redirect=False, preload_content=False) as response:
+                if response.status == 200:
+                    photo = response.read(LIMIT_BYTES + 1)
+                    if len(photo) > LIMIT_BYTES:
+                        raise PermanentError(f"image {address!r} has over {LIMIT_BYTES} bytes", reason="bad-image")
+                    return bytes(photo)
+                status = response.status
+        except urllib3.exceptions.HTTPError as error:
+            raise TemporaryError(f"image {address!r} could not be fetched: {error}; trying again") from error
+        if status in (408, 425, 429) or status >= 500:
+            raise TemporaryError(f"image {address!r} answers {status}; trying again")
+        raise PermanentError(f"image {address!r} answers {status}; give the address of a picture", reason="bad-image")
+
+
+def _key(sha256: str) -> str:
+    return f"photos/{sha256}"
