@@ -52,12 +52,7 @@ class Photos:
         return photo
 
     def _fetch(self, address: str) -> bytes:
-        parts = urlsplit(address)
-        if (
-            parts.scheme != "https"
-            or (parts.hostname or "").lower() not in self._hosts
-            or parts.port not in (None, 443)
-        ):
+        if not self._allowed(address):
             raise PermanentError(
                 f"image {address!r} is not https on a host of SKUREEL_RENDER__IMAGE_HOSTS; allow the host or upload it",
                 reason="bad-image",
@@ -76,6 +71,13 @@ class Photos:
         if status in (408, 425, 429) or status >= 500:
             raise TemporaryError(f"image {address!r} answers {status}; trying again")
         raise PermanentError(f"image {address!r} answers {status}; give the address of a picture", reason="bad-image")
+
+    def _allowed(self, address: str) -> bool:
+        try:
+            parts = urlsplit(address)
+            return parts.scheme == "https" and parts.hostname in self._hosts and parts.port in (None, 443)
+        except ValueError:
+            return False
 
 
 def _key(sha256: str) -> str:
