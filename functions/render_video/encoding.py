@@ -1,0 +1,356 @@
+"""Frames to files: the MP4 and its poster, written so that they play everywhere, and read back before anyone sees them.
+
+ffmpeg does the encoding, in a process of its own; here is what it is asked for, what may go wrong, and the proof that
+the finished file is what was asked for. What the frames show and what the tags say is decided elsewhere.
+"""
+
+import functools
+import hashlib
+import io
+import re
+import subprocess
+import threading
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from xml.sax.saxutils import quoteattr
+
+import imageio_ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from functions.render_video.mp4 import read_container
+from shared.errors import ConfigurationError, PermanentError, TemporaryError
+
+Frame = NDArray[np.uint8]
+"""One picture: (H, W, 3), RGB, uint8."""
+
+_QUALITY = "17"
+"""x264's constant rate factor: visually the source, with room for the platforms' own encoders after it."""
+_THREADS = "4"
+"""A fixed number: x264's bytes depend on it, and equal requests must give equal files on any machine."""
+_FINISH_SECONDS = 300.0
+"""How long ffmpeg may take to write what it has been given; longer means a dead disk."""
+_POSTER_QUALITY = 90
+
+_TRAINED_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+"""IPTC's word for pictures made by a trained model; Google Merchant Center asks for it."""
+
+_TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+_STREAM = re.compile(
+    r"Stream #0:0.*?: Video: (?P<codec>\w+)(?: \((?P<profile>[^)]+)\))? \(\w+ / 0x\w+\), "
+    r"(?P<pixels>\w+)(?:\((?P<colour>[^)]*)\))?, (?P<width>\d+)x(?P<height>\d+)"
+)
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """A finished MP4, as it was read back from the disk."""
+
+    frames: int
+    fps: int
+    duration_ms: int
+    size_bytes: int
+    sha256: str
+    codec: str
+
+
+@dataclass(frozen=True)
+class Colour:
+    """How a decoder must turn YUV into RGB; `unknown` where the file does not say."""
+
+    range: str
+    matrix: str
+    primaries: str
+    transfer: str
+
+
+RECORDED_COLOUR = Colour(range="tv", matrix="bt709", primaries="bt709", transfer="bt709")
+"""What clips are written in: what players assume of HD, and what every platform takes (ITU-R BT.709)."""
+
+
+@dataclass(frozen=True)
+class ProbedClip:
+    """What a finished file holds: the pictures as ffmpeg decodes them, the container as its boxes say."""
+
+    frames: int
+    width: int
+    height: int
+    fps: float
+    constant_frame_rate: bool
+    duration_ms: int
+    codec: str
+    profile: str
+    pixel_format: str
+    colour: Colour
+    faststart: bool
+    edit_list: bool
+    tags: Mapping[str, str]
+
+
+def encode_clip(
+    frames: Iterable[Frame], path: Path, *, width: int, height: int, fps: int, tags: Mapping[str, str]
+) -> EncodedClip:
+    """Write frames to `path` as H.264 High, yuv420p, bt709, constant frame rate, closed groups of at most a second.
+
+    Frames are taken one at a time, when ffmpeg has room for the next. Equal frames and tags give equal bytes. The file
+    gets its name only after it has been decoded and found to be what was asked for; on any failure nothing is left.
+
+    Raises PermanentError for frames that are no such pictures (`invalid-frames`) or that ffmpeg refuses
+    (`encoding-failed`), TemporaryError for a full disk or a killed ffmpeg, and whatever `frames` raises.
+    """
+    _check_request(path, width, height, fps, tags)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        count = _feed(frames, _command(part, width, height, fps, tags), path.name, (height, width, 3))
+        clip = probe(part)
+        _check_finished(path, clip, count, width, height, fps, tags)
+        content = part.read_bytes()
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return EncodedClip(
+        frames=clip.frames,
+        fps=fps,
+        duration_ms=clip.duration_ms,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        codec=clip.codec,
+    )
+
+
+def encode_poster(frame: Frame, tags: Mapping[str, str] | None = None) -> bytes:
+    """One frame as a JPEG in full colour resolution, that says in XMP that a model made it.
+
+    `tags` may hold the clip's `AIGC` label, which a still carries as the XMP property TC260:AIGC.
+    """
+    _check_frame(frame, 0, frame.shape)
+    label = (tags or {}).get("AIGC")
+    aigc = (
+        f' xmlns:TC260="http://www.tc260.org.cn/ns/AIGC/1.0/" TC260:AIGC={quoteattr(label)}'
+        if label is not None
+        else ""
+    )
+    packet = (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+        f' Iptc4xmpExt:DigitalSourceType="{_TRAINED_MEDIA}"{aigc}/>'
+        '</rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
+    )
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "JPEG", quality=_POSTER_QUALITY, subsampling="4:4:4", xmp=packet.encode())
+    return file.getvalue()
+
+
+def probe(path: Path) -> ProbedClip:
+    """Decode a finished file whole, and read its boxes. What does not play is a PermanentError (`unplayable-clip`)."""
+    container = read_container(path)
+    # One line a decoded frame, with its time in units of the frame rate; the first damaged frame ends it.
+    command = [
+        *(ffmpeg_path(), "-hide_banner", "-nostdin", "-xerror", "-err_detect", "explode", "-threads", _THREADS),
+        *("-i", f"file:{path}", "-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "demux"),
+        *("-f", "framecrc", "-"),
+    ]
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    report = done.stderr.decode(errors="replace")
+    stream = _STREAM.search(report)
+    if done.returncode != 0 or stream is None:
+        raise PermanentError(
+            f"{path.name}: ffmpeg cannot play it: {_last_line(report)}; render it again", reason="unplayable-clip"
+        )
+    decoded = done.stdout.decode().splitlines()
+    (unit,) = (line.split()[-1] for line in decoded if line.startswith("#tb 0:"))
+    seconds_a_tick = int(unit.split("/")[0]) / int(unit.split("/")[1])
+    times = [int(line.split(",")[2]) for line in decoded if not line.startswith("#")]
+    steps = {later - earlier for earlier, later in zip(times, times[1:], strict=False)}
+    fps = container.frame_rates[0]
+    return ProbedClip(
+        frames=len(times),
+        width=int(stream["width"]),
+        height=int(stream["height"]),
+        fps=fps,
+        constant_frame_rate=len(container.frame_rates) == 1
+        and times[:1] == [0]
+        and all(abs(step * seconds_a_tick * fps - 1) < 1e-6 for step in steps),
+        duration_ms=round(1000 * len(times) / fps),
+        codec=stream["codec"],
+        profile=stream["profile"] or "unknown",
+        pixel_format=stream["pixels"],
+        colour=_colour(stream["colour"] or ""),
+        faststart=container.is_faststart,
+        edit_list=container.has_edit_list,
+        tags=dict(container.tags),
+    )
+
+
+@functools.cache
+def ffmpeg_path() -> str:
+    """The ffmpeg that imageio-ffmpeg brings, or the one it was told of. None at all is a ConfigurationError."""
+    try:
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise ConfigurationError(f"ffmpeg is not there: {error}; pip install 'skureel[render]'") from error
+
+
+def _command(path: Path, width: int, height: int, fps: int, tags: Mapping[str, str]) -> list[str]:
+    # Left alone, the scale filter converts by BT.601 and libx264 writes no colour at all: both are said here.
+    to_yuv = "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
+    as_bt709 = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+    metadata = [part for name, value in tags.items() for part in ("-metadata", f"{name}={value}")]
+    return [
+        *(ffmpeg_path(), "-hide_banner", "-loglevel", "error", "-y"),
+        *("-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}", "-framerate", str(fps), "-i", "-"),
+        *("-vf", f"{to_yuv},format=yuv420p,{as_bt709}"),
+        *("-c:v", "libx264", "-profile:v", "high", "-preset", "medium", "-crf", _QUALITY),
+        *("-g", str(fps), "-bf", "2", "-flags:v", "+cgop+bitexact", "-threads", _THREADS, "-fps_mode", "cfr"),
+        *("-map_metadata", "-1", *metadata, "-fflags", "+bitexact"),
+        # Shown from the first frame on without an edit list, which YouTube refuses and simple players ignore.
+        *("-movflags", "+faststart+use_metadata_tags+negative_cts_offsets", "-use_editlist", "0"),
+        *("-f", "mp4", f"file:{path}"),
+    ]
+
+
+def _feed(frames: Iterable[Frame], command: list[str], name: str, shape: tuple[int, int, int]) -> int:
+    """Give every frame to a new ffmpeg and wait for its end, which comes before this returns or raises."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stderr is not None
+    complaints = _Complaints(process.stderr)
+    count = 0
+    try:
+        for frame in frames:
+            _check_frame(frame, count, shape)
+            if not _written(process.stdin, frame):
+                break  # ffmpeg has ended before its input; its status and last words say why
+            count += 1
+        else:
+            if count == 0:
+                raise PermanentError(f"{name}: there is no frame to encode; look at what drew it", reason="invalid-frames")
+        _close(process.stdin)
+        status = process.wait(_FINISH_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise TemporaryError(
+            f"{name}: ffmpeg did not finish in {_FINISH_SECONDS:.0f} s; the disk may hang, the clip is tried again"
+        ) from error
+    finally:
+        process.kill()
+        process.wait()
+        complaints.end()
+        _close(process.stdin)
+        if isinstance(frames, Generator):
+            frames.close()  # what draws them may hold the device
+    if status != 0:
+        raise _failure(name, status, count, complaints.text)
+    return count
+
+
+class _Complaints:
+    """What ffmpeg writes to standard error, taken away all the time so that it never waits for a reader."""
+
+    _KEPT_BYTES = 8192
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._kept = b""
+        self._reader = threading.Thread(target=self._read, name="ffmpeg-stderr", daemon=True)
+        self._reader.start()
+
+    @property
+    def text(self) -> str:
+        return self._kept.decode(errors="replace")
+
+    def end(self) -> None:
+        """Wait for the last words of a process that has ended."""
+        self._reader.join()
+        self._stream.close()
+
+    def _read(self) -> None:
+        for line in self._stream:
+            self._kept = (self._kept + line)[-self._KEPT_BYTES :]
+
+
+def _failure(name: str, status: int, count: int, complaints: str) -> TemporaryError | PermanentError:
+    if any(sign in complaints for sign in ("No space left on device", "Disk quota exceeded")):
+        return TemporaryError(f"{name}: the disk is full after {count} frames; free some space, the clip is tried again")
+    if status < 0:
+        return TemporaryError(f"{name}: ffmpeg was killed by signal {-status} after {count} frames; the clip is tried again")
+    return PermanentError(
+        f"{name}: ffmpeg ended with status {status} after {count} frames: {_last_line(complaints)}; "
+        "look at the frames and the tags",
+        reason="encoding-failed",
+    )
+
+
+def _written(stdin: IO[bytes], frame: Frame) -> bool:
+    """Whether the process took the frame."""
+    try:
+        stdin.write(np.ascontiguousarray(frame).data)
+    except BrokenPipeError:
+        return False
+    return True
+
+
+def _close(stdin: IO[bytes]) -> None:
+    try:
+        stdin.close()
+    except BrokenPipeError:
+        pass  # what was buffered for a process that has ended
+
+
+def _check_request(path: Path, width: int, height: int, fps: int, tags: Mapping[str, str]) -> None:
+    if width < 2 or height < 2 or width % 2 or height % 2 or fps < 1:
+        raise PermanentError(
+            f"{path.name}: {width}x{height} at {fps} fps cannot be encoded; yuv420p needs even sides, and fps is at least 1",
+            reason="invalid-frames",
+        )
+    for name, value in tags.items():
+        if not _TAG_NAME.fullmatch(name) or not value.isprintable():
+            raise PermanentError(f"{path.name}: {name!r} is no tag; use letters, and a printable value", reason="invalid-tag")
+
+
+def _check_frame(frame: Frame, index: int, shape: tuple[int, ...]) -> None:
+    if frame.dtype != np.uint8 or frame.shape != shape or len(shape) != 3 or shape[2] != 3:
+        raise PermanentError(
+            f"frame {index} is {frame.dtype} {frame.shape}, not uint8 {shape[:2]} in RGB; look at what drew it",
+            reason="invalid-frames",
+        )
+
+
+def _check_finished(
+    path: Path, clip: ProbedClip, count: int, width: int, height: int, fps: int, tags: Mapping[str, str]
+) -> None:
+    wanted: dict[str, object] = {
+        "frames": count,
+        "width": width,
+        "height": height,
+        "fps": float(fps),
+        "constant_frame_rate": True,
+        "codec": "h264",
+        "profile": "High",
+        "pixel_format": "yuv420p",
+        "colour": RECORDED_COLOUR,
+        "faststart": True,
+        "edit_list": False,
+        "tags": dict(tags),
+    }
+    wrong = [f"{name} {getattr(clip, name)} instead of {value}" for name, value in wanted.items() if getattr(clip, name) != value]
+    if wrong:
+        raise PermanentError(
+            f"{path.name}: the finished file has {', '.join(wrong)}; check the version of ffmpeg", reason="encoding-failed"
+        )
+
+
+def _colour(text: str) -> Colour:
+    """Read ffmpeg's `tv, bt709, progressive` or `tv, matrix/primaries/transfer, progressive`."""
+    words = [word.strip() for word in text.split(",")]
+    spread = next((word for word in words if word not in ("tv", "pc", "progressive") and "first" not in word), "unknown")
+    matrix, primaries, transfer = spread.split("/") if "/" in spread else (spread, spread, spread)
+    range_ = next((word for word in words if word in ("tv", "pc")), "unknown")
+    return Colour(range=range_, matrix=matrix, primaries=primaries, transfer=transfer)
+
+
+def _last_line(report: str) -> str:
+    return next((line.strip() for line in reversed(report.splitlines()) if line.strip()), "it gave no reason")
