@@ -89,7 +89,7 @@ class Studio:
                     seconds["denoise"] = time.perf_counter() - started
                 # Inspected as drawn: the mark itself would count as text and hide what lies under it.
                 inspector.add(frame)
-                marked = self.labeller.mark(frame, index)
+                marked = self.labeller.mark(frame)
                 if index == poster_index:
                     poster.append(marked)
                 yield marked
@@ -105,7 +105,7 @@ class Studio:
             seed=clip.seed,
             clip=encoded,
             clip_path=path,
-            poster=encode_poster(poster[0]),
+            poster=encode_poster(poster[0], self.labeller.tags(produce_id)),
             inspection=inspector.result(),
             passed=inspector.passed,
             produce_id=produce_id,
