@@ -101,6 +101,11 @@ class PromptTokenizer:
             raise ValueError(f"no token {END!r} in the vocabulary")
         self._end: int = end
 
+    @property
+    def size(self) -> int:
+        """Tokens it knows, added ones included."""
+        return int(self._pieces.get_vocab_size(with_added_tokens=True))
+
     def tokens(self, prompt: str) -> list[int]:
         """The cleaned prompt's token ids, the closing token last."""
         pieces = self._pieces.encode(clean_prompt(prompt), add_special_tokens=False)

@@ -1,0 +1,332 @@
+"""The engine: a prompt in, frames out, one clip at a time on one device.
+
+engine = Engine.load(Path("models/tiny"))
+for frame in engine.generate(ClipSpec(...)):  # uint8 [H, W, 3]
+    ...
+engine.close()
+"""
+
+import gc
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from threading import Lock
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from model_store.wan.checkpoint import Checkpoint
+from model_store.wan.denoiser import Denoiser, PromptState
+from model_store.wan.first_frame import cover, hold, open_photo
+from model_store.wan.precision import default_dtype
+from model_store.wan.sampler import SamplerConfig, draw_noise
+from model_store.wan.text_encoder import PromptTokenizer, TextEncoder, clean_prompt, pad_text
+from model_store.wan.turns import Turns
+from model_store.wan.vae import VAE
+from shared.errors import ConfigurationError, PermanentError, TemporaryError
+
+LARGEST_AREA_PX = 1024 * 1024  # the model was trained up to 1280x704
+MOST_FRAMES = 241  # it was trained up to 121; ten seconds at 24 fps
+MOST_STEPS = 200
+LARGEST_GUIDANCE = 50.0
+REMEMBERED_PROMPTS = 16
+
+Progress = Callable[[int, int], None]
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """What to render. Sides divide by 32, frames are 4n+1; guidance up to 1 leaves the negative prompt out."""
+
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    frames: int
+    steps: int
+    guidance: float
+    seed: int
+    image: Image.Image | None = None  # the first frame; scaled to cover the clip and cropped
+
+
+class DeviceOutOfMemory(TemporaryError):
+    """The device could not hold the clip. The engine has let go of it and can render again."""
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """A prompt's meaning, ready for the denoiser."""
+
+    embeddings: Tensor  # [1, text_len, text_dim], zero after the prompt's tokens
+    length: int  # its tokens
+
+
+class Engine:
+    """Wan2.2-TI2V on one device.
+
+    Calls from several threads are safe: one clip is denoised at a time, and prompts are encoded and other clips decoded
+    between its steps.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        vae: VAE,
+        text_encoder: TextEncoder,
+        tokenizer: PromptTokenizer,
+        sampler: SamplerConfig,
+        device: torch.device,
+    ) -> None:
+        self.sampler = sampler
+        self.device = device
+        self._networks: tuple[Denoiser, VAE, TextEncoder] | None = (denoiser, vae, text_encoder)
+        self._tokenizer = tokenizer
+        self._text_len = denoiser.config.text_len
+        self._side_px = vae.config.pixels_per_latent * denoiser.config.patch[1]
+        self._frames_per_latent = vae.config.frames_per_latent
+        self._denoising = Turns()  # one clip's steps
+        self._device_turns = Turns()  # one step, one prompt, one chunk of frames
+        self._prompts: OrderedDict[str, EncodedPrompt] = OrderedDict()  # oldest first
+        self._prompts_guard = Lock()
+
+    @classmethod
+    def load(
+        cls,
+        model_dir: Path,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        sampler: SamplerConfig | None = None,
+    ) -> "Engine":
+        """Load a model folder, diffusers or original layout.
+
+        dtype: of the large matrices; by default bf16, on a CPU float32 (see `precision`). sampler: by default what the
+        folder says. CheckpointError: the folder is incomplete, damaged or of another model; DeviceOutOfMemory: it does
+        not fit.
+        """
+        checkpoint = Checkpoint.open(model_dir)
+        on = torch.device(device)
+        asked = dtype or default_dtype(on)
+        tokenizer = checkpoint.load_tokenizer()
+        with out_of_memory_translated(f"model {model_dir}", on, "use a larger device or a quantised model"):
+            text_encoder = checkpoint.load_text_encoder(on, asked)
+            denoiser = checkpoint.load_denoiser(on, asked)
+            vae = checkpoint.load_vae(on, asked)
+        return cls(denoiser, vae, text_encoder, tokenizer, sampler or checkpoint.sampler, on)
+
+    def close(self) -> None:
+        """Give the device's memory back. Clips that are being rendered finish first; later calls are refused."""
+        with self._denoising.taken(), self._device_turns.taken():
+            self._networks = None
+            self._prompts.clear()
+        release_memory(self.device)
+
+    # From a spec to frames --------------------------------------------------------------------------------------
+
+    def generate(self, spec: ClipSpec, progress: Progress | None = None) -> Iterator[NDArray[np.uint8]]:
+        """Render a clip: uint8 RGB frames [H, W, 3], handed out as they are decoded.
+
+        The spec is checked before this returns; PermanentError: it cannot be rendered, `reason` says why. Work starts
+        with the first frame asked for. `progress(steps done, steps in all)` is called after each step and may raise to
+        cancel: what it raises comes out here, and the engine stays usable. DeviceOutOfMemory: see there.
+        """
+        self._loaded()
+        self._check(spec)
+        photo = None if spec.image is None else cover(open_photo(spec.image), spec.width, spec.height)
+        return self._render(spec, photo, progress)
+
+    def _render(self, spec: ClipSpec, photo: Tensor | None, progress: Progress | None) -> Iterator[NDArray[np.uint8]]:
+        latents = self.denoise(spec, photo, progress)
+        for chunk in self.decode(latents):
+            yield from to_pictures(chunk)
+
+    def denoise(self, spec: ClipSpec, photo: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+        """The clip's normalised latents, float32 [1, z, F, H, W]. photo [1, 3, 1, H, W] in [-1, 1]: its first frame."""
+        with self._denoising.taken(), self._guarded(spec):
+            denoiser, vae, _ = self._loaded()
+            generator = torch.Generator().manual_seed(spec.seed)
+            sampler = self.sampler.build(spec.steps, generator)
+            latents = draw_noise(self._latent_shape(spec), generator, self.device)
+            shape = denoiser.shape_state(latents.shape)
+            wanted = self._prompt_state(spec.prompt)
+            unwanted = self._prompt_state(spec.negative_prompt) if spec.guidance > 1 else None
+            first_frame = None if photo is None else self._on_device(vae.encode, photo.to(self.device))
+
+            def velocity(latents: Tensor, timestep: float) -> Tensor:
+                timesteps = torch.full((1,), timestep, device=self.device)
+                with_photo = first_frame is not None
+                towards: Tensor = denoiser(latents, timesteps, wanted, shape, with_photo).float()
+                if unwanted is None:
+                    return towards
+                away: Tensor = denoiser(latents, timesteps, unwanted, shape, with_photo).float()
+                return away + spec.guidance * (towards - away)
+
+            def step(latents: Tensor, timestep: float) -> Tensor:
+                given = latents if first_frame is None else hold(first_frame, latents)
+                return sampler.step(latents, velocity(given, timestep))
+
+            for done, timestep in enumerate(sampler.timesteps, start=1):
+                latents = self._on_device(step, latents, timestep)
+                if progress is not None:
+                    progress(done, len(sampler.timesteps))
+            return latents if first_frame is None else hold(first_frame, latents)
+
+    def decode(self, latents: Tensor) -> Iterator[Tensor]:
+        """Latents to frames [1, 3, f, H, W] in [-1, 1], a few at a time; memory does not grow with the clip."""
+        _, vae, _ = self._loaded()
+        chunks = vae.decode(latents)
+        while True:
+            with self._guarded(None):
+                chunk = self._on_device(next, chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    def encode_prompt(self, prompt: str) -> EncodedPrompt:
+        """Encode a prompt, or recall it: `generate` finds what was encoded here beforehand.
+
+        PermanentError: it has more tokens than the model reads.
+        """
+        key = clean_prompt(prompt)
+        with self._prompts_guard:
+            if key in self._prompts:
+                self._prompts.move_to_end(key)
+                return self._prompts[key]
+        tokens = self._tokens(prompt, "prompt")
+        _, _, text_encoder = self._loaded()
+        with self._guarded(None):
+            embeddings = self._on_device(text_encoder, torch.tensor([tokens], device=self.device))
+        encoded = EncodedPrompt(pad_text(embeddings, self._text_len), len(tokens))
+        with self._prompts_guard:
+            self._prompts[key] = encoded
+            while len(self._prompts) > REMEMBERED_PROMPTS:
+                self._prompts.popitem(last=False)
+        return encoded
+
+    # Parts ------------------------------------------------------------------------------------------------------
+
+    def _prompt_state(self, prompt: str) -> PromptState:
+        encoded = self.encode_prompt(prompt)
+        denoiser, _, _ = self._loaded()
+        # Folded padding saves a CPU most of the cross-attention; a GPU's fastest kernels take no bias.
+        lengths = [encoded.length] if self.device.type == "cpu" else None
+        return self._on_device(denoiser.prompt_state, encoded.embeddings, lengths)
+
+    def _latent_shape(self, spec: ClipSpec) -> tuple[int, int, int, int, int]:
+        denoiser, vae, _ = self._loaded()
+        frames = (spec.frames - 1) // vae.config.frames_per_latent + 1
+        side = vae.config.pixels_per_latent
+        return 1, denoiser.config.in_channels, frames, spec.height // side, spec.width // side
+
+    def _on_device(
+        self, work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Result:
+        """Do one piece of work on the device when it is its turn. Nothing here keeps gradients."""
+        with self._device_turns.taken(), torch.inference_mode():
+            return work(*args, **kwargs)
+
+    def _loaded(self) -> tuple[Denoiser, VAE, TextEncoder]:
+        if self._networks is None:
+            raise ConfigurationError("engine is closed and its model released; load it again")
+        return self._networks
+
+    def _tokens(self, prompt: str, name: str) -> list[int]:
+        tokens = self._tokenizer.tokens(prompt)
+        if len(tokens) > self._text_len:
+            raise PermanentError(
+                f"{name} has {len(tokens)} tokens, the model reads {self._text_len}; shorten it",
+                reason="prompt-too-long",
+            )
+        return tokens
+
+    def _check(self, spec: ClipSpec) -> None:
+        """PermanentError: the spec asks for something that the model cannot render."""
+        if not clean_prompt(spec.prompt):
+            raise PermanentError("prompt is empty; describe the clip", reason="empty-prompt")
+        self._tokens(spec.prompt, "prompt")
+        self._tokens(spec.negative_prompt, "negative prompt")
+
+        side, size = self._side_px, f"{spec.width}x{spec.height}"
+        if min(spec.width, spec.height) < side or spec.width % side or spec.height % side:
+            width, height = (max(side, round(length / side) * side) for length in (spec.width, spec.height))
+            raise PermanentError(
+                f"size {size} cannot be rendered: sides must be multiples of {side}; the nearest is {width}x{height}",
+                reason="invalid-size",
+            )
+        if spec.width * spec.height > LARGEST_AREA_PX:
+            raise PermanentError(
+                f"size {size} is beyond what the model was trained for; stay within {LARGEST_AREA_PX:,} pixels",
+                reason="invalid-size",
+            )
+        step = self._frames_per_latent
+        if spec.frames < 1 or (spec.frames - 1) % step:
+            below = max(0, (spec.frames - 1) // step) * step + 1
+            raise PermanentError(
+                f"{spec.frames} frames cannot be rendered: counts are {step}n+1, nearest {below} and {below + step}",
+                reason="invalid-frame-count",
+            )
+        if spec.frames > MOST_FRAMES:
+            raise PermanentError(
+                f"{spec.frames} frames are more than the model can hold together; ask for at most {MOST_FRAMES}",
+                reason="invalid-frame-count",
+            )
+        self._check_sampling(spec)
+
+    def _check_sampling(self, spec: ClipSpec) -> None:
+        levels = len(self.sampler.timesteps)
+        if levels and spec.steps != levels:
+            raise PermanentError(
+                f"{spec.steps} steps cannot be taken: this model was distilled to {levels}; ask for {levels}",
+                reason="invalid-steps",
+            )
+        if not 1 <= spec.steps <= MOST_STEPS:
+            raise PermanentError(f"{spec.steps} steps: ask for 1 to {MOST_STEPS}", reason="invalid-steps")
+        if not (isfinite(spec.guidance) and 0 <= spec.guidance <= LARGEST_GUIDANCE):
+            raise PermanentError(
+                f"guidance {spec.guidance}: ask for 0 to {LARGEST_GUIDANCE:g}; up to 1 is none",
+                reason="invalid-guidance",
+            )
+        if not 0 <= spec.seed < 2**63:
+            raise PermanentError(f"seed {spec.seed}: ask for 0 to 2^63 - 1", reason="invalid-seed")
+
+    @contextmanager
+    def _guarded(self, spec: ClipSpec | None) -> Iterator[None]:
+        subject = "clip" if spec is None else f"clip of {spec.width}x{spec.height}, {spec.frames} frames"
+        with out_of_memory_translated(subject, self.device, "render fewer frames or a smaller size"):
+            yield
+
+
+@contextmanager
+def out_of_memory_translated(subject: str, device: torch.device, next_step: str) -> Iterator[None]:
+    """DeviceOutOfMemory for every way in which PyTorch says so."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "can't allocate memory" not in str(error):
+            raise
+        fact = str(error).splitlines()[0] if str(error) else "no memory left"
+    else:
+        return
+    release_memory(device)  # outside the handler: its traceback would keep the tensors alive
+    raise DeviceOutOfMemory(f"{subject}: {device} is out of memory ({fact}); {next_step}")
+
+
+def release_memory(device: torch.device) -> None:
+    """Hand freed memory back to the device, for other processes and for a fresh, unfragmented start."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def to_pictures(chunk: Tensor) -> Iterator[NDArray[np.uint8]]:
+    """[1, 3, f, H, W] in [-1, 1] -> f arrays uint8 [H, W, 3]"""
+    pixels = (chunk[0].float() * 127.5 + 127.5).round().to(torch.uint8)
+    yield from pixels.permute(1, 2, 3, 0).contiguous().cpu().numpy()  # 3 f H W -> f H W 3
