@@ -1,0 +1,107 @@
+"""How every Kafka client of skureel is set up: connection, security, names of topics and groups.
+
+Settings become kafka-python arguments here and nowhere else.
+"""
+
+from typing import Any, Final
+
+from kafka.serializer import Serializer
+
+from shared.errors import ConfigurationError
+from shared.settings import KafkaSettings
+
+RETRY_SUFFIX = ".retry"
+DEAD_LETTER_SUFFIX = ".dlq"
+GROUP_PREFIX = "skureel-"
+
+_NO_SENSORS = {"metrics_enabled": False}
+# The client's own sensors cost about a tenth of a consume-produce loop; the runtime counts for itself.
+
+HEADER_ROOM_BYTES = 256 * 1024
+"""What a retry or dead letter record may be larger than the record it holds: the headers that tell its story."""
+
+
+class NullableBytes(Serializer):  # type: ignore[misc]  # kafka-python is untyped
+    """Lets a record with neither key nor value be sent, which the producer's own check refuses.
+
+    Such a record can be read, so it must be possible to keep it as a dead letter.
+    """
+
+    def serialize(self, topic: str, headers: list[tuple[str, bytes]], data: Any) -> Any:
+        return None if data is NULL else data
+
+
+NULL: Final = object()
+"""Stands for a null value in `KafkaProducer.send`."""
+
+
+def topic_name(settings: KafkaSettings, event_type: str) -> str:
+    """The topic of an event type in this environment."""
+    return settings.topic_prefix + event_type
+
+
+def group_name(settings: KafkaSettings, function_name: str) -> str:
+    """The consumer group of a function in this environment."""
+    return GROUP_PREFIX + settings.topic_prefix + function_name
+
+
+def base_topic(topic: str) -> str:
+    """The topic that a retry or dead letter topic belongs to; any other topic is its own."""
+    return topic.removesuffix(DEAD_LETTER_SUFFIX).removesuffix(RETRY_SUFFIX)
+
+
+def connection(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:
+    """kafka-python arguments that every client shares: where the brokers are and how to speak to them.
+
+    Raises ConfigurationError when no broker is named or a SASL protocol lacks its credentials.
+    """
+    if not settings.bootstrap_servers:
+        raise ConfigurationError("no Kafka broker is set; set SKUREEL_KAFKA__BOOTSTRAP_SERVERS=host:port")
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": [part.strip() for part in settings.bootstrap_servers.split(",") if part.strip()],
+        "client_id": client_id,
+        "security_protocol": settings.security_protocol,
+    }
+    if settings.api_version is not None:
+        arguments["api_version"] = tuple(int(part) for part in settings.api_version.split("."))
+    if settings.security_protocol in ("SSL", "SASL_SSL"):
+        for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+            path = getattr(settings, name)
+            if path is not None:
+                arguments[name] = str(path)
+    if settings.security_protocol.startswith("SASL_"):
+        if not (settings.sasl_mechanism and settings.sasl_username and settings.sasl_password):
+            raise ConfigurationError(
+                f"{settings.security_protocol} needs a mechanism, a user name and a password; "
+                "set SKUREEL_KAFKA__SASL_MECHANISM, __SASL_USERNAME and __SASL_PASSWORD"
+            )
+        arguments["sasl_mechanism"] = settings.sasl_mechanism
+        arguments["sasl_plain_username"] = settings.sasl_username
+        arguments["sasl_plain_password"] = settings.sasl_password.get_secret_value()
+    return arguments
+
+
+def producer_arguments(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:
+    """Arguments of an idempotent producer of records as large as any that can be read, and headers besides."""
+    return {
+        **connection(settings, client_id=client_id),
+        **_NO_SENSORS,
+        "enable_idempotence": True,
+        "acks": "all",
+        "max_request_size": settings.max_request_size_bytes + HEADER_ROOM_BYTES,
+        # Full batches matter more than the first record's latency: a release is flushed as a whole anyway.
+        "batch_size": 128 * 1024,
+        "max_block_ms": 15_000,
+        "value_serializer": NullableBytes(),
+    }
+
+
+def consumer_arguments(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:
+    """Arguments of a consumer that reads committed records only and never commits by itself."""
+    return {
+        **connection(settings, client_id=client_id),
+        **_NO_SENSORS,
+        "isolation_level": "read_committed",
+        "enable_auto_commit": False,
+        "max_poll_records": settings.max_poll_records,
+    }

@@ -1,0 +1,210 @@
+"""The one table from each way a handler can end to what becomes of its record, and the handling of one record.
+
+Runs in handler threads. It knows events, the function and topics by name; it sends nothing and commits nothing.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import Enum
+from typing import Any
+
+import tenacity
+
+from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError
+from shared.events import Event
+from shared.events.cloudevents import from_kafka, to_kafka
+from shared.function import Function
+from shared.kafka import story as stories
+from shared.kafka.client import DEAD_LETTER_SUFFIX, HEADER_ROOM_BYTES, RETRY_SUFFIX
+from shared.kafka.tracker import Outgoing, Work
+from shared.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+
+class Ending(Enum):
+    """What becomes of a record. The value is the label of the metric."""
+
+    EMITTED = "emitted"
+    """The handler's events are sent and the offset is committed with them."""
+    RETRIED = "retried"
+    """The record goes to the retry topic with a due time."""
+    DEAD = "dead"
+    """The record goes to the dead letter topic."""
+    HALTED = "halted"
+    """The record stays where it is, uncommitted, and the worker stops: the next one would end the same way."""
+
+
+ENDINGS: tuple[tuple[type[BaseException], Ending], ...] = (
+    (TemporaryError, Ending.RETRIED),
+    (PermanentError, Ending.DEAD),
+    (ConfigurationError, Ending.HALTED),
+    (Exception, Ending.DEAD),
+    (BaseException, Ending.HALTED),
+)
+"""First row whose class matches. A handler that returns ends as EMITTED; a retry whose rounds are used up as DEAD."""
+
+
+def ending_of(error: BaseException) -> Ending:
+    """Look up what becomes of a record whose handler raised `error`."""
+    return next(ending for kind, ending in ENDINGS if isinstance(error, kind))
+
+
+def reason_of(error: BaseException) -> str:
+    """The slug in headers and metrics. Every one but a PermanentError's own is from this short list."""
+    if isinstance(error, PermanentError):
+        return error.reason
+    return "temporary" if isinstance(error, TemporaryError) else "defect"
+
+
+class Handling:
+    """Takes a record through decoding, the handler, retries in place and encoding, and notes how it ended."""
+
+    def __init__(
+        self,
+        function: Function,
+        settings: KafkaSettings,
+        *,
+        group: str,
+        client_id: str,
+        clock: Callable[[], float],
+        interrupted: Callable[[], bool],
+        pause: Callable[[float], None],
+    ) -> None:
+        """`pause(seconds)` waits between attempts in place; `interrupted()` ends them early, without an ending."""
+        self._function = function
+        self._settings = settings
+        self._group = group
+        self._client_id = client_id
+        self._clock = clock
+        self._pause = pause
+        self._interrupted = interrupted
+        self._consumes = frozenset(function.consumes)
+        self._largest = settings.max_request_size_bytes
+        self._jitter = tenacity.wait_random_exponential(
+            multiplier=settings.retry_wait_seconds, max=_LONGEST_PAUSE_SECONDS
+        )
+
+    def finish(self, work: Work) -> None:
+        """Handle a record and set its ending, outputs and seconds. Never raises."""
+        started = time.perf_counter()
+        stage = "decode"
+        try:
+            event = from_kafka(work.record.headers, work.record.value)
+            if event.type not in self._consumes:
+                raise PermanentError(
+                    f"{self._function.name} does not consume {event.type!r}; send it to its own topic",
+                    reason="unexpected-type",
+                )
+            stage = "handle"
+            work.attempts = 1
+            try:
+                events = self._function.handle(event)
+            except TemporaryError as error:
+                events = self._again(work, event, error)
+            stage = "encode"
+            work.outputs = self._encoded(events)
+            work.ending = Ending.EMITTED
+        except BaseException as error:  # noqa: BLE001 - the table decides about every one of them
+            work.error = error
+            work.ending = ending_of(error)
+            if work.ending is not Ending.HALTED:
+                work.ending, output = self.rejected(work.record, error, stage=stage, attempts=work.attempts)
+                work.outputs = [output]
+        work.seconds = time.perf_counter() - started
+
+    def _again(self, work: Work, event: Event[Any], first: TemporaryError) -> Sequence[Event[Any]]:
+        """Try further times in place, with growing jittered waits. Raises the last error."""
+        last: TemporaryError = first
+
+        def attempt() -> Sequence[Event[Any]]:
+            nonlocal last
+            work.attempts += 1
+            try:
+                return self._function.handle(event)
+            except TemporaryError as error:
+                last = error
+                raise
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            return max(self._jitter(state), last.delay_seconds or 0.0)
+
+        def hopeless(state: tenacity.RetryCallState) -> bool:
+            # What asks for a long wait gets it in the retry topic, where it holds no thread.
+            return self._interrupted() or (last.delay_seconds or 0.0) > _LONGEST_PAUSE_SECONDS
+
+        retrying = tenacity.Retrying(
+            sleep=self._pause,
+            wait=wait,
+            stop=lambda state: state.attempt_number >= self._settings.retries_in_place or hopeless(state),
+            retry=tenacity.retry_if_exception_type(TemporaryError),
+            reraise=True,
+        )
+        # The first attempt was made before tenacity was asked.
+        state = tenacity.RetryCallState(retrying, None, (), {})
+        if self._settings.retries_in_place == 0 or hopeless(state):
+            raise first
+        self._pause(wait(state))
+        return retrying(attempt)
+
+    def _encoded(self, events: Sequence[Event[Any]]) -> list[Outgoing]:
+        outputs = []
+        prefix = self._settings.topic_prefix
+        for event in events:
+            message = to_kafka(event)
+            if len(message.value) > self._largest:
+                raise ValueError(
+                    f"{self._function.name} made a {event.type} of {len(message.value)} bytes, {self._largest} can be "
+                    "sent; make it smaller or raise SKUREEL_KAFKA__MAX_REQUEST_SIZE_BYTES"
+                )
+            outputs.append(Outgoing(prefix + event.type, message.key, message.value, message.headers))
+        return outputs
+
+    def rejected(self, record: Any, error: BaseException, *, stage: str, attempts: int) -> tuple[Ending, Outgoing]:
+        """The record that a failed record becomes: a retry while rounds are left, then a dead letter."""
+        now = self._clock()
+        told = stories.read(record.headers)
+        retried = record.topic.endswith(RETRY_SUFFIX)
+        topic = record.topic.removesuffix(RETRY_SUFFIX)
+        if not (retried and told.topic):
+            # Only the retry topic is written by this runtime: elsewhere these headers are anybody's claim.
+            told = replace(told, topic=record.topic, partition=record.partition, offset=record.offset, rounds=0)
+        ending = ending_of(error)
+        delays = self._settings.retry_delays_seconds
+        where = f"{record.topic}[{record.partition}]@{record.offset}"
+        if ending is Ending.RETRIED and told.rounds >= len(delays):
+            ending = Ending.DEAD
+        told = stories.failed(
+            told,
+            error,
+            reason=reason_of(error),
+            stage=stage,
+            attempts=attempts,
+            now=now,
+            defect=not isinstance(error, SkureelError),
+        )
+        if ending is Ending.RETRIED:
+            asked = error.delay_seconds if isinstance(error, TemporaryError) else None
+            delay = max(delays[told.rounds], asked or 0.0)
+            told = replace(told, rounds=told.rounds + 1, due_at=now + delay)
+            log.warning("%s failed: %s; retrying in %g s (%d of %d)", where, error, delay, told.rounds, len(delays))
+            target = topic + RETRY_SUFFIX
+        else:
+            log.error("%s is a dead letter (%s): %s; see `skureel deadletters show`", where, told.reason, error)
+            target = topic + DEAD_LETTER_SUFFIX
+        headers = stories.written(record.headers, told, group=self._group, client_id=self._client_id)
+        return ending, self._fitting(Outgoing(target, record.key, record.value, headers), where)
+
+    def _fitting(self, output: Outgoing, where: str) -> Outgoing:
+        """A record that even the dead letter topic cannot hold keeps its story, which says where the bytes are."""
+        size = len(output.key or b"") + len(output.value or b"") + sum(len(n) + len(v) + 8 for n, v in output.headers)
+        if size <= self._largest + HEADER_ROOM_BYTES - 1024:
+            return output
+        log.error("%s has %d bytes, too large for %s; only its story is kept there", where, size, output.topic)
+        told = [(name, raw) for name, raw in output.headers if name.startswith((stories.CONNECT, stories.SKUREEL))]
+        return Outgoing(output.topic, None, b"", [*told, (stories.SKUREEL + "omitted-bytes", str(size).encode())])
+
+
+_LONGEST_PAUSE_SECONDS = 10.0

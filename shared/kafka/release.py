@@ -1,0 +1,255 @@
+"""How finished work leaves the worker: outputs are sent and offsets are committed, off the owner thread.
+
+Two ways, by `SKUREEL_KAFKA__OFFSETS`. In a transaction, outputs and offsets are one: Kafka readers see both or neither.
+Plainly, outputs are flushed here and the owner commits the offsets after it: at least once.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.errors import (
+    AuthorizationError,
+    CommitFailedError,
+    IllegalGenerationError,
+    InvalidRecordError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RebalanceInProgressError,
+    RecordListTooLargeError,
+    UnknownMemberIdError,
+)
+
+from shared.errors import ConfigurationError
+from shared.kafka.client import NULL, producer_arguments
+from shared.kafka.tracker import Released, Work
+from shared.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+MEMBERSHIP_ERRORS = (CommitFailedError, IllegalGenerationError, UnknownMemberIdError, RebalanceInProgressError)
+"""The group has moved on: another owner repeats the work, or this one commits again after it has rejoined.
+
+kafka-python raises CommitFailedError for the first two of the broker's three codes.
+"""
+
+_REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
+
+
+class Verdict(Enum):
+    """How a release ended."""
+
+    RELEASED = "released"
+    SENT = "sent"
+    """Plain way only: outputs are flushed, offsets are still to be committed."""
+    STALE = "stale"
+    """The group membership was out of date; nothing was committed."""
+    REFUSED = "refused"
+    """The broker refused single records; nothing was committed."""
+    FAILED = "failed"
+    """Anything else; nothing was committed."""
+    UNCERTAIN = "uncertain"
+    """The producer was lost while it ended the transaction: the group's committed offsets tell."""
+    IMPOSSIBLE = "impossible"
+    """This process may not do it; an operator must act."""
+
+
+@dataclass(slots=True)
+class Release:
+    """Finished records of several partitions, to be released together."""
+
+    parts: list[Released]
+    group: Any
+    """The consumer's group metadata when the release was put together: a stale one is fenced (KIP-447)."""
+    verdict: Verdict = Verdict.FAILED
+    error: BaseException | None = None
+    refused: list[Work] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def offsets(self) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What to commit."""
+        return {part.tracker.partition: OffsetAndMetadata(part.offset, "", -1) for part in self.parts}
+
+    def works(self) -> list[Work]:
+        """All records that it releases, per partition in offset order."""
+        return [work for part in self.parts for work in part.works]
+
+
+class Outbox:
+    """One thread that releases, one release at a time. The owner puts one in, and later finds it ended."""
+
+    def __init__(self, settings: KafkaSettings, *, client_id: str, wake: Callable[[], None]) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._wake = wake
+        self._transactional = settings.offsets == "transaction"
+        self._producer: Any = None
+        self._condition = threading.Condition()
+        self._waiting: Release | None = None
+        self._ended: Release | None = None
+        self._busy = False
+        self._closed = False
+        self._failures = 0
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+
+    def start(self) -> None:
+        """Connect, fence an earlier self, and start the thread."""
+        self._producer = self._open()
+        self._thread.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a release is under way or its end has not been looked at."""
+        return self._busy
+
+    def put(self, release: Release) -> None:
+        """Hand over a release; there must be none under way."""
+        with self._condition:
+            if self._busy:
+                raise RuntimeError("a release is under way; wait for its end")
+            self._busy = True
+            self._waiting = release
+            self._condition.notify_all()
+
+    def take(self, timeout_seconds: float = 0.0) -> Release | None:
+        """The release that has ended, if any; waits for it up to the timeout."""
+        with self._condition:
+            if self._ended is None and timeout_seconds > 0 and self._busy:
+                self._condition.wait_for(lambda: self._ended is not None, timeout_seconds)
+            ended, self._ended = self._ended, None
+            if ended is not None:
+                self._busy = False
+            return ended
+
+    def close(self, timeout_seconds: float) -> None:
+        """Let the thread end, and close the producer within the timeout."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+        self._thread.join(timeout_seconds)
+        if self._producer is not None:
+            _discard(self._producer, timeout_seconds)
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._waiting is not None or self._closed)
+                release, self._waiting = self._waiting, None
+            if release is None:
+                return
+            self._end(release)
+            with self._condition:
+                self._ended = release
+                self._condition.notify_all()
+            self._wake()
+
+    def _end(self, release: Release) -> None:
+        try:
+            if self._producer is None:
+                self._producer = self._open()
+            if self._transactional:
+                self._transact(release)
+            else:
+                self._send(release)
+            self._failures = 0
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the owner must hear of it
+            release.error = error
+            if isinstance(error, AuthorizationError | ConfigurationError):
+                release.verdict = Verdict.IMPOSSIBLE
+            log.warning("releasing %d records failed: %s: %s", len(release.works()), type(error).__name__, error)
+            # A broker that is away must not be asked in a tight loop, nor keep the log busy.
+            self._failures += 1
+            with self._condition:
+                self._condition.wait_for(lambda: self._closed, min(0.05 * 2**self._failures, 2.0))
+
+    def _transact(self, release: Release) -> None:
+        producer = self._producer
+        sent: list[tuple[Work, Any]] = []
+        committing = False
+        try:
+            producer.begin_transaction()
+            sent = _send_all(producer, release.works())
+            producer.send_offsets_to_transaction(release.offsets, release.group)
+            committing = True
+            producer.commit_transaction()
+            release.verdict = Verdict.RELEASED
+        except KafkaError as error:
+            release.refused = _refused(sent)
+            release.verdict = (
+                Verdict.STALE
+                if isinstance(error, MEMBERSHIP_ERRORS)
+                else Verdict.REFUSED
+                if release.refused
+                else Verdict.FAILED
+            )
+            try:
+                producer.abort_transaction()
+            except KafkaError:
+                # Fenced or broken: only a new producer can go on, and it ends what this one left open.
+                self._lose_producer()
+                if committing:
+                    release.verdict = Verdict.UNCERTAIN
+            raise
+
+    def _send(self, release: Release) -> None:
+        sent = _send_all(self._producer, release.works())
+        self._producer.flush(timeout=30)
+        release.refused = _refused(sent)
+        if release.refused:
+            release.verdict = Verdict.REFUSED
+            raise next(future.exception for _, future in sent if future.failed())
+        for _, future in sent:
+            if future.failed():
+                raise future.exception
+        release.verdict = Verdict.SENT
+
+    def _lose_producer(self) -> None:
+        lost, self._producer = self._producer, None
+        # Closing waits for batches that may never be sent; nobody needs to wait for that.
+        threading.Thread(target=_discard, args=(lost, 150.0), name="outbox-closing", daemon=True).start()
+
+    def _open(self) -> Any:
+        arguments = producer_arguments(self._settings, client_id=self._client_id)
+        if self._transactional:
+            arguments["transactional_id"] = self._client_id
+            arguments["transaction_timeout_ms"] = self._settings.transaction_timeout_ms
+        producer = KafkaProducer(**arguments)
+        if self._transactional:
+            try:
+                producer.init_transactions()
+            except BaseException:
+                _discard(producer, 1.0)
+                raise
+        return producer
+
+
+def _send_all(producer: Any, works: Sequence[Work]) -> list[tuple[Work, Any]]:
+    sent = []
+    send = producer.send
+    for work in works:
+        for output in work.outputs:
+            value = NULL if output.value is None else output.value
+            sent.append((work, send(output.topic, value, output.key, output.headers)))
+    return sent
+
+
+def _refused(sent: Sequence[tuple[Work, Any]]) -> list[Work]:
+    """Records whose outputs the broker will never take, each once."""
+    found: dict[int, Work] = {}
+    for work, future in sent:
+        if future.failed() and isinstance(future.exception, _REFUSED):
+            found[id(work)] = work
+    return list(found.values())
+
+
+def _discard(producer: Any, timeout_seconds: float) -> None:
+    try:
+        producer.close(timeout=timeout_seconds)
+    except KafkaError as error:
+        log.debug("a producer did not close cleanly: %s", error)

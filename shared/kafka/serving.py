@@ -1,0 +1,70 @@
+"""What `skureel run` runs: a worker with its signals, probes and the function's warm start."""
+
+import logging
+import signal
+import threading
+from types import FrameType
+
+from shared.errors import ConfigurationError
+from shared.function import Function
+from shared.health import HealthServer
+from shared.kafka.worker import Worker
+from shared.settings import HealthSettings, KafkaSettings
+
+log = logging.getLogger(__name__)
+
+EXIT_DONE = 0
+EXIT_CONFIGURATION = 2
+
+
+class _StoppedWhileWarming(BaseException):
+    """A signal came before the first record was taken: there is nothing to drain."""
+
+
+def serve(function: Function, settings: KafkaSettings, health_settings: HealthSettings) -> int:
+    """Run a function until a signal ends it. Returns the process's exit code; call it from the main thread.
+
+    The first SIGTERM or SIGINT drains, the second abandons; either way the code is 0. A ConfigurationError gives 2.
+    The function is warm before partitions are asked for, so that none waits for a loading process.
+    """
+    worker = Worker(function, settings)
+    warming = True
+    signals = 0
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal signals
+        signals += 1
+        if warming:
+            raise _StoppedWhileWarming
+        if signals == 1:
+            worker.stop()
+        else:
+            worker.abandon()
+
+    def live() -> bool:
+        return warming or worker.live()
+
+    if threading.current_thread() is threading.main_thread():
+        previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    else:
+        previous = {}
+    started = False
+    try:
+        with HealthServer(health_settings, live=live, ready=worker.ready, registry=worker.metrics.registry) as health:
+            log.info("%s: probes and metrics on port %d", function.name, health.port)
+            started = True
+            function.start()
+            warming = False
+            worker.run()
+    except _StoppedWhileWarming:
+        log.info("%s: stopped while warming", function.name)
+    except ConfigurationError as error:
+        log.error("%s: %s", function.name, error)
+        return EXIT_CONFIGURATION
+    finally:
+        if started:
+            function.stop()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    log.info("%s: stopped", function.name)
+    return EXIT_DONE
