@@ -68,7 +68,7 @@ def frames_of(engine, spec, photo=None):
 )
 def test_text_to_video_equals_the_public_pipeline(engine, public_pipeline, spec):
     expected = public_pipeline(**arguments(spec)).frames[0]
-    assert relative_error(frames_of(engine, spec), expected) <= 1e-4
+    assert relative_error(frames_of(engine, spec), expected) <= 1e-5
 
 
 @pytest.mark.parametrize("spec", [SPEC, replace(SPEC, frames=5, steps=3, guidance=1.0)], ids=["20 steps", "short"])
@@ -79,7 +79,7 @@ def test_image_to_video_equals_the_public_pipeline(engine, public_pipeline, spec
     photo = a_photo(spec.width, spec.height)
     expected = theirs(image=photo, **arguments(spec)).frames[0]
     actual = frames_of(engine, spec, cover(open_photo(photo), spec.width, spec.height))
-    assert relative_error(actual, expected) <= 1e-4
+    assert relative_error(actual, expected) <= 1e-5
 
 
 def test_generate_hands_out_the_decoded_frames_as_bytes(engine):
