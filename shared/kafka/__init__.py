@@ -6,11 +6,10 @@ The only package that imports the Kafka client. Functions never see it: they tak
 from shared.kafka.publisher import Publisher
 from shared.kafka.serving import serve
 from shared.kafka.tailing import Unreadable, tail
-from shared.kafka.topics import BrokerReport, check, create_topics, needed_topics
+from shared.kafka.topics import check, create_topics, needed_topics
 from shared.kafka.worker import Worker
 
 __all__ = [
-    "BrokerReport",
     "Publisher",
     "Unreadable",
     "Worker",

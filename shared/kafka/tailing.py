@@ -34,20 +34,19 @@ def tail(
     types: Collection[str] = (),
     *,
     from_beginning: bool = False,
-    maximum: int | None = None,
+    max_events: int | None = None,
     timeout_seconds: float | None = None,
     stop: Callable[[], bool] = lambda: False,
     on_unreadable: Callable[[Unreadable], None] | None = None,
 ) -> Iterator[Event[Any]]:
     """Committed events of the given types (all, if none is given), as they come; nothing is committed for any group.
 
-    Ends after `maximum` events, after `timeout_seconds` in all, or when `stop()` says so; it is asked several times a
-    second. A record that is no event is reported to `on_unreadable`, or logged. Raises TemporaryError when no broker
-    answers.
+    Ends after `max_events`, when nothing came for `timeout_seconds`, or when `stop()` says so, which is asked several
+    times a second. A record that is no event is reported to `on_unreadable`, or logged. Raises TemporaryError when no
+    broker answers.
     """
     arguments = consumer_arguments(settings, client_id=f"{GROUP_PREFIX}tail-{uuid4().hex[:8]}")
     topics = [topic_name(settings, name) for name in (types or EVENT_TYPES)]
-    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     try:
         consumer = KafkaConsumer(
             *topics, **arguments, group_id=None, auto_offset_reset="earliest" if from_beginning else "latest"
@@ -55,27 +54,31 @@ def tail(
     except KafkaError as error:
         raise TemporaryError(f"Kafka at {settings.bootstrap_servers} does not answer: {error}") from error
     given = 0
+    last = time.monotonic()
     try:
-        while not stop() and (deadline is None or time.monotonic() < deadline):
-            try:
-                polled = consumer.poll(timeout_ms=200)
-            except KafkaError as error:
-                log.warning("reading failed: %s: %s; reading on", type(error).__name__, error)
-                continue
-            for record in (record for records in polled.values() for record in records):
+        while not stop() and (timeout_seconds is None or time.monotonic() - last < timeout_seconds):
+            for record in _poll(consumer):
                 try:
                     event = from_kafka(record.headers, record.value)
                 except PermanentError as error:
                     _report(Unreadable(record.topic, record.partition, record.offset, error), on_unreadable)
                     continue
-                if maximum is not None and given >= maximum:
-                    return
-                given += 1
                 yield event
-            if maximum is not None and given >= maximum:
-                return
+                last = time.monotonic()
+                given += 1
+                if given == max_events:
+                    return
     finally:
         consumer.close(autocommit=False)
+
+
+def _poll(consumer: Any) -> list[Any]:
+    try:
+        polled = consumer.poll(timeout_ms=200)
+    except KafkaError as error:
+        log.warning("reading failed: %s: %s; reading on", type(error).__name__, error)
+        return []
+    return [record for records in polled.values() for record in records]
 
 
 def _report(unreadable: Unreadable, on_unreadable: Callable[[Unreadable], None] | None) -> None:

@@ -1,7 +1,6 @@
 """The topics skureel needs: made on request, and checked by `skureel doctor`."""
 
 import logging
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -25,16 +24,6 @@ log = logging.getLogger(__name__)
 
 FINAL_TYPES = frozenset({"video.ready", "video.rejected"})
 """Types that no function here consumes, so that they need no retry and no dead letters."""
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerReport:
-    """What `check` found."""
-
-    reachable: bool
-    version: str = ""
-    error: str = ""
-    missing: tuple[str, ...] = field(default=())
 
 
 def needed_topics(settings: KafkaSettings) -> tuple[str, ...]:
@@ -71,17 +60,27 @@ def create_topics(settings: KafkaSettings, *, partitions: int = 6, replication: 
     return missing
 
 
-def check(settings: KafkaSettings) -> BrokerReport:
-    """Ask the broker whether it answers, its version, and which needed topics are missing. Never raises KafkaError."""
+def check(settings: KafkaSettings) -> str:
+    """One line that says which broker answers and that all topics are there.
+
+    Raises TemporaryError when none answers, ConfigurationError when topics are missing.
+    """
     arguments = connection(settings, client_id=f"{GROUP_PREFIX}check-{uuid4().hex[:8]}")
     try:
-        with KafkaConsumer(**arguments) as consumer:
+        with KafkaConsumer(**arguments, bootstrap_timeout_ms=10_000) as consumer:
             version = ".".join(map(str, consumer.config["api_version"]))
             existing = consumer.topics()
     except KafkaError as error:
-        return BrokerReport(reachable=False, error=f"{type(error).__name__}: {error}")
-    missing = tuple(name for name in needed_topics(settings) if name not in existing)
-    return BrokerReport(reachable=True, version=version, missing=missing)
+        raise _unreachable(settings, error) from error
+    missing = [name for name in needed_topics(settings) if name not in existing]
+    if missing:
+        raise ConfigurationError(
+            f"Kafka {version} at {settings.bootstrap_servers} answers and lacks {', '.join(missing)}; "
+            "run `skureel topics create`"
+        )
+    return (
+        f"Kafka {version} at {settings.bootstrap_servers} answers, all {len(needed_topics(settings))} topics are there"
+    )
 
 
 def _topic(settings: KafkaSettings, name: str, partitions: int, replication: int) -> Any:
@@ -106,10 +105,14 @@ def _create(admin: Any, topics: list[Any]) -> None:
 
 
 def _admin(settings: KafkaSettings) -> Any:
-    arguments = connection(settings, client_id=f"{GROUP_PREFIX}admin-{uuid4().hex[:8]}")
     try:
-        return KafkaAdminClient(**arguments)
+        return KafkaAdminClient(**connection(settings, client_id=f"{GROUP_PREFIX}admin-{uuid4().hex[:8]}"))
     except KafkaError as error:
-        raise TemporaryError(f"Kafka at {settings.bootstrap_servers} does not answer: {error}") from error
-    except (AssertionError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"the Kafka settings do not fit together: {error}") from error
+        raise _unreachable(settings, error) from error
+
+
+def _unreachable(settings: KafkaSettings, error: KafkaError) -> TemporaryError:
+    return TemporaryError(
+        f"Kafka at {settings.bootstrap_servers} does not answer: {type(error).__name__}: {error}; "
+        "check SKUREEL_KAFKA__BOOTSTRAP_SERVERS and the security settings beside it"
+    )
