@@ -1,0 +1,33 @@
+"""The process between us and an embedded server: it ends the server when we are gone, however we went.
+
+Run as a script, `python guardian.py COMMAND ...`, in a session of its own, so that an interrupt typed at the terminal
+reaches only the parent, which still needs its servers while it drains. The guardian reads its standard input, a pipe
+whose other end only the parent holds: closed, or closed by the kernel after a SIGKILL, it ends the server. That works
+on Linux and macOS, from any thread, which PR_SET_PDEATHSIG does not. The server's process id is the one line on
+standard output; the server itself writes to what is standard error here. Standard library only.
+"""
+
+import subprocess
+import sys
+import threading
+
+
+def guard(command: list[str]) -> int:
+    """Run `command` until it ends or the parent does; returns its exit status, negative for a signal."""
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=sys.stderr)
+    sys.stdout.write(f"{server.pid}\n")
+    sys.stdout.flush()
+
+    def end_with_parent() -> None:
+        while sys.stdin.buffer.read(4096):
+            pass
+        server.kill()
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    return server.wait()
+
+
+if __name__ == "__main__":
+    # A signal is told as a shell tells it.
+    status = guard(sys.argv[1:])
+    sys.exit(status if status >= 0 else 128 - status)

@@ -1,0 +1,8 @@
+"""The object store: bytes under checked keys, written once. The only place that imports the MinIO client.
+
+What the objects mean (clips, records, photos, model files) is said elsewhere.
+"""
+
+from shared.objects.store import ObjectFacts, ObjectStore
+
+__all__ = ["ObjectFacts", "ObjectStore"]
