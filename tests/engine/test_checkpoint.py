@@ -197,6 +197,7 @@ def hollow_original(hollow_diffusers, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow  # each tensor costs a page fault with its read-ahead, on holes as well
 @pytest.mark.parametrize("layout", ["hollow_diffusers", "hollow_original"])
 def test_every_tensor_of_the_published_model_is_placed(layout, request):
     checkpoint = Checkpoint.open(request.getfixturevalue(layout))

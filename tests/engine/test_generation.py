@@ -1,0 +1,367 @@
+"""Seeds, progress, cancelling, turns, and what happens to bad input: a clear error, and the engine stays usable."""
+
+import contextlib
+import io
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from model_store.wan import engine as engine_module
+from model_store.wan.engine import ClipSpec, DeviceOutOfMemory, Engine
+from model_store.wan.first_frame import cover, open_photo
+from model_store.wan.sampler import SamplerConfig
+from model_store.wan.turns import Turns
+from shared.errors import ConfigurationError, PermanentError, TemporaryError
+
+SPEC = ClipSpec(
+    prompt="a red mug on a table",
+    negative_prompt="blue",
+    width=32,
+    height=32,
+    frames=5,
+    steps=2,
+    guidance=3.0,
+    seed=1,
+)
+
+
+@pytest.fixture(scope="module")
+def engine(diffusers_folder):
+    engine = Engine.load(diffusers_folder)
+    yield engine
+    engine.close()
+
+
+def clip(engine, spec=SPEC, progress=None):
+    return np.stack(list(engine.generate(spec, progress)))
+
+
+# Seeds and steps
+
+
+def test_one_seed_gives_one_clip(engine, diffusers_folder):
+    first = clip(engine)
+    clip(engine, replace(SPEC, seed=2))
+    assert np.array_equal(clip(engine), first)
+    assert np.array_equal(clip(Engine.load(diffusers_folder)), first)
+
+
+def test_another_seed_or_prompt_gives_another_clip(engine):
+    first = clip(engine)
+    assert not np.array_equal(clip(engine, replace(SPEC, seed=2)), first)
+    assert not np.array_equal(engine.denoise(replace(SPEC, prompt="耳机")), engine.denoise(SPEC))
+
+
+def test_progress_is_told_after_each_step(engine):
+    told = []
+    clip(engine, replace(SPEC, steps=4), lambda done, total: told.append((done, total)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_no_guidance_needs_one_velocity_a_step(engine, monkeypatch):
+    denoiser, _, _ = engine._loaded()
+    calls = []
+    hook = denoiser.register_forward_hook(lambda *_: calls.append(1))
+    engine.denoise(replace(SPEC, steps=3, guidance=1.0))
+    assert len(calls) == 3
+    engine.denoise(replace(SPEC, steps=3, guidance=1.5))
+    assert len(calls) == 3 + 6
+    hook.remove()
+
+
+def test_raising_in_progress_cancels_and_the_engine_renders_on(engine):
+    expected = clip(engine)
+
+    class Cancelled(Exception):
+        pass
+
+    def cancel(done, total):
+        raise Cancelled
+
+    frames = engine.generate(SPEC, cancel)
+    with pytest.raises(Cancelled):
+        next(frames)
+    assert np.array_equal(clip(engine), expected)
+
+
+def test_a_clip_abandoned_halfway_leaves_the_engine_usable(engine):
+    expected = clip(engine)
+    frames = engine.generate(SPEC)
+    next(frames)
+    frames.close()
+    unread = engine.generate(SPEC)
+    next(unread)
+    assert np.array_equal(clip(engine), expected)
+
+
+def test_the_caller_keeps_its_gradient_mode_between_frames(engine):
+    for _ in engine.generate(SPEC):
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+
+
+def test_a_distilled_model_takes_the_steps_it_was_made_for(diffusers_folder):
+    engine = Engine.load(diffusers_folder, sampler=SamplerConfig("few-step", timesteps=(1000.0, 500.0, 250.0)))
+    spec = replace(SPEC, steps=3, guidance=1.0)
+    assert np.array_equal(clip(engine, spec), clip(engine, spec))
+    with pytest.raises(PermanentError, match="20 steps cannot be taken: this model was distilled to 3"):
+        engine.generate(replace(spec, steps=20))
+
+
+# Several threads
+
+
+def test_two_clips_at_once_come_out_as_if_alone(engine):
+    specs = [replace(SPEC, seed=seed, steps=3) for seed in range(4)]
+    alone = [clip(engine, spec) for spec in specs]
+    together = [None] * len(specs)
+
+    def render(position):
+        together[position] = clip(engine, specs[position])
+
+    threads = [threading.Thread(target=render, args=(position,)) for position in range(len(specs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
+def test_a_prompt_is_encoded_between_the_steps_of_another_clip(engine):
+    """The encoding comes back while the clip waits inside its own progress callback."""
+    encoded = threading.Event()
+
+    def encode():
+        engine.encode_prompt("slow blue kettle")
+        encoded.set()
+
+    def progress(done, total):
+        if done == 1:
+            threading.Thread(target=encode).start()
+            assert encoded.wait(60)
+
+    clip(engine, progress=progress)
+
+
+def test_generate_finds_what_was_encoded_beforehand(engine, monkeypatch):
+    engine.encode_prompt("a  kettle\n turns")
+    engine.encode_prompt(SPEC.negative_prompt)
+    _, _, text_encoder = engine._loaded()
+    monkeypatch.setattr(text_encoder, "forward", None)
+    clip(engine, replace(SPEC, prompt="a kettle turns"))
+
+
+def test_encoded_prompts_do_not_pile_up(engine):
+    for number in range(100):
+        engine.encode_prompt("mug " * number)
+    assert len(engine._prompts) == engine_module.REMEMBERED_PROMPTS
+
+
+def test_turns_are_given_in_the_order_they_were_asked_for():
+    turns, served = Turns(), []
+
+    def take(name):
+        with turns.taken():
+            served.append(name)
+
+    with turns.taken():
+        threads = [threading.Thread(target=take, args=(name,)) for name in range(5)]
+        for waiting, thread in enumerate(threads, start=1):
+            thread.start()
+            while len(turns._waiting) < waiting:  # until it has queued
+                thread.join(0.001)
+    for thread in threads:
+        thread.join(60)
+    assert served == list(range(5))
+
+
+def test_a_waiter_comes_before_the_one_that_just_let_go():
+    turns, order = Turns(), []
+    with turns.taken():
+        waiter = threading.Thread(target=lambda: (turns._take(), order.append("waiter"), turns._pass_on()))
+        waiter.start()
+        while not turns._waiting:
+            waiter.join(0.001)
+    with turns.taken():
+        order.append("first again")
+    waiter.join(60)
+    assert order == ["waiter", "first again"]
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "said"),
+    [
+        ({"prompt": ""}, "empty-prompt", "prompt is empty"),
+        ({"prompt": " \n\t&nbsp; "}, "empty-prompt", "prompt is empty"),
+        ({"prompt": "mug " * 5000}, "prompt-too-long", "prompt has 5001 tokens, the model reads 512; shorten it"),
+        ({"negative_prompt": "mug " * 512}, "prompt-too-long", "negative prompt has 513 tokens"),
+        ({"width": 641, "height": 480}, "invalid-size", "size 641x480 cannot be rendered.*nearest is 640x480"),
+        ({"width": 640, "height": 470}, "invalid-size", "nearest is 640x480"),
+        ({"width": 0}, "invalid-size", "nearest is 32x32"),
+        ({"height": -32}, "invalid-size", "nearest is 32x32"),
+        ({"width": 4096, "height": 4096}, "invalid-size", "beyond what the model was trained for"),
+        ({"frames": 72}, "invalid-frame-count", r"counts are 4n\+1, nearest 69 and 73"),
+        ({"frames": 0}, "invalid-frame-count", "nearest 1 and 5"),
+        ({"frames": -3}, "invalid-frame-count", "nearest 1 and 5"),
+        ({"frames": 100_001}, "invalid-frame-count", "ask for at most 241"),
+        ({"steps": 0}, "invalid-steps", "ask for 1 to 200"),
+        ({"steps": 10_000}, "invalid-steps", "ask for 1 to 200"),
+        ({"guidance": float("nan")}, "invalid-guidance", "guidance nan: ask for 0 to 50"),
+        ({"guidance": -1.0}, "invalid-guidance", "ask for 0 to 50"),
+        ({"seed": -1}, "invalid-seed", "seed -1"),
+        ({"seed": 2**63}, "invalid-seed", "ask for 0 to"),
+        ({"image": Image.new("RGB", (8, 400))}, "invalid-image", "8x400 is too small"),
+        ({"image": Image.new("1", (40_000, 2_000))}, "invalid-image", "40000x2000 is too large"),
+    ],
+)
+def test_bad_input_is_refused_before_any_work_and_the_engine_renders_on(engine, change, reason, said):
+    with pytest.raises(PermanentError, match=said) as caught:
+        engine.generate(replace(SPEC, **change))
+    assert caught.value.reason == reason
+    assert len(clip(engine)) == SPEC.frames
+
+
+def test_a_prompt_of_exactly_as_many_tokens_as_fit_is_rendered(engine):
+    assert len(clip(engine, replace(SPEC, prompt="mug " * 511, steps=1))) == SPEC.frames
+
+
+def a_file(kind, mode="RGB", size=(64, 48)):
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(stream, kind)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF"])
+def test_a_truncated_photo_is_refused(engine, kind):
+    file = a_file(kind)
+    photo = Image.open(io.BytesIO(file[: len(file) * 3 // 4]))
+    with pytest.raises(PermanentError, match="first frame cannot be decoded") as caught:
+        engine.generate(replace(SPEC, image=photo))
+    assert caught.value.reason == "invalid-image"
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow remarks on damage in many words
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(kind=st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF"]), data=st.data())
+def test_a_damaged_photo_is_decoded_or_refused_and_nothing_else(kind, data):
+    file = bytearray(a_file(kind))
+    for _ in range(data.draw(st.integers(1, 8))):
+        file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        photo = Image.open(io.BytesIO(bytes(file)))
+    except (OSError, SyntaxError, ValueError):  # opening it is the caller's part
+        return
+    with contextlib.suppress(PermanentError):
+        assert open_photo(photo).mode == "RGB"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK", "1", "I;16", "F"])
+def test_photos_of_every_mode_become_rgb(mode):
+    assert (
+        open_photo(
+            Image.new("RGB", (40, 30)).convert("L").convert(mode) if mode != "I;16" else Image.new(mode, (40, 30))
+        ).mode
+        == "RGB"
+    )
+
+
+def test_transparency_becomes_white():
+    photo = Image.new("RGBA", (32, 32), (200, 0, 0, 0))
+    photo.paste((0, 0, 255, 255), (0, 0, 16, 32))
+    opened = open_photo(photo)
+    assert opened.getpixel((4, 4)) == (0, 0, 255)
+    assert opened.getpixel((28, 4)) == (255, 255, 255)
+
+
+def test_a_photo_taken_sideways_is_turned_upright():
+    photo = Image.new("RGB", (60, 30), "red")
+    stream = io.BytesIO()
+    exif = photo.getexif()
+    exif[0x0112] = 6
+    photo.save(stream, "JPEG", exif=exif)
+    assert open_photo(Image.open(stream)).size == (30, 60)
+
+
+def test_a_photo_covers_the_clip_and_is_cropped_evenly():
+    photo = Image.new("RGB", (300, 100), "black")
+    photo.paste("white", (100, 0, 200, 100))
+    frame = cover(photo, 64, 64)
+    assert frame.shape == (1, 3, 1, 64, 64)
+    assert frame[..., 2:-2].min() > 0.98  # the middle third, and what a Lanczos kernel reaches beyond it
+    assert frame.min() > 0.8
+    tall = cover(photo.transpose(Image.Transpose.ROTATE_90), 96, 32)
+    assert tall.shape == (1, 3, 1, 32, 96)
+    assert tall[..., 2:-2, :].min() > 0.98
+
+
+def test_a_very_long_photo_is_scaled_without_growing(monkeypatch):
+    sizes = []
+    resize = Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image,
+        "resize",
+        lambda photo, size, *rest, **options: sizes.append(size) or resize(photo, size, *rest, **options),
+    )
+    cover(Image.new("RGB", (20_000, 16)), 640, 480)
+    assert sizes == [(640, 480)]
+
+
+# Devices
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+@pytest.mark.parametrize("where", ["denoiser", "vae.decoder", "text_encoder"])
+def test_a_full_device_is_a_temporary_error_and_the_engine_renders_on(engine, error, where, monkeypatch):
+    expected = clip(engine)
+    spec = replace(SPEC, prompt=f"mug {where} {type(error).__name__}")  # not remembered from before
+    denoiser, vae, text_encoder = engine._loaded()
+    module = {"denoiser": denoiser, "vae.decoder": vae.decoder, "text_encoder": text_encoder}[where]
+
+    def fail(*arguments):
+        raise error
+
+    hook = module.register_forward_pre_hook(fail)
+    with pytest.raises(
+        DeviceOutOfMemory, match=r"cpu is out of memory.*render fewer frames or a smaller size"
+    ) as caught:
+        clip(engine, spec)
+    assert isinstance(caught.value, TemporaryError)
+    hook.remove()
+    assert np.array_equal(clip(engine), expected)
+
+
+def test_other_runtime_errors_are_not_taken_for_a_full_device(engine):
+    denoiser, _, _ = engine._loaded()
+
+    def fail(*arguments):
+        raise RuntimeError("a bug")
+
+    hook = denoiser.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        clip(engine)
+    hook.remove()
+
+
+def test_a_closed_engine_says_so(diffusers_folder):
+    engine = Engine.load(diffusers_folder)
+    engine.close()
+    engine.close()
+    with pytest.raises(ConfigurationError, match="engine is closed"):
+        engine.generate(SPEC)
