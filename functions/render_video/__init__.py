@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from functions.render_video.encoding import EncodedClip, encode_clip, encode_poster
 from functions.render_video.inspection import Inspector, Profile
@@ -29,9 +29,10 @@ from shared.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
-    from model_store.wan.engine import ClipSpec, Engine
+    from model_store.wan.engine import ClipSpec
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,18 @@ def build(settings: Settings) -> "RenderVideo":
     """The function as a trigger runs it."""
     objects = ObjectStore(settings.objects)
     return RenderVideo(settings, ClipStore(objects), Photos(objects, settings.render.image_hosts))
+
+
+class Painter(Protocol):
+    """What a studio needs of an engine."""
+
+    def generate(
+        self, spec: "ClipSpec", progress: Callable[[int, int], None] | None = None
+    ) -> "Iterator[NDArray[np.uint8]]":
+        """Frames [H, W, 3], RGB, as they are decoded; the request is checked before the call returns."""
+
+    def close(self) -> None:
+        """Give the device's memory back."""
 
 
 @dataclass
@@ -64,7 +77,7 @@ class Draft:
 class Studio:
     """The warm part: a loaded engine, and everything between its frames and finished, labelled files."""
 
-    def __init__(self, engine: "Engine", profile: Profile, labeller: Labeller) -> None:
+    def __init__(self, engine: Painter, profile: Profile, labeller: Labeller) -> None:
         self.engine = engine
         self.profile = profile
         self.labeller = labeller
@@ -78,12 +91,12 @@ class Studio:
         produce_id = f"{name}-{clip.seed}"
         inspector = Inspector(self.profile, fps)
         poster_index = clip.frames // 2
-        poster: list[np.ndarray] = []
+        poster: list[NDArray[np.uint8]] = []
         seconds: dict[str, float] = {}
         started = time.perf_counter()
         frames = self.engine.generate(clip, lambda done, total: report("denoise", done, total))
 
-        def finished() -> "Iterator[np.ndarray]":
+        def finished() -> "Iterator[NDArray[np.uint8]]":
             for index, frame in enumerate(frames):
                 if index == 0:
                     seconds["denoise"] = time.perf_counter() - started
@@ -142,8 +155,16 @@ class RenderVideo:
     name = "render_video"
     consumes: Sequence[str] = ("video.requested", "video.requested.bulk")
 
-    def __init__(self, settings: Settings, store: ClipStore, photos: Photos) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: ClipStore,
+        photos: Photos,
+        *,
+        open_studio: Callable[[Settings, Path], Studio] = open_studio,
+    ) -> None:
         self._settings = settings
+        self._open_studio = open_studio
         self._store = store
         self._photos = photos
         self._loaded = threading.Event()
@@ -163,7 +184,7 @@ class RenderVideo:
             )
         started = time.perf_counter()
         verify(folder, self._manifest)
-        self._studio = open_studio(self._settings, folder)
+        self._studio = self._open_studio(self._settings, folder)
         self._warm()
         self._loaded.set()
         log.info(

@@ -1,0 +1,273 @@
+"""What render_video does with a request: find or draw, inspect, keep, answer. A stand-in draws, a real store keeps."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from functions.render_video import RenderVideo, Studio
+from functions.render_video.encoding import probe
+from functions.render_video.inspection import Profile
+from functions.render_video.labels import Labeller, read_label
+from model_store.manifest import ClipDefaults, Manifest, ModelFile, SamplerDefaults, write_manifest
+from shared.clips import ClipStore
+from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.events import Event, Experiment, ModelReference, RenderSpec, TemplateReference, VideoRequested
+from shared.objects import ObjectStore
+from shared.photos import Photos
+from shared.settings import ObjectSettings, Settings
+
+WIDTH, HEIGHT, FRAMES, FPS = 128, 96, 13, 12
+MANIFEST = Manifest(
+    name="painted",
+    version="1",
+    architecture="wan2.2-ti2v",
+    quantisation="none",
+    licence="Apache-2.0",
+    sampler=SamplerDefaults(kind="unipc"),
+    defaults=ClipDefaults(width=WIDTH, height=HEIGHT, frames=FRAMES, fps=FPS, steps=2, guidance=1.0),
+    files=(),
+)
+
+Frame = NDArray[np.uint8]
+Paint = Callable[[int, int], Frame]
+
+
+def moving_disc(_seed: int, index: int) -> Frame:
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    disc = (rows - 48) ** 2 + (columns - 30 - 5 * index) ** 2 < 22**2
+    frame = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
+    frame[disc] = (190, 40, 30)
+    return frame
+
+
+def noise(seed: int, index: int) -> Frame:
+    return np.random.default_rng(seed * 1000 + index).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+class Painter:
+    """Draws what a test says, by seed, and remembers what it was asked for."""
+
+    def __init__(self, paint: Paint) -> None:
+        self.paint = paint
+        self.specs: list[Any] = []
+        self.closed = False
+
+    def generate(self, spec: Any, progress: Callable[[int, int], None] | None = None) -> Iterator[Frame]:
+        self.specs.append(spec)
+        return (self.paint(spec.seed, index) for index in range(spec.frames))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+Start = Callable[[Paint], tuple[RenderVideo, Painter]]
+
+
+def spec(**changes: Any) -> RenderSpec:
+    fields: dict[str, Any] = {
+        "prompt": "一只红色陶瓷马克杯",
+        "negative_prompt": "字幕",
+        "negative_prompt_version": "1",
+        "width": WIDTH,
+        "height": HEIGHT,
+        "frames": FRAMES,
+        "fps": FPS,
+        "steps": 2,
+        "guidance": 1.0,
+        "seed": 100,
+        "model": ModelReference(name="painted", revision=MANIFEST.revision),
+        "template": TemplateReference(id="drinkware", version=1),
+        "label_profile": "cn",
+    }
+    return RenderSpec(**{**fields, **changes})
+
+
+def request(wanted: RenderSpec, product_id: str = "SKU-1") -> Event[VideoRequested]:
+    experiment = Experiment(key="hero", variant="b")
+    data = VideoRequested(product_id=product_id, video_id=wanted.video_id, spec=wanted, experiment=experiment)
+    extensions = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "other": "x"}
+    return Event("video.requested", "/skureel/derive_prompt", f"request-{product_id}", data, extensions=extensions)
+
+
+@pytest.fixture
+def store(object_store: ObjectSettings) -> ClipStore:
+    return ClipStore(ObjectStore(object_store))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_manifest(folder, MANIFEST)
+    return folder
+
+
+@pytest.fixture
+def start(store: ClipStore, object_store: ObjectSettings, model: Path) -> Start:
+    settings = Settings().model_copy(update={"objects": object_store})
+    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"name": str(model)})})
+
+    def started(paint: Paint) -> tuple[RenderVideo, Painter]:
+        painter = Painter(paint)
+        studio = Studio(painter, Profile.load(), Labeller("cn", "skureel"))
+        photos = Photos(store.objects, ())
+        function = RenderVideo(settings, store, photos, open_studio=lambda _settings, _folder: studio)
+        function.start()
+        painter.specs.clear()
+        return function, painter
+
+    return started
+
+
+def test_a_request_becomes_a_stored_labelled_clip_and_a_ready_event(
+    start: Start, store: ClipStore, tmp_path: Path
+) -> None:
+    function, painter = start(moving_disc)
+    event = request(spec())
+    (answer,) = function.handle(event)
+    ready = answer.data
+    assert answer.type == "video.ready"
+    assert answer.extensions == {"traceparent": event.extensions["traceparent"]}
+    assert (ready.product_id, ready.video_id, ready.source_video_id) == ("SKU-1", spec().video_id, spec().video_id)
+    assert (ready.cache_hit, ready.seed, ready.mode, ready.experiment.variant) == (False, 100, "t2v", "b")
+    assert ready.prompt == painter.specs[0].prompt == spec().prompt
+    assert painter.specs[0].negative_prompt == "字幕"
+    assert set(ready.timings_seconds) == {"denoise", "decode", "store"}
+    assert min(ready.inspection.scores.values()) > 0
+
+    clip = tmp_path / "clip.mp4"
+    store.objects.download(ready.master.key, clip)
+    assert hashlib.sha256(clip.read_bytes()).hexdigest() == ready.master.sha256
+    assert clip.stat().st_size == ready.master.size_bytes
+    played = probe(clip)
+    assert (played.frames, played.width, played.height, played.fps) == (FRAMES, WIDTH, HEIGHT, FPS)
+    label = read_label(clip)
+    assert label is not None
+    assert label.produce_id == ready.label.produce_id
+    poster = store.objects.get(ready.poster.key)
+    assert poster is not None
+    assert hashlib.sha256(poster).hexdigest() == ready.poster.sha256
+
+
+def test_an_equal_request_finds_the_clip_and_draws_nothing(start: Start) -> None:
+    function, painter = start(moving_disc)
+    (first,) = function.handle(request(spec(), "SKU-1"))
+    (second,) = function.handle(request(spec(), "SKU-2"))
+    assert len(painter.specs) == 1
+    assert (second.data.cache_hit, second.data.product_id) == (True, "SKU-2")
+    assert second.data.master == first.data.master
+    assert second.data.timings_seconds == {}
+    assert second.id != first.id
+
+
+def test_a_redelivered_request_has_the_same_answer_id(start: Start) -> None:
+    function, _ = start(moving_disc)
+    (first,) = function.handle(request(spec()))
+    (again,) = function.handle(request(spec()))
+    assert again.id == first.id
+
+
+def test_a_clip_that_fails_inspection_is_drawn_again_with_the_next_seed(start: Start) -> None:
+    function, painter = start(lambda seed, index: moving_disc(seed, index) if seed == 102 else noise(seed, index))
+    (answer,) = function.handle(request(spec()))
+    assert [asked.seed for asked in painter.specs] == [100, 101, 102]
+    assert (answer.type, answer.data.seed) == ("video.ready", 102)
+
+
+def test_a_clip_that_never_passes_is_for_a_person(start: Start, store: ClipStore) -> None:
+    function, painter = start(noise)
+    (answer,) = function.handle(request(spec()))
+    assert len(painter.specs) == 3
+    assert (answer.type, answer.data.attempts) == ("video.review", 3)
+    assert "noise" in {reason.code for reason in answer.data.inspection.reasons}
+    assert store.objects.head(answer.data.master.key) is not None
+    (again,) = function.handle(request(spec(), "SKU-2"))
+    assert (again.type, len(painter.specs)) == ("video.review", 3)
+
+
+def test_whoever_writes_the_record_first_decides(start: Start, store: ClipStore) -> None:
+    """Two GPUs may draw one request after a redelivery, with different bytes: all events name the same files."""
+    slow, _ = start(lambda seed, index: moving_disc(seed, index + 1))
+    quick, _ = start(moving_disc)
+
+    class Overtaken(ClipStore):
+        """Between the slow one's look and its record, the quick one does the same work."""
+
+        def keep_record(self, record: Any) -> Any:
+            quick.handle(request(spec()))
+            return super().keep_record(record)
+
+    slow._store = Overtaken(store.objects)
+    (answer,) = slow.handle(request(spec()))
+    record = store.find(spec().video_id)
+    assert record is not None
+    assert answer.data.master == record.master
+    masters = [facts.key for facts in store.objects.list(f"videos/{spec().video_id}/") if facts.key.endswith(".mp4")]
+    assert len(masters) == 2
+
+
+def test_other_weights_are_waited_for(start: Start) -> None:
+    function, painter = start(moving_disc)
+    wanted = spec(model=ModelReference(name="painted", revision="f" * 64))
+    with pytest.raises(TemporaryError, match="roll out the same model"):
+        function.handle(request(wanted))
+    assert painter.specs == []
+
+
+def test_a_photo_becomes_the_first_frame(start: Start, store: ClipStore, tmp_path: Path) -> None:
+    function, painter = start(moving_disc)
+    Image.new("RGB", (50, 40), (10, 120, 30)).save(tmp_path / "photo.png")
+    store.objects.put_new("uploads/photo.png", (tmp_path / "photo.png").read_bytes(), "image/png")
+    digest = Photos(store.objects, ()).digest("uploads/photo.png")
+    (answer,) = function.handle(request(spec(image_sha256=digest)))
+    assert painter.specs[0].image.getpixel((0, 0)) == (10, 120, 30)
+    assert answer.data.mode == "ti2v"
+
+
+def test_a_photo_that_cannot_be_read_is_permanent(start: Start, store: ClipStore) -> None:
+    function, _ = start(moving_disc)
+    store.objects.put_new("uploads/broken.png", b"\x89PNG\r\n\x1a\n broken", "image/png")
+    digest = Photos(store.objects, ()).digest("uploads/broken.png")
+    with pytest.raises(PermanentError, match="not readable") as caught:
+        function.handle(request(spec(image_sha256=digest)))
+    assert caught.value.reason == "bad-image"
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["nowhere.jpg", "https://other.example/a.jpg", "http://img.example.com/a", "file:///etc/passwd", "https://["],
+)
+def test_only_our_bucket_and_allowed_hosts_hold_photos(image: str, store: ClipStore) -> None:
+    store.objects.check()
+    with pytest.raises(PermanentError) as caught:
+        Photos(store.objects, ("img.example.com",)).digest(image)
+    assert caught.value.reason == "bad-image"
+
+
+def test_a_record_that_cannot_be_read_is_not_lost(start: Start, store: ClipStore) -> None:
+    function, _ = start(moving_disc)
+    store.objects.put_new(f"videos/{spec().video_id}/record.json", b"{}", "application/json")
+    with pytest.raises(TemporaryError, match="delete the object"):
+        function.handle(request(spec()))
+
+
+def test_the_model_is_proved_before_it_is_used(start: Start, model: Path) -> None:
+    (model / "weights.safetensors").write_bytes(b"abc")
+    listed = ModelFile(path="weights.safetensors", sha256="0" * 64, size_bytes=3)
+    write_manifest(model, MANIFEST.model_copy(update={"files": (listed,)}))
+    with pytest.raises(ConfigurationError, match="differs from its sha256"):
+        start(moving_disc)
+
+
+def test_stopping_gives_the_device_back(start: Start) -> None:
+    function, painter = start(moving_disc)
+    assert function.ready()
+    function.stop()
+    assert painter.closed
+    assert not function.ready()
