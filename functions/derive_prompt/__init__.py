@@ -1,0 +1,172 @@
+"""derive_prompt: product.created, product.updated -> video.requested | video.ready (already rendered) | video.rejected.
+
+Here: screening, recognition of what can be seen, prompt templates, the render spec. Not here: torch, Kafka, MinIO, and
+whatever a clip looks like once it is asked for.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from functions.derive_prompt.prompts import VisibleFields, caption_of, visible_fields
+from functions.derive_prompt.screening import screen
+from functions.derive_prompt.templates import templates
+from model_store.manifest import Manifest, model_folder, read_manifest
+from shared.errors import ConfigurationError
+from shared.events import Event, ModelReference, Product, RenderSpec, VideoRejected, VideoRequested
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.clips import ClipRecord, ClipStore
+
+__all__ = ["SOURCE", "DerivePrompt", "RememberedClips"]
+
+SOURCE = "/skureel/derive_prompt"
+REMEMBERED_SPECS = 4096
+REMEMBERED_CLIPS = 4096
+
+
+class DerivePrompt:
+    """The function. One event: screen the product, derive its render spec, and look whether the clip is there already.
+
+    `photo_digest` gives the SHA-256 of a product photo that the clip is to start from, or None; left out, photos are
+    not used. `now` is the clock of emitted events.
+    """
+
+    name = "derive_prompt"
+    consumes: Sequence[str] = ("product.created", "product.updated")
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: "ClipStore",
+        manifest: Manifest | None = None,
+        *,
+        photo_digest: Callable[[str], str | None] | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._clips = RememberedClips(store, REMEMBERED_CLIPS)
+        self._manifest = manifest
+        self._photo_digest = photo_digest
+        self._now = now
+        self._specs: SpecMaker | None = None
+
+    def start(self) -> None:
+        """Read the model's manifest and the templates; a wrong one is a ConfigurationError here, not at the first event."""
+        templates()
+        manifest = self._manifest or read_manifest(model_folder(self._settings.model.name))
+        self._specs = SpecMaker(self._settings, manifest)
+
+    def ready(self) -> bool:
+        """Whether `start` has been called."""
+        return self._specs is not None
+
+    def stop(self) -> None:
+        """Forget what was remembered."""
+        self._specs = None
+
+    def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
+        """One product: a rejection with reasons, the clip that is already there, or the request for a new one."""
+        product: Product = event.data
+
+        reasons = screen(product)
+        if reasons:
+            refusal = VideoRejected(
+                product_id=product.product_id, stage="screening", reasons=reasons, experiment=product.experiment
+            )
+            return [event.follow_up("video.rejected", refusal, source=SOURCE, time=self._now())]
+
+        spec = self._spec(product)
+        record = self._clips.find_ready(spec.video_id)
+        if record is not None:
+            ready = record.ready(product.product_id, product.experiment, cache_hit=True)
+            return [event.follow_up("video.ready", ready, source=SOURCE, time=self._now())]
+
+        request = VideoRequested(
+            product_id=product.product_id,
+            video_id=spec.video_id,
+            spec=spec,
+            channels=product.channels,
+            experiment=product.experiment,
+        )
+        return [event.follow_up("video.requested", request, source=SOURCE, time=self._now())]
+
+    def _spec(self, product: Product) -> RenderSpec:
+        if self._specs is None:
+            raise RuntimeError("derive_prompt was not started; call start() first")
+        photo = self._photo_digest(product.image) if self._photo_digest and product.image else None
+        return self._specs.spec(visible_fields(product), photo)
+
+
+class SpecMaker:
+    """Visible fields -> render spec, for one model and one set of settings. Remembers specs, within bounds."""
+
+    def __init__(self, settings: Settings, manifest: Manifest) -> None:
+        wanted = settings.model.revision
+        if wanted is not None and wanted != manifest.revision:
+            raise ConfigurationError(
+                f"model {manifest.name} has revision {manifest.revision}, SKUREEL_MODEL__REVISION asks for {wanted}; "
+                "install that model or change the setting"
+            )
+        render, defaults = settings.render, manifest.defaults
+        self._clip = {
+            field: getattr(defaults, field) if getattr(render, field) is None else getattr(render, field)
+            for field in ("width", "height", "frames", "fps", "steps", "guidance")
+        }
+        if self._clip["frames"] % 4 != 1:
+            raise ConfigurationError(
+                f"SKUREEL_RENDER__FRAMES is {self._clip['frames']}; the model makes 4n+1 frames, e.g. 73"
+            )
+        self._seed = render.seed
+        self._label_profile = render.label_profile
+        self._model = ModelReference(name=manifest.name, revision=manifest.revision, quantisation=manifest.quantisation)
+        self._remembered = lru_cache(maxsize=REMEMBERED_SPECS)(self._make)
+
+    def spec(self, fields: VisibleFields, image_sha256: str | None = None) -> RenderSpec:
+        """The spec that films these fields."""
+        make = self._remembered if fields.is_short() else self._make
+        return make(fields, image_sha256)
+
+    def _make(self, fields: VisibleFields, image_sha256: str | None) -> RenderSpec:
+        filled = caption_of(fields)
+        return RenderSpec(
+            prompt=filled.prompt,
+            negative_prompt=filled.negative_prompt,
+            negative_prompt_version=filled.negative_prompt_version,
+            template=filled.template,
+            model=self._model,
+            seed=self._seed,
+            image_sha256=image_sha256,
+            label_profile=self._label_profile,
+            **self._clip,
+        )
+
+
+class RememberedClips:
+    """The store's ready clips, asked for once: a ready record never changes. What is not ready is asked for each time."""
+
+    def __init__(self, store: "ClipStore", capacity: int) -> None:
+        self._store = store
+        self._capacity = capacity
+        self._known: OrderedDict[str, ClipRecord] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find_ready(self, video_id: str) -> "ClipRecord | None":
+        """The record of a clip that may be shown, or None. TemporaryError where the store does not answer."""
+        with self._lock:
+            known = self._known.get(video_id)
+            if known is not None:
+                self._known.move_to_end(video_id)
+                return known
+        record = self._store.find(video_id)
+        if record is None or record.outcome != "ready":
+            return None
+        with self._lock:
+            self._known[video_id] = record
+            if len(self._known) > self._capacity:
+                self._known.popitem(last=False)
+        return record

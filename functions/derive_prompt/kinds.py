@@ -1,0 +1,230 @@
+"""Kind: what the thing is, which template films it, and whom it is for. Never the raw name: marketing is no noun."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from functions.derive_prompt.cleaning import has_chinese
+from functions.derive_prompt.matcher import Matcher
+from functions.derive_prompt.screening import may_be_quoted
+from functions.derive_prompt.vocabulary import table
+
+_TABLE = table("kinds")
+_FAMILIES = table("families")
+
+
+class Kind(NamedTuple):
+    """One row of `vocabulary/kinds.toml`; `zh`, `en` are the words for prompts, `template` where it is filmed."""
+
+    id: str
+    template: str
+    zh: str
+    en: str
+    measure: str
+    en_count: str | None
+    motion: str
+    filled: bool
+    tail: bool
+    own_material: bool
+
+
+class Audience(NamedTuple):
+    """Whom a thing is made for, as far as that can be seen."""
+
+    id: str
+    zh: str
+    en: str
+
+
+def _kinds() -> dict[str, Kind]:
+    return {
+        name: Kind(
+            name,
+            row["in"],
+            row["zh"],
+            row["en"],
+            row["measure"],
+            row.get("en_count"),
+            row.get("motion", "default"),
+            row.get("filled", False),
+            row.get("tail", False),
+            row.get("own_material", False),
+        )
+        for name, row in _TABLE["kinds"].items()
+    }
+
+
+KINDS = _kinds()
+
+
+def _plurals(word: str) -> Iterable[str]:
+    yield word
+    if word.isascii() and len(word) > 2:
+        yield f"{word}es" if word.endswith(("s", "x", "ch", "sh")) else f"{word}s"
+        if word.endswith("y"):
+            yield f"{word[:-1]}ies"
+
+
+def _words() -> Iterable[tuple[str, Kind | None]]:
+    for word in _TABLE["not_a_kind"]["words"]:
+        yield word, None
+    # Whole kinds before endings: 包 is a bag by name, and an ending where nothing longer is known.
+    for kind in sorted(KINDS.values(), key=lambda kind: kind.tail):
+        own = (kind.zh, kind.en.lower()) if not kind.tail else ()
+        for word in (*own, *_TABLE["kinds"][kind.id].get("also", ())):
+            for form in _plurals(word.lower()):
+                yield form, kind
+
+
+_KIND_WORDS: Matcher[Kind | None] = Matcher(_words())
+_EXTRAS_ZH: tuple[str, ...] = tuple(_TABLE["not_a_kind"]["extras"]["zh"])
+_EXTRAS_EN = re.compile("|".join(map(re.escape, _TABLE["not_a_kind"]["extras"]["en"])))
+_FILLER_WORDS = frozenset(_TABLE["not_a_kind"]["filler"]["en"])
+_BRACKETS = re.compile(r"[(（【\[「《][^)）】\]」》]*[)）】\]」》]")
+_CHINESE_TAIL = re.compile("[\u4e00-\u9fff]*\\Z")
+_LATIN_WORD = re.compile("[a-z]+")
+_ENGLISH_BREAK = re.compile(r"[,|;:–—]|\s-\s")
+_ENGLISH_ENDINGS = (
+    "er",
+    "or",
+    "set",
+    "kit",
+    "ware",
+    "board",
+    "stick",
+    "light",
+    "case",
+    "rack",
+    "maker",
+    "phone",
+    "pad",
+)
+
+
+def _descriptive_words() -> Iterable[str]:
+    yield from _TABLE["not_a_kind"]["filler"]["zh"]
+    for row in table("materials")["materials"].values():
+        yield from (word for word in (*row["zh"], *row.get("field", ())) if has_chinese(word))
+    for section in ("finishes", "patterns", "shapes", "details", "actions"):
+        for row in table("looks")[section].values():
+            yield from (word for word in row.get("also", ()) if has_chinese(word) and len(word) > 1)
+            if section in ("finishes", "patterns", "shapes"):
+                yield row["zh"].lower()
+    for row in table("colours")["bases"].values():
+        yield from (f"{stem}色" for stem in row["zh"])
+
+
+_DESCRIPTIVE: Matcher[None] = Matcher((word, None) for word in _descriptive_words())
+
+
+def find_kind(name: str) -> Kind | None:
+    """The kind that a normalised name's head noun says. Chinese heads stand last, English ones before `with` and `for`."""
+    plain = _BRACKETS.sub(" ", name)
+    return _chinese_head(plain) if has_chinese(plain) else _english_head(plain)
+
+
+def _chinese_head(name: str) -> Kind | None:
+    best = None
+    for found in _KIND_WORDS.find_all(name):
+        if found.value is None or (best is not None and name[: found.start].endswith(_EXTRAS_ZH)):
+            continue
+        # An ending never takes the place of a kind that the name has already said.
+        if best is None or not found.value.tail or best.value.tail:
+            best = found
+    if best is None or best.value is None:
+        return None
+    return _with_own_word(best.value, name, best.start, best.word) if best.value.tail else best.value
+
+
+def _with_own_word(kind: Kind, name: str, start: int, word: str) -> Kind:
+    """An ending's kind with the longer word that the name uses: 星空投影灯 -> 投影灯."""
+    match = _CHINESE_TAIL.search(name[:start])
+    before = match.group() if match is not None else ""
+    for found in list(_DESCRIPTIVE.find_all(before))[-1:]:
+        before = before[found.end :]
+    longer = before + word
+    if 2 <= len(longer) <= 4 and may_be_quoted(longer):
+        return kind._replace(id=f"{kind.id}:{longer}", zh=longer, en=f"{kind.en} ({longer})")
+    return kind
+
+
+def _english_head(name: str) -> Kind | None:
+    head = _EXTRAS_EN.split(_ENGLISH_BREAK.split(name, maxsplit=1)[0], maxsplit=1)[0]
+    for text in (head, name):
+        whole = [found.value for found in _KIND_WORDS.find_all(text) if found.value is not None]
+        named = [kind for kind in whole if not kind.tail]
+        if named:
+            return named[-1]
+        if whole:
+            return _with_own_words(whole[-1], text)
+    return None
+
+
+def _with_own_words(kind: Kind, name: str) -> Kind:
+    """A general English kind with the word before it: milk frother stand -> frother stand. A first word may be a brand."""
+    words = _LATIN_WORD.findall(name)
+    for index, word in enumerate(words):
+        if index > 1 and word in _KIND_WORDS and _KIND_WORDS.get(word) == kind:
+            before = words[index - 1]
+            phrase = f"{before} {word}"
+            if before not in _FILLER_WORDS and 3 <= len(before) <= 14 and may_be_quoted(phrase):
+                return kind._replace(id=f"{kind.id}:{phrase}", zh=f"{kind.zh}（{phrase}）", en=phrase)
+    return kind
+
+
+def unlisted_noun(name: str) -> str | None:
+    """The last word of an English head, where its ending says that it is a thing (frobnicator). None: better not."""
+    if has_chinese(name):
+        return None
+    head = _EXTRAS_EN.split(_ENGLISH_BREAK.split(_BRACKETS.sub(" ", name), maxsplit=1)[0], maxsplit=1)[0]
+    words = [word for word in _LATIN_WORD.findall(head) if word not in _FILLER_WORDS]
+    if words and 4 <= len(words[-1]) <= 16 and words[-1].endswith(_ENGLISH_ENDINGS) and may_be_quoted(words[-1]):
+        return words[-1]
+    return None
+
+
+_CATEGORY_WORDS: Matcher[str] = Matcher(
+    (form, template) for template, words in _FAMILIES["categories"].items() for word in words for form in _plurals(word)
+)
+_GENERAL = "general"
+
+
+def find_template(category: Iterable[str]) -> str | None:
+    """The template of a category path in normalised text, read from its deepest level up; `general` only at the end."""
+    general = None
+    for level in reversed(list(category)):
+        for found in _CATEGORY_WORDS.find_all(level):
+            if found.value != _GENERAL:
+                return found.value
+            general = _GENERAL
+    return general
+
+
+AUDIENCES = {name: Audience(name, row["zh"], row["en"]) for name, row in _FAMILIES["audiences"].items()}
+MODELS = {name: (row["model_zh"], row["model_en"]) for name, row in _FAMILIES["audiences"].items() if "model_zh" in row}
+_AUDIENCE_WORDS: Matcher[Audience | None] = Matcher(
+    [
+        *((word, None) for word in _FAMILIES["not_an_audience"]["words"]),
+        *(
+            (word, AUDIENCES[name])
+            for name, row in _FAMILIES["audiences"].items()
+            for word in (row["zh"], row["en"], *row["also"])
+        ),
+    ]
+)
+_AUDIENCE_ORDER = ("pet", "baby", "child", "women", "men")
+
+
+def find_audience(text: str) -> Audience | None:
+    """Whom normalised text says a thing is for: pets before children before grown-ups. Both sexes are no audience."""
+    found = {match.value.id for match in _AUDIENCE_WORDS.find_all(text) if match.value is not None}
+    if {"women", "men"} <= found:
+        found -= {"women", "men"}
+    return next((AUDIENCES[name] for name in _AUDIENCE_ORDER if name in found), None)
+
+
+def template_for(template: str, audience: Audience | None) -> str:
+    """The template that films a kind made for this audience: no grown-up model in a child's dress."""
+    if audience is None:
+        return template
+    return str(_FAMILIES["audience_templates"].get(audience.id, {}).get(template, template))

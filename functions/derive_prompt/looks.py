@@ -1,0 +1,96 @@
+"""What can be seen on a thing besides colour, material and kind: finish, pattern, shape, details; and what it can do
+before a camera. Recognised in names, features and craft attributes; what nothing here knows cannot be filmed."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from functions.derive_prompt.matcher import Matcher
+from functions.derive_prompt.vocabulary import table
+
+_TABLE = table("looks")
+_SECTIONS = ("finishes", "patterns", "shapes", "details", "actions")
+_MOST = {"finishes": 1, "patterns": 2, "shapes": 2, "details": 3, "actions": 1}
+_NEGATIONS = ("no ", "non-", "non ", "without ", "not ")
+
+
+class Look(NamedTuple):
+    """One row of the table. `zh` and `en` are a part of the noun phrase, or a clause where it is an action."""
+
+    section: str
+    id: str
+    zh: str
+    en: str
+    templates: tuple[str, ...]
+
+
+class Looks(NamedTuple):
+    """Everything seen, by section, in order of appearance."""
+
+    finishes: tuple[Look, ...]
+    patterns: tuple[Look, ...]
+    shapes: tuple[Look, ...]
+    details: tuple[Look, ...]
+    actions: tuple[Look, ...]
+
+
+LOOKS: dict[str, dict[str, Look]] = {
+    section: {
+        name: Look(section, name, row["zh"], row["en"], tuple(row.get("in", ())))
+        for name, row in _TABLE[section].items()
+    }
+    for section in _SECTIONS
+}
+
+
+def _words(section: str) -> Iterable[tuple[str, str]]:
+    for name, row in _TABLE[section].items():
+        own = () if section in ("details", "actions") else (row["zh"],) if row.get("quiet") else (row["zh"], row["en"])
+        for word in (*own, *row["also"]) if "also" in row else own:
+            yield word.lower(), name
+
+
+PATTERN_WORDS: Matcher[str] = Matcher(_words("patterns"))
+
+
+def _free_words() -> Iterable[tuple[str, tuple[Look, ...]]]:
+    meanings: dict[str, list[Look]] = {}
+    for section in _SECTIONS:
+        for word, name in _words(section):
+            if len(word) > 1:
+                meanings.setdefault(word, []).append(LOOKS[section][name])
+    # Materials and things that only sound like a look (天鹅绒, 波浪鼓) are read over.
+    for row in table("materials")["materials"].values():
+        for word in (*row["zh"], *row["en"]):
+            if len(word) > 1:
+                meanings.setdefault(word.lower(), [])
+    for word in _TABLE["not_a_look"]["words"]:
+        meanings[word] = []
+    return [(word, tuple(looks)) for word, looks in meanings.items()]
+
+
+_FREE: Matcher[tuple[Look, ...]] = Matcher(_free_words())
+
+
+def find_looks(text: str, patterns: Iterable[str] = ()) -> Looks:
+    """What normalised text says can be seen; `patterns` are ids already read elsewhere and come first."""
+    seen: dict[str, dict[str, Look]] = {section: {} for section in _SECTIONS}
+    for name in patterns:
+        seen["patterns"][name] = LOOKS["patterns"][name]
+    for found in _FREE.find_all(text):
+        if found.value and not _is_negated(text, found.start):
+            for look in found.value:
+                seen[look.section].setdefault(look.id, look)
+    return Looks(
+        *(tuple(seen[section].values())[: _MOST[section]] for section in _SECTIONS[:-1]),
+        tuple(seen["actions"].values()),
+    )
+
+
+def _is_negated(text: str, start: int) -> bool:
+    if start == 0:
+        return False
+    return (
+        text[start - 1] in "无非不没未免"
+        or text[max(0, start - 2) : start] in ("没有", "不含", "不带")
+        or text[:start].endswith(_NEGATIONS)
+    )

@@ -1,0 +1,383 @@
+"""Product -> slots -> filled prompt. Pure: the same visible fields give the same prompt, in any process.
+
+`caption(product)` is the whole way. What cannot be seen (price, brand, hours, certificates, sizes, pack counts) has no
+slot, so that products which differ in nothing else get the same prompt and share one clip.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from functions.derive_prompt import colours, kinds, materials
+from functions.derive_prompt.cleaning import NAME_LIMIT, has_chinese, normalised
+from functions.derive_prompt.colours import Colour
+from functions.derive_prompt.kinds import Audience, Kind
+from functions.derive_prompt.looks import Look, Looks, find_looks
+from functions.derive_prompt.materials import Material
+from functions.derive_prompt.screening import makes_absolute_claim
+from functions.derive_prompt.templates import GENERAL, Locale, Template, negative_prompts, templates
+from shared.events import Product, TemplateReference
+
+Texts = tuple[str, ...]
+Attributes = tuple[tuple[str, Texts], ...]
+
+_COLOUR_FIELDS = frozenset(
+    (
+        "颜色",
+        "配色",
+        "色系",
+        "颜色分类",
+        "主色",
+        "花色",
+        "主要颜色",
+        "外观颜色",
+        "产品颜色",
+        "color",
+        "colour",
+        "colors",
+        "colours",
+    )
+    + ("color family", "colour family", "main color", "main colour", "color name", "colour name", "colorway", "shade")
+)
+_CRAFT_FIELDS = frozenset(
+    (
+        "工艺",
+        "图案",
+        "款式",
+        "形状",
+        "领型",
+        "袖长",
+        "裙长",
+        "造型",
+        "花型",
+        "杯型",
+        "表面工艺",
+        "鞋头",
+        "鞋跟",
+        "腰型",
+        "版型",
+        "廓形",
+        "衣长",
+    )
+    + (
+        "style",
+        "pattern",
+        "shape",
+        "design",
+        "neckline",
+        "sleeve",
+        "sleeve length",
+        "finish",
+        "fit",
+        "neck",
+        "print",
+        "toe shape",
+    )
+)
+_OTHER_SPECIFICATION_LIMIT = 8
+
+
+class VisibleFields(NamedTuple):
+    """All of a product that can bear on its prompt. Products with equal visible fields are one product to a camera."""
+
+    locale: str | None
+    name: str
+    category: Texts
+    color: Texts
+    material: Texts
+    features: Texts
+    attributes: Attributes
+    specifications: Attributes
+
+    def is_short(self) -> bool:
+        """Whether the fields are small enough to be remembered; a hostile catalogue must not fill the memory."""
+        return (
+            len(self.name)
+            + sum(map(len, self.category + self.color + self.material + self.features))
+            + sum(len(text) for _, texts in self.attributes + self.specifications for text in texts)
+        ) <= _REMEMBERED_LENGTH
+
+
+_REMEMBERED_LENGTH = 4096
+_REMEMBERED = 4096
+
+
+class Slots(NamedTuple):
+    """What fills the template: recognised, canonical, comparable. None or empty: the product does not say."""
+
+    locale: Locale
+    template: str
+    kind: Kind
+    colour: Colour | None
+    material: Material | None
+    audience: Audience | None
+    looks: Looks
+
+
+class Caption(NamedTuple):
+    """A filled prompt with what it came from. `negative_prompt` goes with it; its version is in the render spec."""
+
+    prompt: str
+    template: TemplateReference
+    slots: Slots
+    negative_prompt: str
+    negative_prompt_version: str
+
+
+def caption(product: Product) -> Caption:
+    """The prompt that films a product, its template and slots."""
+    return caption_of(visible_fields(product))
+
+
+def visible_fields(product: Product) -> VisibleFields:
+    """The fields that a prompt is made of, as they were written."""
+    return VisibleFields(
+        product.locale,
+        product.name,
+        product.category,
+        product.color,
+        product.material,
+        product.features,
+        tuple((key, texts) for name, texts in product.attributes.items() if (key := _field_name(name)) in _READ_FIELDS),
+        tuple((_field_name(name), texts) for name, texts in product.specifications.items()),
+    )
+
+
+def caption_of(fields: VisibleFields) -> Caption:
+    """The caption of visible fields. Remembered, within bounds: catalogues list one thing in many packs and sizes."""
+    return _caption_remembered(fields) if fields.is_short() else _caption(fields)
+
+
+def _caption(fields: VisibleFields) -> Caption:
+    slots = find_slots(fields)
+    template = templates()[slots.template]
+    default, texts = negative_prompts()
+    version = template.negative_prompt or default
+    return Caption(fill(template, slots), template.reference, slots, texts[version], version)
+
+
+_caption_remembered = lru_cache(maxsize=_REMEMBERED)(_caption)
+
+
+def find_slots(fields: VisibleFields) -> Slots:
+    """Recognise everything that can be seen."""
+    name = normalised(fields.name[:NAME_LIMIT])
+    category = [normalised(level[:NAME_LIMIT]) for level in fields.category]
+    audience = kinds.find_audience(" ".join((name, *category)))
+    kind = _find_kind(name, category)
+    template_id = kinds.template_for(_find_template(kind, category), audience)
+    template = templates()[template_id]
+    kind = kind or _generic_kind(name, template, template_id)
+    colour, patterns = _find_colour(fields, name, trust_name=template.takes_material)
+    return Slots(
+        locale=_locale(fields, name),
+        template=template_id,
+        kind=kind,
+        colour=colour,
+        material=_find_material(fields, name, kind) if template.takes_material and not kind.own_material else None,
+        audience=_shown_audience(audience, template),
+        looks=_find_looks(fields, name, patterns) if template.takes_material else find_looks("", patterns),
+    )
+
+
+def fill(template: Template, slots: Slots) -> str:
+    """The template's text in the slots' locale with every place filled."""
+    chinese = slots.locale == "zh"
+    # Where a model wears the thing, the model shows whom it is for.
+    model = kinds.MODELS.get(slots.audience.id if slots.audience else "") if template.has_model else None
+    worn = slots._replace(audience=None) if model is not None else slots
+    thing = _chinese_thing(worn) if chinese else _english_thing(worn)
+    if model is None:
+        model = ("一位成年模特", "an adult model")
+    return template.text[slots.locale].format(
+        thing=thing,
+        looks=_chinese_looks(slots.looks.details) if chinese else _english_looks(slots.looks.details),
+        motion=_motion(template, slots),
+        model=model[0 if chinese else 1],
+    )
+
+
+def _locale(fields: VisibleFields, name: str) -> Locale:
+    if fields.locale is not None:
+        language = fields.locale[:2].lower()
+        if language in ("zh", "en"):
+            return "zh" if language == "zh" else "en"
+    return "zh" if has_chinese(name) else "en"
+
+
+def _find_kind(name: str, category: list[str]) -> Kind | None:
+    kind = kinds.find_kind(name)
+    if kind is None or kind.id in ("set_like", "tool_like"):
+        # A name may leave the thing to the category: 清晨系列 in 马克杯.
+        of_category = kinds.find_kind(category[-1]) if category else None
+        if of_category is not None and not of_category.tail:
+            return of_category
+    return kind
+
+
+def _find_template(kind: Kind | None, category: list[str]) -> str:
+    if kind is not None and not kind.tail:
+        return kind.template
+    of_category = kinds.find_template(category)
+    if of_category is not None and of_category != GENERAL:
+        return of_category
+    return kind.template if kind is not None else GENERAL
+
+
+def _generic_kind(name: str, template: Template, template_id: str) -> Kind:
+    generic = template.generic
+    noun = kinds.unlisted_noun(name)
+    kind = Kind(
+        f"generic:{template_id}",
+        template_id,
+        generic.zh,
+        generic.en,
+        generic.measure,
+        generic.en_count,
+        "default",
+        False,
+        False,
+        False,
+    )
+    if noun is None:
+        return kind
+    return kind._replace(id=f"unlisted:{noun}", zh=f"{generic.zh}（{noun}）", en=noun, en_count=None)
+
+
+def _shown_audience(audience: Audience | None, template: Template) -> Audience | None:
+    if audience is None or not template.takes_material:
+        return None
+    return audience if template.takes_wearer or audience.id in ("child", "baby", "pet") else None
+
+
+def _find_colour(fields: VisibleFields, name: str, *, trust_name: bool) -> tuple[Colour | None, Texts]:
+    """Colour and patterns beside it: from the colour field, colour attributes, specifications, then the name."""
+    patterns: Texts = ()
+    for texts in (
+        fields.color,
+        *(texts for key, texts in fields.attributes + fields.specifications if key in _COLOUR_FIELDS),
+    ):
+        for text in texts:
+            found = colours.read_field(text)
+            if found is not None:
+                patterns = patterns or found.patterns
+                if found.colour is not None:
+                    return found.colour, found.patterns
+    if not trust_name:
+        return None, patterns
+    tokens = [
+        token
+        for key, texts in fields.specifications
+        if key not in _COLOUR_FIELDS
+        for text in texts[:_OTHER_SPECIFICATION_LIMIT]
+        for token in normalised(text[:NAME_LIMIT]).split()
+    ]
+    for token in tokens:
+        found = colours.read_token(token)
+        if found is not None and found.colour is not None:
+            return found.colour, patterns or found.patterns
+    colour = colours.find_in_name(name)
+    if colour is not None:
+        return colour, patterns
+    for token in name.split()[1:]:
+        found = colours.read_token(token) if kinds.find_kind(token) is None else None
+        if found is not None and found.colour is not None:
+            return found.colour, patterns or found.patterns
+    return None, patterns
+
+
+def _find_material(fields: VisibleFields, name: str, kind: Kind) -> Material | None:
+    for text in fields.material:
+        material = materials.read_field(text)
+        if material is not None:
+            return material
+    ranked = sorted(
+        (materials.VISIBLE_FIELDS[key], texts) for key, texts in fields.attributes if key in materials.VISIBLE_FIELDS
+    )
+    for _, texts in ranked:
+        for text in texts:
+            material = materials.read_field(text)
+            if material is not None:
+                return material
+    return materials.find_in_name(name, filled=kind.filled)
+
+
+def _find_looks(fields: VisibleFields, name: str, patterns: Texts) -> Looks:
+    texts = [name]
+    for feature in fields.features:
+        plain = normalised(feature[:NAME_LIMIT])
+        if not makes_absolute_claim(plain):
+            texts.append(plain)
+    for key, values in fields.attributes:
+        if key in _CRAFT_FIELDS:
+            texts += [normalised(value[:NAME_LIMIT]) for value in values]
+    return find_looks("\n".join(texts), patterns)
+
+
+def _motion(template: Template, slots: Slots) -> str:
+    for look in slots.looks.actions:
+        if slots.template in look.templates:
+            return look.zh if slots.locale == "zh" else look.en
+    return template.motions.get(slots.kind.motion, template.motions["default"])[slots.locale]
+
+
+def _chinese_thing(slots: Slots) -> str:
+    """一套 + 浅杏粉色 + 条纹 + 圆形 + 真丝 + 儿童 + 四件套; a part that the kind already says is left out."""
+    kind = slots.kind
+    parts = [look.zh for look in slots.looks.finishes]
+    if slots.colour is not None:
+        parts.append(slots.colour.zh)
+    parts += [look.zh for look in (*slots.looks.patterns, *slots.looks.shapes) if not _says(kind.zh, look.zh[:2])]
+    if slots.material is not None and not _says(kind.zh, slots.material.zh.rstrip("质制艺布面") or slots.material.zh):
+        parts.append(slots.material.zh)
+    if slots.audience is not None and not _says(kind.zh, slots.audience.zh[:1]):
+        parts.append(slots.audience.zh)
+    return f"一{kind.measure}{''.join(dict.fromkeys(parts))}{kind.zh}"
+
+
+def _english_thing(slots: Slots) -> str:
+    """A + matte + white + striped + round + cotton + children's + dress; a word that the kind already says is left out."""
+    kind = slots.kind
+    words = set(kind.en.lower().split())
+    parts = [look.en for look in slots.looks.finishes]
+    if slots.colour is not None:
+        parts.append(slots.colour.en)
+    parts += [look.en for look in (*slots.looks.patterns, *slots.looks.shapes)]
+    if slots.material is not None:
+        parts.append(slots.material.en)
+    if slots.audience is not None:
+        parts.append(slots.audience.en)
+    kept = [part for part in dict.fromkeys(parts) if not words & set(part.lower().split())]
+    noun = " ".join((*kept, kind.en))
+    count = kind.en_count if kind.en_count not in (None, "a", "an") else _article(noun)
+    phrase = f"{count} {noun}"
+    return phrase[0].upper() + phrase[1:]
+
+
+def _says(word: str, part: str) -> bool:
+    return bool(part) and part in word
+
+
+def _article(noun: str) -> str:
+    lowered = noun.lower()
+    if lowered.startswith(("uni", "use", "one-", "u-", "eu")):
+        return "a"
+    return "an" if lowered[0] in "aeiou" or noun.startswith(("L-", "LED", "MP")) else "a"
+
+
+def _chinese_looks(details: tuple[Look, ...]) -> str:
+    return f"可见{'、'.join(look.zh for look in details)}，" if details else ""
+
+
+def _english_looks(details: tuple[Look, ...]) -> str:
+    names = [look.en for look in details]
+    if not names:
+        return ""
+    return f" with {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f" with {names[0]}"
+
+
+_READ_FIELDS = _COLOUR_FIELDS | _CRAFT_FIELDS | materials.VISIBLE_FIELDS.keys()
+
+
+@lru_cache(maxsize=1024)
+def _field_name(name: str) -> str:
+    return normalised(name[:64]).strip(" *:\u3000")

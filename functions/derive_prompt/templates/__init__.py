@@ -1,0 +1,92 @@
+"""Prompt templates: one TOML file a category family, in Chinese and English, with id and version. Data and its loader.
+
+A template's text has the places {thing}, {looks}, {motion} and, where somebody wears the thing, {model}. A template that
+changes its text gets a new version: both are in the render spec.
+"""
+
+import string
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Any, Literal
+
+from shared.errors import ConfigurationError
+from shared.events import TemplateReference
+
+Locale = Literal["zh", "en"]
+LOCALES: tuple[Locale, Locale] = ("zh", "en")
+GENERAL = "general"
+PLACES = frozenset({"thing", "looks", "motion", "model"})
+
+
+@dataclass(frozen=True, slots=True)
+class Generic:
+    """What the thing is called where the product's name does not say."""
+
+    zh: str
+    en: str
+    measure: str
+    en_count: str
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One family's scene. `text` and each motion are by locale."""
+
+    reference: TemplateReference
+    text: dict[Locale, str]
+    motions: dict[str, dict[Locale, str]]
+    generic: Generic
+    takes_material: bool
+    takes_wearer: bool
+    negative_prompt: str | None
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a grown-up wears the thing in this scene."""
+        return "{model}" in self.text["zh"]
+
+
+def read_template(document: dict[str, Any], name: str) -> Template:
+    """Check one template document. A ConfigurationError names the file and what is wrong with it."""
+    try:
+        template = Template(
+            reference=TemplateReference(id=document["id"], version=document["version"]),
+            text={locale: document[locale] for locale in LOCALES},
+            motions={key: {locale: row[locale] for locale in LOCALES} for key, row in document["motions"].items()},
+            generic=Generic(**document["generic"]),
+            takes_material=document.get("takes_material", True),
+            takes_wearer=document.get("takes_wearer", False),
+            negative_prompt=document.get("negative_prompt"),
+        )
+    except (KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"template {name}: {error} is missing or wrong; compare it with general.toml"
+        ) from error
+    for locale in LOCALES:
+        places = {field for _, field, _, _ in string.Formatter().parse(template.text[locale]) if field is not None}
+        if not {"thing", "looks", "motion"} <= places <= PLACES:
+            raise ConfigurationError(
+                f"template {name}: {locale} has the places {sorted(places)}, not thing, looks, motion"
+            )
+    if "default" not in template.motions:
+        raise ConfigurationError(f"template {name}: no motion is called default; a clip without motion is a still")
+    return template
+
+
+@cache
+def templates() -> dict[str, Template]:
+    """Every template of this package, by id."""
+    files: list[Traversable] = [file for file in resources.files(__name__).iterdir() if file.name.endswith(".toml")]
+    read = [read_template(tomllib.loads(file.read_text(encoding="utf-8")), file.name) for file in files]
+    return {template.reference.id: template for template in sorted(read, key=lambda template: template.reference.id)}
+
+
+@cache
+def negative_prompts() -> tuple[str, dict[str, str]]:
+    """The default version's name, and every version's text."""
+    text = resources.files("functions.derive_prompt").joinpath("negative_prompts.toml").read_text(encoding="utf-8")
+    document = tomllib.loads(text)
+    return document["default"], document["versions"]
