@@ -7,6 +7,7 @@ the finished file is what was asked for. What the frames show and what the tags 
 import functools
 import hashlib
 import io
+import itertools
 import re
 import subprocess
 import threading
@@ -37,6 +38,9 @@ _POSTER_QUALITY = 90
 
 _TRAINED_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's word for pictures made by a trained model; Google Merchant Center asks for it."""
+
+AIGC_NAMESPACE = "http://www.tc260.org.cn/ns/AIGC/1.0/"
+"""XMP namespace of China's implicit label, where a file has no tags of its own (TC260-PG-20257A)."""
 
 _TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 _STREAM = re.compile(
@@ -128,11 +132,7 @@ def encode_poster(frame: Frame, tags: Mapping[str, str] | None = None) -> bytes:
     """
     _check_frame(frame, 0, frame.shape)
     label = (tags or {}).get("AIGC")
-    aigc = (
-        f' xmlns:TC260="http://www.tc260.org.cn/ns/AIGC/1.0/" TC260:AIGC={quoteattr(label)}'
-        if label is not None
-        else ""
-    )
+    aigc = "" if label is None else f' xmlns:TC260="{AIGC_NAMESPACE}" TC260:AIGC={quoteattr(label)}'
     packet = (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -165,7 +165,7 @@ def probe(path: Path) -> ProbedClip:
     (unit,) = (line.split()[-1] for line in decoded if line.startswith("#tb 0:"))
     seconds_a_tick = int(unit.split("/")[0]) / int(unit.split("/")[1])
     times = [int(line.split(",")[2]) for line in decoded if not line.startswith("#")]
-    steps = {later - earlier for earlier, later in zip(times, times[1:], strict=False)}
+    steps = {later - earlier for earlier, later in itertools.pairwise(times)}
     fps = container.frame_rates[0]
     return ProbedClip(
         frames=len(times),
@@ -228,7 +228,9 @@ def _feed(frames: Iterable[Frame], command: list[str], name: str, shape: tuple[i
             count += 1
         else:
             if count == 0:
-                raise PermanentError(f"{name}: there is no frame to encode; look at what drew it", reason="invalid-frames")
+                raise PermanentError(
+                    f"{name}: there is no frame to encode; look at what drew it", reason="invalid-frames"
+                )
         _close(process.stdin)
         status = process.wait(_FINISH_SECONDS)
     except subprocess.TimeoutExpired as error:
@@ -274,9 +276,13 @@ class _Complaints:
 
 def _failure(name: str, status: int, count: int, complaints: str) -> TemporaryError | PermanentError:
     if any(sign in complaints for sign in ("No space left on device", "Disk quota exceeded")):
-        return TemporaryError(f"{name}: the disk is full after {count} frames; free some space, the clip is tried again")
+        return TemporaryError(
+            f"{name}: the disk is full after {count} frames; free some space, the clip is tried again"
+        )
     if status < 0:
-        return TemporaryError(f"{name}: ffmpeg was killed by signal {-status} after {count} frames; the clip is tried again")
+        return TemporaryError(
+            f"{name}: ffmpeg was killed by signal {-status} after {count} frames; the clip is tried again"
+        )
     return PermanentError(
         f"{name}: ffmpeg ended with status {status} after {count} frames: {_last_line(complaints)}; "
         "look at the frames and the tags",
@@ -303,12 +309,14 @@ def _close(stdin: IO[bytes]) -> None:
 def _check_request(path: Path, width: int, height: int, fps: int, tags: Mapping[str, str]) -> None:
     if width < 2 or height < 2 or width % 2 or height % 2 or fps < 1:
         raise PermanentError(
-            f"{path.name}: {width}x{height} at {fps} fps cannot be encoded; yuv420p needs even sides, and fps is at least 1",
+            f"{path.name}: {width}x{height} at {fps} fps cannot be encoded; use even sides and at least 1 fps",
             reason="invalid-frames",
         )
     for name, value in tags.items():
         if not _TAG_NAME.fullmatch(name) or not value.isprintable():
-            raise PermanentError(f"{path.name}: {name!r} is no tag; use letters, and a printable value", reason="invalid-tag")
+            raise PermanentError(
+                f"{path.name}: {name!r} is no tag; use letters, and a printable value", reason="invalid-tag"
+            )
 
 
 def _check_frame(frame: Frame, index: int, shape: tuple[int, ...]) -> None:
@@ -336,17 +344,24 @@ def _check_finished(
         "edit_list": False,
         "tags": dict(tags),
     }
-    wrong = [f"{name} {getattr(clip, name)} instead of {value}" for name, value in wanted.items() if getattr(clip, name) != value]
+    wrong = [
+        f"{name} {getattr(clip, name)} instead of {value}"
+        for name, value in wanted.items()
+        if getattr(clip, name) != value
+    ]
     if wrong:
         raise PermanentError(
-            f"{path.name}: the finished file has {', '.join(wrong)}; check the version of ffmpeg", reason="encoding-failed"
+            f"{path.name}: the finished file has {', '.join(wrong)}; check the version of ffmpeg",
+            reason="encoding-failed",
         )
 
 
 def _colour(text: str) -> Colour:
     """Read ffmpeg's `tv, bt709, progressive` or `tv, matrix/primaries/transfer, progressive`."""
     words = [word.strip() for word in text.split(",")]
-    spread = next((word for word in words if word not in ("tv", "pc", "progressive") and "first" not in word), "unknown")
+    spread = next(
+        (word for word in words if word not in ("tv", "pc", "progressive") and "first" not in word), "unknown"
+    )
     matrix, primaries, transfer = spread.split("/") if "/" in spread else (spread, spread, spread)
     range_ = next((word for word in words if word in ("tv", "pc")), "unknown")
     return Colour(range=range_, matrix=matrix, primaries=primaries, transfer=transfer)

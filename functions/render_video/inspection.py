@@ -1,4 +1,5 @@
-"""What a clip looks like, measured without a model: is it black, blank, frozen, flickering, cut, noisy, blurred, still?
+"""What a clip looks like, measured without a model: is it black, blank, frozen, flickering, cut, noisy, boiling,
+blurred, still?
 
 Frames are looked at as they were drawn, before the mark, one at a time: of each only a few numbers are kept. Every
 measurement has a function here that says what it measures; what counts as good is data, in `inspection.toml`.
@@ -33,8 +34,8 @@ _SHARP_SIDE = 240
 """The same for blur: an edge that is soft on this picture looks soft to a viewer."""
 _EDGE = 8
 """Pixels across which a picture's contrast is taken; also the side of the blocks for noise and motion."""
-_EVERY = 3
-"""Noise and blur, which cost most, are measured on each frame of this number; they do not change from one to the next."""
+_LOOKS_A_SECOND = 8
+"""How often noise and blur are measured, which cost most; neighbouring frames are alike in both."""
 
 
 class _Part(BaseModel):
@@ -42,7 +43,7 @@ class _Part(BaseModel):
 
 
 class Band(_Part):
-    """How one measurement becomes a score: `worst` is 0, `best` is 1, linear in between; `threshold` is the least pass."""
+    """How one measurement becomes a score: `worst` is 0, `best` is 1, linear in between; `threshold` passes."""
 
     worst: float
     best: float
@@ -93,18 +94,19 @@ class Profile(_Part):
 class _Notes:
     """What is kept of a clip: a few numbers a frame."""
 
-    limits: FrameLimits
-    fps: int
     black: list[bool] = field(default_factory=list)
     contrast: list[float] = field(default_factory=list)
     luma: list[float] = field(default_factory=list)
     change: list[float] = field(default_factory=list)
     """Mean absolute difference to the frame before; one entry less than there are frames."""
+    upheaval: list[float] = field(default_factory=list)
+    """Change of the picture less its brightness, as a share of its own spread; of frames that show something."""
     same: list[bool] = field(default_factory=list)
+    """Whether a frame still shows what the run of equal frames before it began with; as long as `change`."""
     noise: list[float] = field(default_factory=list)
     sharpness: list[float] = field(default_factory=list)
     drift: float = 0.0
-    judged_pairs: int = 0
+    """Largest change since the first frame that shows something."""
 
     @property
     def frames(self) -> int:
@@ -116,57 +118,69 @@ class Inspector:
 
     def __init__(self, profile: Profile, fps: int) -> None:
         self._profile = profile
-        self._notes = _Notes(profile.frames, fps)
+        self._every = max(1, round(fps / _LOOKS_A_SECOND))
+        self._notes = _Notes()
         self._first: Luma | None = None
+        self._held: Luma | None = None
         self._last: Luma | None = None
-        self._inspection: Inspection | None = None
 
     def add(self, frame: Frame) -> None:
         """Look at the next frame, (H, W, 3) uint8 in RGB, unmarked."""
-        notes, limits = self._notes, self._profile.frames
         image = Image.fromarray(frame).convert("L")
-        small = _reduced(image, _SIDE)
-        black = float((small <= limits.black_level).mean()) >= limits.black_share
-        contrast = _edge_contrast(small)
+        luma = _reduced(image, _SIDE)
+        shows = self._look(image, luma)
+        if self._last is None:
+            self._held = luma
+        else:
+            self._compare(luma, self._last, shows)
+        if shows and self._first is None:
+            self._first = _centred(luma)
+        self._last = luma
+
+    def _look(self, image: Image.Image, luma: Luma) -> bool:
+        """Note what one frame shows by itself; tells whether it shows anything."""
+        notes, limits = self._notes, self._profile.frames
+        black = float((luma <= limits.black_level).mean()) >= limits.black_share
+        contrast = _edge_contrast(luma)
         shows = not black and contrast >= limits.blank_contrast
-        if shows and notes.frames % _EVERY == 0:
+        if shows and notes.frames % self._every == 0:
             notes.noise.append(_noise(np.asarray(image)))
             notes.sharpness.append(_sharpness(_reduced(image, _SHARP_SIDE)))
-        if self._last is not None:
-            difference = np.abs(small - self._last)
-            notes.change.append(float(difference.mean()))
-            notes.same.append(shows and float(difference.max()) <= limits.still_change)
-        if shows:
-            centred = small - small.mean()
-            if self._first is None:
-                self._first = centred
-            else:
-                notes.judged_pairs += 1
-                notes.drift = max(notes.drift, _drift(centred, self._first))
         notes.black.append(black)
         notes.contrast.append(contrast)
-        notes.luma.append(float(small.mean()))
-        self._last = small
-        self._inspection = None
+        notes.luma.append(float(luma.mean()))
+        return shows
+
+    def _compare(self, luma: Luma, before: Luma, shows: bool) -> None:
+        """Note what has changed since the frame before, since the standstill began, and since the first frame."""
+        notes = self._notes
+        notes.change.append(float(np.abs(luma - before).mean()))
+        # Held against the picture that the standstill began with: slow motion adds up, a standstill does not.
+        held = shows and float(np.abs(luma - self._held).max()) <= self._profile.frames.still_change
+        notes.same.append(held)
+        if not held:
+            self._held = luma
+        if shows and self._first is not None:
+            centred = _centred(luma)
+            notes.upheaval.append(_upheaval(centred, _centred(before)))
+            notes.drift = max(notes.drift, _drift(centred, self._first))
 
     def result(self) -> Inspection:
-        """Scores of all checks, and a reason for each that failed. Without a frame: PermanentError (`invalid-frames`)."""
+        """All scores, and a reason for each that is too low. Without a frame: PermanentError (`invalid-frames`)."""
         if self._notes.frames == 0:
             raise PermanentError("inspection has seen no frame; look at what drew the clip", reason="invalid-frames")
-        if self._inspection is None:
-            measured = {name: measure(self._notes) for name, measure in _MEASUREMENTS.items()}
-            scores = {name: self._profile.checks[name].score(value) for name, value in measured.items()}
-            self._inspection = Inspection(
-                profile=self._profile.name,
-                profile_version=self._profile.version,
-                scores={name: round(score, 4) for name, score in scores.items()},
-                reasons=tuple(
-                    Reason(code=name, message=_MESSAGES[name].format(measured[name]))
-                    for name, score in scores.items()
-                    if score < self._profile.checks[name].threshold
-                ),
-            )
-        return self._inspection
+        measured = self.measured
+        scores = {name: self._profile.checks[name].score(value) for name, value in measured.items()}
+        return Inspection(
+            profile=self._profile.name,
+            profile_version=self._profile.version,
+            scores={name: round(score, 4) for name, score in scores.items()},
+            reasons=tuple(
+                Reason(code=name, message=_MESSAGES[name].format(measured[name]))
+                for name, score in scores.items()
+                if score < self._profile.checks[name].threshold
+            ),
+        )
 
     @property
     def passed(self) -> bool:
@@ -191,7 +205,7 @@ def _blank(notes: _Notes) -> float:
 
 
 def _frozen(notes: _Notes) -> float:
-    """Longest run of frames that equal the one before, as a share of the clip. Black and blank frames break it."""
+    """Longest run of frames with one unchanged picture, as a share of the clip. Black and blank frames break it."""
     longest = run = 0
     for same in notes.same:
         run = run + 1 if same else 0
@@ -224,15 +238,24 @@ def _noisy(notes: _Notes) -> float:
     return statistics.median(notes.noise) if notes.noise else 0.0
 
 
+def _boiling(notes: _Notes) -> float:
+    """Change from frame to frame as a share of the picture's own spread, in the clip's middle pair by that share.
+
+    A product keeps most of its picture; frames that have nothing to do with each other come near 1.4, the square root
+    of two. It finds what noise of a coarse grain is, which looks sharp, steady and lively to every other check.
+    """
+    return statistics.median(notes.upheaval) if notes.upheaval else 0.0
+
+
 def _sharp(notes: _Notes) -> float:
-    """Edge steepness of the clip's middle frame, by steepness."""
+    """Sharpness of the clip's middle frame, by sharpness."""
     return statistics.median(notes.sharpness) if notes.sharpness else _FLAWLESS_HIGH
 
 
 def _motion(notes: _Notes) -> float:
     """How far the picture ever gets from its first; not judged where the clip is frozen whole, or a single frame."""
-    frozen = all(notes.same) and len(notes.same) > 0
-    return _FLAWLESS_HIGH if frozen or notes.judged_pairs == 0 else notes.drift
+    frozen = bool(notes.same) and all(notes.same)
+    return _FLAWLESS_HIGH if frozen or not notes.upheaval else notes.drift
 
 
 _FLAWLESS_HIGH = 1e9
@@ -248,6 +271,7 @@ _MEASUREMENTS = {
     "flicker": _flicker,
     "scene_cut": _scene_cut,
     "noise": _noisy,
+    "boiling": _boiling,
     "blur": _sharp,
     "motion": _motion,
 }
@@ -259,7 +283,8 @@ _MESSAGES = {
     "flicker": "The brightness flickers by {:.1f} steps of 255 from frame to frame.",
     "scene_cut": "There is a cut inside the clip: one change is {:.1f} times what is usual around it.",
     "noise": "The picture is covered with noise, {:.1f} steps of 255 strong.",
-    "blur": "The picture is blurred: the steepest edges rise by {:.0%} of their height a pixel.",
+    "boiling": "The picture boils: from frame to frame it changes by {:.0%} of all there is in it.",
+    "blur": "The picture is blurred: even its sharpest edges rise by only {:.0%} of their height a pixel.",
     "motion": "Nothing moves: no part of the picture changes by more than {:.1f} steps of 255.",
 }
 
@@ -270,22 +295,40 @@ def _reduced(image: Image.Image, side: int) -> Luma:
     return np.asarray(image.reduce(factor) if factor > 1 else image, np.float32)
 
 
+def _centred(luma: Luma) -> Luma:
+    return luma - luma.mean()
+
+
 def _edge_contrast(luma: Luma) -> float:
-    """Luma step across eight pixels that only half a percent of the picture exceeds. A plain gradient has nearly none."""
-    return _top_half_percent(luma, _EDGE)
-
-
-def _sharpness(luma: Luma) -> float:
-    """Step across one pixel as a share of the step across eight, for the strongest edges: 1 is a step, 1/8 a ramp."""
-    return _top_half_percent(luma, 1) / max(_top_half_percent(luma, _EDGE), 1.0)
-
-
-def _top_half_percent(luma: Luma, distance: int) -> float:
-    across = np.abs(luma[:, distance:] - luma[:, :-distance])
-    down = np.abs(luma[distance:] - luma[:-distance])
+    """Luma step across eight pixels that only half a percent of the picture exceeds; next to none in a gradient."""
+    across = np.abs(luma[:, _EDGE:] - luma[:, :-_EDGE])
+    down = np.abs(luma[_EDGE:] - luma[:-_EDGE])
     steps = np.concatenate((across.ravel(), down.ravel()))
     rank = steps.size - 1 - steps.size // 200
     return float(np.partition(steps, rank)[rank])
+
+
+def _sharpness(luma: Luma) -> float:
+    """How steep the sharpest of the strong edges are: 1 is a step from pixel to pixel, 1/8 an even ramp of eight.
+
+    Strong edges are where the step across eight pixels is at least half the picture's edge contrast; of the steepest
+    single-pixel step within each, as a share of the whole, the upper tenth counts. Contrast and texture cancel out.
+    """
+    strong = _edge_contrast(luma) / 2
+    shares = np.concatenate([_steepness(lines, strong) for lines in (luma, luma.T)])
+    return float(np.quantile(shares, 0.9)) if shares.size else _FLAWLESS_HIGH
+
+
+def _steepness(lines: Luma, strong: float) -> Luma:
+    """Along each line: the largest one-pixel step inside every strong step across eight pixels, as a share of it."""
+    one = np.abs(lines[:, 1:] - lines[:, :-1])
+    two = np.maximum(one[:, 1:], one[:, :-1])
+    four = np.maximum(two[:, 2:], two[:, :-2])
+    steepest = np.maximum(four[:, 4:], four[:, :-4])
+    whole = np.abs(lines[:, _EDGE:] - lines[:, :-_EDGE])
+    edges = whole >= strong
+    shares: Luma = np.minimum(steepest[edges] / whole[edges], 1)
+    return shares
 
 
 def _noise(luma: NDArray[np.uint8]) -> float:
@@ -302,6 +345,11 @@ def _noise(luma: NDArray[np.uint8]) -> float:
     columns = answer.shape[2] // _EDGE
     blocks = answer[:, :, : columns * _EDGE].reshape(-1, _EDGE, columns, _EDGE).mean(axis=(1, 3), dtype=np.float32)
     return float(np.quantile(blocks, 0.25)) * float(np.sqrt(np.pi / 2)) / 6
+
+
+def _upheaval(centred: Luma, before: Luma) -> float:
+    """Mean change between two pictures of equal brightness over the mean spread of the first."""
+    return float(np.abs(centred - before).mean()) / max(float(np.abs(before).mean()), 1.0)
 
 
 def _drift(luma: Luma, first: Luma) -> float:

@@ -2,7 +2,7 @@
 
 China's measures on labelling generated content (in force since 2025-09-01) and GB 45438-2025 ask for both. The mark
 (section 5.4): text with an AI word and a generation word, legible, at least 5 % of the shortest side high, from the
-first frame on for two seconds or more. The metadata (annex E): one JSON of seven fields under the key AIGC, once a file.
+first frame on for two seconds or more. The metadata (annex E): one JSON of seven fields under the key AIGC, once.
 
 The font is Noto Sans SC Regular 2.004 (OFL-1.1, in `label_font.OFL.txt`), cut down to what labels may need by
 `pyftsubset NotoSansSC-Regular.otf --text='AI生成合成人工智能 ...' --layout-features='' --no-hinting --desubroutinize`,
@@ -10,20 +10,23 @@ with Latin letters and digits for the dots.
 """
 
 import functools
+import io
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 from typing import Self
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import TypeAdapter, ValidationError
 
-from functions.render_video.encoding import Frame
+from functions.render_video.encoding import AIGC_NAMESPACE, Frame
 from functions.render_video.mp4 import read_container
 from shared.errors import PermanentError
 from shared.events import Label
@@ -34,6 +37,7 @@ MARK = "AI生成"
 PROFILES = ("cn", "metadata-only")
 
 _KEY = "AIGC"
+_XMP_NAME = f"{{{AIGC_NAMESPACE}}}AIGC"
 _SHARE_OF_SHORTEST_SIDE = 0.05
 _SMALLEST_LEGIBLE = 9
 """Pixels of the lowest letter: below it 成 is a blot, and the standard asks for legible type."""
@@ -122,7 +126,8 @@ class Labeller:
     def __init__(self, profile: str, producer: str) -> None:
         if profile not in PROFILES:
             raise PermanentError(
-                f"label profile {profile!r} is unknown; use one of {', '.join(PROFILES)}", reason="unknown-label-profile"
+                f"label profile {profile!r} is unknown; use one of {', '.join(PROFILES)}",
+                reason="unknown-label-profile",
             )
         self.profile = profile
         self.producer = producer
@@ -154,29 +159,49 @@ class Labeller:
         """Prove that the finished file carries this label, once. See `verify_label`."""
         verify_label(path, AigcLabel.generated(self.producer, produce_id))
 
+    def verify_poster(self, poster: bytes, produce_id: str) -> None:
+        """Prove that the JPEG carries this label, once."""
+        _check(read_poster_label(poster), AigcLabel.generated(self.producer, produce_id), f"poster of {produce_id}")
+
 
 def read_label(path: Path) -> AigcLabel | None:
     """The label of a finished MP4; None where there is none. More than one is a PermanentError (`invalid-label`)."""
     # Annex E: the key *contains* AIGC, whatever a tool puts before it.
     found = [value for key, value in read_container(path).tags if _KEY in key]
+    return _only(found, path.name)
+
+
+def verify_label(path: Path, expected: AigcLabel) -> None:
+    """Raise PermanentError (`missing-label`, `invalid-label`) unless the file carries just this label, once."""
+    _check(read_label(path), expected, path.name)
+
+
+def read_poster_label(poster: bytes) -> AigcLabel | None:
+    """The label in a JPEG's XMP; None where there is none. More than one is a PermanentError (`invalid-label`)."""
+    with Image.open(io.BytesIO(poster)) as image:
+        packet = image.info.get("xmp")
+    nodes = ElementTree.fromstring(packet).iter() if packet else ()
+    found = [node.attrib[_XMP_NAME] for node in nodes if _XMP_NAME in node.attrib]
+    return _only(found, "poster")
+
+
+def _only(found: Sequence[str], subject: str) -> AigcLabel | None:
     if len(found) > 1:
         raise PermanentError(
-            f"{path.name}: {len(found)} AIGC labels where GB 45438-2025, 6.1 c, wants one; write the tag once",
+            f"{subject}: {len(found)} AIGC labels where GB 45438-2025, 6.1 c, wants one; write the tag once",
             reason="invalid-label",
         )
     return AigcLabel.from_json(found[0]) if found else None
 
 
-def verify_label(path: Path, expected: AigcLabel) -> None:
-    """Raise PermanentError (`missing-label`, `invalid-label`) unless the file carries exactly this label, exactly once."""
-    label = read_label(path)
+def _check(label: AigcLabel | None, expected: AigcLabel, subject: str) -> None:
     if label is None:
         raise PermanentError(
-            f"{path.name}: no AIGC label in the finished file; encode it with use_metadata_tags", reason="missing-label"
+            f"{subject}: no AIGC label in the finished file; look at how it was encoded", reason="missing-label"
         )
     if label != expected:
         raise PermanentError(
-            f"{path.name}: the AIGC label is {label.to_json()}, not {expected.to_json()}; label it again",
+            f"{subject}: the AIGC label is {label.to_json()}, not {expected.to_json()}; label it again",
             reason="invalid-label",
         )
 
@@ -228,10 +253,9 @@ def _plate(height: int, width: int) -> _Plate:
 
 def _font(lowest_letter: int) -> ImageFont.FreeTypeFont:
     """The smallest size at which the ink of every letter of the mark is at least this many pixels high."""
-    data = resources.files("functions.render_video").joinpath("label_font.otf")
+    data = resources.files("functions.render_video").joinpath("label_font.otf").read_bytes()
     for size in range(lowest_letter, 4 * lowest_letter):
-        with data.open("rb") as file:
-            font = ImageFont.truetype(file, size, layout_engine=ImageFont.Layout.BASIC)
+        font = ImageFont.truetype(io.BytesIO(data), size, layout_engine=ImageFont.Layout.BASIC)
         if min(_ink_height(font, letter) for letter in MARK) >= lowest_letter:
             return font
     raise PermanentError(f"the label's font has no letters {lowest_letter} pixels high", reason="invalid-label")

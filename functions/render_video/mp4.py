@@ -49,8 +49,10 @@ def read_container(path: Path) -> Container:
             frame_rates=_frame_rates(moov),
             tags=tuple(_tags(moov)),
         )
-    except (ValueError, struct.error, UnicodeDecodeError) as error:
-        raise PermanentError(f"{path.name}: not a readable MP4: {error}; render it again", reason="unplayable-clip") from error
+    except (ValueError, IndexError, struct.error) as error:
+        raise PermanentError(
+            f"{path.name}: not a readable MP4: {error}; render it again", reason="unplayable-clip"
+        ) from error
 
 
 def _outer_boxes(path: Path) -> Iterator[tuple[str, bytes]]:
