@@ -29,6 +29,17 @@ REMEMBERED_SPECS = 4096
 REMEMBERED_CLIPS = 4096
 
 
+def build(settings: Settings) -> "DerivePrompt":
+    """The function as a trigger runs it."""
+    from shared.clips import ClipStore
+    from shared.objects import ObjectStore
+    from shared.photos import Photos
+
+    objects = ObjectStore(settings.objects)
+    photos = Photos(objects, settings.render.image_hosts)
+    return DerivePrompt(settings, ClipStore(objects), photo_digest=photos.digest)
+
+
 class DerivePrompt:
     """The function. One event: screen the product, derive its render spec, and look whether the clip is there already.
 
@@ -56,7 +67,7 @@ class DerivePrompt:
         self._specs: SpecMaker | None = None
 
     def start(self) -> None:
-        """Read the model's manifest and the templates; a wrong one is a ConfigurationError here, not at the first event."""
+        """Read the model's manifest and the templates. A wrong one is a ConfigurationError, now and not later."""
         templates()
         manifest = self._manifest or read_manifest(model_folder(self._settings.model.name))
         self._specs = SpecMaker(self._settings, manifest)
@@ -147,7 +158,7 @@ class SpecMaker:
 
 
 class RememberedClips:
-    """The store's ready clips, asked for once: a ready record never changes. What is not ready is asked for each time."""
+    """The store's ready clips, asked for once: a ready record never changes. Others are asked for each time."""
 
     def __init__(self, store: "ClipStore", capacity: int) -> None:
         self._store = store

@@ -1,7 +1,7 @@
 """Colour: which one a product has, and the word that a prompt uses for it.
 
-A shade keeps its own word (玛瑙红, dusty rose), because shades can be seen: products of different shade must not share a
-clip. What is listed in `vocabulary/colours.toml` is only what cannot be worked out from the shade's ending.
+A shade keeps its own word (玛瑙红, dusty rose), because shades can be seen: products of different shade must not share
+a clip. What is listed in `vocabulary/colours.toml` is only what cannot be worked out from the shade's ending.
 """
 
 import re
@@ -64,7 +64,7 @@ _ENGLISH_NOISE = frozenset(
     "color colour colors colours finish tone toned style edition version print base body strap lid cover trim the "
     "a in with set pack solid plain new for".split()
 )
-# Endings that mean a substance as often as a colour (奶粉, 大米, 白银): a token of a name needs more than such an ending.
+# Endings that mean a substance as often as a colour (奶粉, 大米, 白银): a name's token needs more than such an ending.
 _SUBSTANCES = frozenset("粉米金银麻铜啡驼杏茶")
 
 _STEMS = "|".join(sorted(map(re.escape, _BASES_ZH), key=len, reverse=True))
@@ -211,7 +211,7 @@ def _in_english(prefix: str, end: str, stem: str) -> str:
 
 
 def _english(words: list[str], *, quotable: bool) -> Colour | None:
-    """A colour from the words of an English colour field: the last listed shade or base, with up to two words before."""
+    """A colour from an English colour field's words: the last listed shade or base, with up to two words before it."""
     if not words or len(words) > 5:
         return None
     for end in range(len(words), 0, -1):

@@ -22,10 +22,10 @@ class Kind(NamedTuple):
     en: str
     measure: str
     en_count: str | None
-    motion: str
-    filled: bool
-    tail: bool
-    own_material: bool
+    motion: str = "default"
+    filled: bool = False
+    tail: bool = False
+    own_material: bool = False
 
 
 class Audience(NamedTuple):
@@ -65,6 +65,27 @@ def _plurals(word: str) -> Iterable[str]:
             yield f"{word[:-1]}ies"
 
 
+_SAME = frozenset(_TABLE["same"]["words"])
+_SEVERAL = ("a pair of", "a set of", "a plate of", "a bunch of", "a string of", "a stack of", "a bowl of")
+
+
+def _in_own_word(kind: Kind, word: str) -> Kind:
+    """The kind as one of its catalogue words calls it: 篮球 stays 篮球 where the kind is any ball."""
+    if kind.tail or word in _SAME or len(word) == 1 or word in (kind.zh, kind.en.lower()):
+        return kind
+    name = f"{kind.id}:{word}"
+    if has_chinese(word):
+        return kind._replace(id=name, zh=word, en=f"{kind.en} ({word})")
+    if kind.en_count in _SEVERAL and kind.en.endswith("s"):
+        english = word if word.endswith("s") else f"{word}s"
+    elif word.endswith("s") and not word.endswith("ss"):
+        # A plural would need another article and verb; the kind's own noun has them right.
+        return kind
+    else:
+        english = word
+    return kind._replace(id=name, zh=f"{kind.zh}（{english}）", en=english)
+
+
 def _words() -> Iterable[tuple[str, Kind | None]]:
     for word in _TABLE["not_a_kind"]["words"]:
         yield word, None
@@ -73,7 +94,7 @@ def _words() -> Iterable[tuple[str, Kind | None]]:
         own = (kind.zh, kind.en.lower()) if not kind.tail else ()
         for word in (*own, *_TABLE["kinds"][kind.id].get("also", ())):
             for form in _plurals(word.lower()):
-                yield form, kind
+                yield form, _in_own_word(kind, word.lower())
 
 
 _KIND_WORDS: Matcher[Kind | None] = Matcher(_words())
@@ -118,22 +139,24 @@ _DESCRIPTIVE: Matcher[None] = Matcher((word, None) for word in _descriptive_word
 
 
 def find_kind(name: str) -> Kind | None:
-    """The kind that a normalised name's head noun says. Chinese heads stand last, English ones before `with` and `for`."""
+    """The kind that a normalised name's head noun says: Chinese heads stand last, English ones before `with`, `for`."""
     plain = _BRACKETS.sub(" ", name)
     return _chinese_head(plain) if has_chinese(plain) else _english_head(plain)
 
 
 def _chinese_head(name: str) -> Kind | None:
-    best = None
+    best: Kind | None = None
+    start, word = 0, ""
     for found in _KIND_WORDS.find_all(name):
-        if found.value is None or (best is not None and name[: found.start].endswith(_EXTRAS_ZH)):
+        kind = found.value
+        if kind is None or (best is not None and name[: found.start].endswith(_EXTRAS_ZH)):
             continue
         # An ending never takes the place of a kind that the name has already said.
-        if best is None or not found.value.tail or best.value.tail:
-            best = found
-    if best is None or best.value is None:
+        if best is None or not kind.tail or best.tail:
+            best, start, word = kind, found.start, found.word
+    if best is None:
         return None
-    return _with_own_word(best.value, name, best.start, best.word) if best.value.tail else best.value
+    return _with_own_word(best, name, start, word) if best.tail else best
 
 
 def _with_own_word(kind: Kind, name: str, start: int, word: str) -> Kind:
@@ -143,7 +166,7 @@ def _with_own_word(kind: Kind, name: str, start: int, word: str) -> Kind:
     for found in list(_DESCRIPTIVE.find_all(before))[-1:]:
         before = before[found.end :]
     longer = before + word
-    if 2 <= len(longer) <= 4 and may_be_quoted(longer):
+    if 2 <= len(longer) <= 6 and may_be_quoted(longer):
         return kind._replace(id=f"{kind.id}:{longer}", zh=longer, en=f"{kind.en} ({longer})")
     return kind
 
@@ -161,7 +184,8 @@ def _english_head(name: str) -> Kind | None:
 
 
 def _with_own_words(kind: Kind, name: str) -> Kind:
-    """A general English kind with the word before it: milk frother stand -> frother stand. A first word may be a brand."""
+    """A general English kind with the word before it: milk frother stand -> frother stand. A first word may be a
+    brand and is not taken."""
     words = _LATIN_WORD.findall(name)
     for index, word in enumerate(words):
         if index > 1 and word in _KIND_WORDS and _KIND_WORDS.get(word) == kind:
@@ -179,7 +203,7 @@ def unlisted_noun(name: str) -> str | None:
     head = _EXTRAS_EN.split(_ENGLISH_BREAK.split(_BRACKETS.sub(" ", name), maxsplit=1)[0], maxsplit=1)[0]
     words = [word for word in _LATIN_WORD.findall(head) if word not in _FILLER_WORDS]
     if words and 4 <= len(words[-1]) <= 16 and words[-1].endswith(_ENGLISH_ENDINGS) and may_be_quoted(words[-1]):
-        return words[-1]
+        return str(words[-1])
     return None
 
 

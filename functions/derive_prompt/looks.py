@@ -9,8 +9,8 @@ from functions.derive_prompt.vocabulary import table
 
 _TABLE = table("looks")
 _SECTIONS = ("finishes", "patterns", "shapes", "details", "actions")
-_MOST = {"finishes": 1, "patterns": 2, "shapes": 2, "details": 3, "actions": 1}
-_NEGATIONS = ("no ", "non-", "non ", "without ", "not ")
+_MOST = {"finishes": 1, "patterns": 2, "shapes": 2, "details": 3, "actions": 8}
+_NEGATIONS = ("没有", "不含", "不带", "no ", "non-", "non ", "without ", "not ")
 
 
 class Look(NamedTuple):
@@ -80,17 +80,8 @@ def find_looks(text: str, patterns: Iterable[str] = ()) -> Looks:
         if found.value and not _is_negated(text, found.start):
             for look in found.value:
                 seen[look.section].setdefault(look.id, look)
-    return Looks(
-        *(tuple(seen[section].values())[: _MOST[section]] for section in _SECTIONS[:-1]),
-        tuple(seen["actions"].values()),
-    )
+    return Looks(**{section: tuple(rows.values())[: _MOST[section]] for section, rows in seen.items()})
 
 
 def _is_negated(text: str, start: int) -> bool:
-    if start == 0:
-        return False
-    return (
-        text[start - 1] in "无非不没未免"
-        or text[max(0, start - 2) : start] in ("没有", "不含", "不带")
-        or text[:start].endswith(_NEGATIONS)
-    )
+    return start > 0 and (text[start - 1] in "无非不没未免" or text[:start].endswith(_NEGATIONS))

@@ -40,9 +40,8 @@ VISIBLE_FIELDS: dict[str, int] = {name: rank for rank, name in enumerate(_TABLE[
 """Attribute names that hold the visible material, with their rank: the least is asked first."""
 
 _PART_WORDS = dict.fromkeys(_TABLE["parts"]["visible"], True) | dict.fromkeys(_TABLE["parts"]["hidden"], False)
-_PART = re.compile(
-    rf"(?<![\u4e00-\u9fffa-z])({'|'.join(sorted(map(re.escape, _PART_WORDS), key=len, reverse=True))})\s*(?::\s*|(?=\d))"
-)
+_PART_NAMES = "|".join(sorted(map(re.escape, _PART_WORDS), key=len, reverse=True))
+_PART = re.compile(rf"(?<![\u4e00-\u9fffa-z])({_PART_NAMES})\s*(?::\s*|(?=\d))")
 _BRACKETS = re.compile(r"\([^()]*\)")
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d+)?)\s*%\s*\Z")
 _CHINESE = re.compile("[\u4e00-\u9fff]{2,8}")

@@ -15,64 +15,14 @@ from functions.derive_prompt.looks import Look, Looks, find_looks
 from functions.derive_prompt.materials import Material
 from functions.derive_prompt.screening import makes_absolute_claim
 from functions.derive_prompt.templates import GENERAL, Locale, Template, negative_prompts, templates
+from functions.derive_prompt.vocabulary import table
 from shared.events import Product, TemplateReference
 
 Texts = tuple[str, ...]
 Attributes = tuple[tuple[str, Texts], ...]
 
-_COLOUR_FIELDS = frozenset(
-    (
-        "颜色",
-        "配色",
-        "色系",
-        "颜色分类",
-        "主色",
-        "花色",
-        "主要颜色",
-        "外观颜色",
-        "产品颜色",
-        "color",
-        "colour",
-        "colors",
-        "colours",
-    )
-    + ("color family", "colour family", "main color", "main colour", "color name", "colour name", "colorway", "shade")
-)
-_CRAFT_FIELDS = frozenset(
-    (
-        "工艺",
-        "图案",
-        "款式",
-        "形状",
-        "领型",
-        "袖长",
-        "裙长",
-        "造型",
-        "花型",
-        "杯型",
-        "表面工艺",
-        "鞋头",
-        "鞋跟",
-        "腰型",
-        "版型",
-        "廓形",
-        "衣长",
-    )
-    + (
-        "style",
-        "pattern",
-        "shape",
-        "design",
-        "neckline",
-        "sleeve",
-        "sleeve length",
-        "finish",
-        "fit",
-        "neck",
-        "print",
-        "toe shape",
-    )
-)
+_COLOUR_FIELDS = frozenset(table("colours")["fields"]["names"])
+_CRAFT_FIELDS = frozenset(table("looks")["fields"]["names"])
 _OTHER_SPECIFICATION_LIMIT = 8
 
 
@@ -206,7 +156,7 @@ def _locale(fields: VisibleFields, name: str) -> Locale:
 
 def _find_kind(name: str, category: list[str]) -> Kind | None:
     kind = kinds.find_kind(name)
-    if kind is None or kind.id in ("set_like", "tool_like"):
+    if kind is None or kind.id.partition(":")[0] in ("set_like", "tool_like"):
         # A name may leave the thing to the category: 清晨系列 in 马克杯.
         of_category = kinds.find_kind(category[-1]) if category else None
         if of_category is not None and not of_category.tail:
@@ -227,16 +177,12 @@ def _generic_kind(name: str, template: Template, template_id: str) -> Kind:
     generic = template.generic
     noun = kinds.unlisted_noun(name)
     kind = Kind(
-        f"generic:{template_id}",
-        template_id,
-        generic.zh,
-        generic.en,
-        generic.measure,
-        generic.en_count,
-        "default",
-        False,
-        False,
-        False,
+        id=f"generic:{template_id}",
+        template=template_id,
+        zh=generic.zh,
+        en=generic.en,
+        measure=generic.measure,
+        en_count=generic.en_count,
     )
     if noun is None:
         return kind
@@ -335,7 +281,7 @@ def _chinese_thing(slots: Slots) -> str:
 
 
 def _english_thing(slots: Slots) -> str:
-    """A + matte + white + striped + round + cotton + children's + dress; a word that the kind already says is left out."""
+    """A + matte + white + striped + round + cotton + children's + dress; what the kind already says is left out."""
     kind = slots.kind
     words = set(kind.en.lower().split())
     parts = [look.en for look in slots.looks.finishes]
@@ -344,7 +290,7 @@ def _english_thing(slots: Slots) -> str:
     parts += [look.en for look in (*slots.looks.patterns, *slots.looks.shapes)]
     if slots.material is not None:
         parts.append(slots.material.en)
-    if slots.audience is not None:
+    if slots.audience is not None and not (slots.audience.id == "pet" and words & {"dog", "cat"}):
         parts.append(slots.audience.en)
     kept = [part for part in dict.fromkeys(parts) if not words & set(part.lower().split())]
     noun = " ".join((*kept, kind.en))

@@ -1,7 +1,7 @@
-"""Prompt templates: one TOML file a category family, in Chinese and English, with id and version. Data and its loader.
+"""Prompt templates: one TOML file a category family, in Chinese and English, with id and version, and their loader.
 
-A template's text has the places {thing}, {looks}, {motion} and, where somebody wears the thing, {model}. A template that
-changes its text gets a new version: both are in the render spec.
+A template's text has the places {thing}, {looks}, {motion} and, where somebody wears the thing, {model}. A template
+that changes its text gets a new version: both are in the render spec.
 """
 
 import string

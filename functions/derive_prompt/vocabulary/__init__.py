@@ -1,4 +1,4 @@
-"""Words of catalogues in Chinese and English, as TOML: colours, materials, kinds, looks, families. Data and its one loader.
+"""Words of catalogues in Chinese and English, as TOML: colours, materials, kinds, looks, families. And their loader.
 
 Nothing here decides anything: what a recognised word leads to is in the modules that read these tables.
 """
