@@ -30,7 +30,9 @@ from torch.nn import functional as F
 from shared.errors import PermanentError
 
 Layout = Literal["original", "diffusers"]
+Names = dict[Layout, dict[str, str]]  # child here -> child in that layout, where they differ
 RGB = 3
+TINY = 1e-12  # the smallest length a norm divides by
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,10 @@ class FrameHistory:
         return self._frames.get(layer)
 
     def keep(self, layer: nn.Module, seen: Tensor, count: int) -> None:
-        """Remember the last `count` frames that `layer` has seen, with zeros before them where there are fewer."""
+        """Remember the last `count` frames that `layer` has seen, with zeros before them where there are fewer.
+
+        Without gradients they are written over what `recall` returned, which must have been used by then.
+        """
         last = seen[:, :, -count:]
         kept = self._frames.get(layer)
         if kept is None or torch.is_grad_enabled():
@@ -202,66 +207,90 @@ class RMSNorm(nn.Module):
     """Scales each position's channels to unit mean square, then by gamma: sqrt(C) * x / ||x|| * gamma."""
 
     def __init__(self, channels: int, axes: int) -> None:
-        """`axes` behind the channel axis: 3 for a clip, 2 for single frames. gamma is stored with as many ones."""
+        """`axes` behind the channel axis: 3 for a clip, 2 for pictures. gamma is stored with as many ones."""
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(channels, *[1] * axes))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self._inverse_norm(x) * self.gamma
 
-    def silu_into(self, x: Tensor, out: Tensor) -> None:
-        """out = SiLU(norm(x)) without a temporary of that size; gradients do not pass."""
-        torch.mul(x, self._inverse_norm(x), out=out).mul_(self.gamma)
-        F.silu(out, inplace=True)
+    def silu_into(self, out: Tensor, x: Tensor) -> None:
+        """out = SiLU(norm(x)) in as few passes over memory as the device offers; gradients do not pass."""
+        if x.is_cuda:
+            normed = F.rms_norm(x.movedim(1, -1), x.shape[1:2], self.gamma.flatten(), eps=TINY)
+            torch.ops.aten.silu.out(normed.movedim(-1, 1), out=out)
+        else:
+            torch.mul(x, self._inverse_norm(x), out=out).mul_(self.gamma)
+            F.silu(out, inplace=True)
 
     def _inverse_norm(self, x: Tensor) -> Tensor:
         """sqrt(C) / ||x|| of each position, [B, 1, ...]; the sum of squares in float32."""
-        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
-        return (x.shape[1] ** 0.5 / norm.clamp(min=1e-12)).to(x.dtype)
+        norm: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
+        return (x.shape[1] ** 0.5 / norm.clamp(min=TINY)).to(x.dtype)
 
 
-class CausalConv3d(nn.Conv3d):
+class Conv3d(nn.Conv3d):
+    """`nn.Conv3d`, which on a CPU asks for oneDNN by name: PyTorch sends small clips to a loop several times slower."""
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if torch.is_grad_enabled() or torch.compiler.is_compiling() or not runs_on_onednn(x):
+            return F.conv3d(x, weight, bias, self.stride, self.padding)
+        padding = tuple(map(int, self.padding))
+        return torch.mkldnn_convolution(x, weight, bias, padding, self.stride, self.dilation, self.groups)
+
+
+def runs_on_onednn(x: Tensor) -> bool:
+    """Whether oneDNN is there and can convolve x."""
+    fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+    return fits and torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
+
+
+class CausalConv3d(Conv3d):
     """A convolution over frames, rows and columns that sees each frame and those before it, never one after.
 
-    Its input of earlier chunks comes from the history: [B, C, F, H, W] -> [B, C', F, H, W].
+    [B, C, F, H, W] -> [B, C', F, H, W]. The frames before the chunk come from the history.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: tuple[int, int, int] = (3, 3, 3)) -> None:
         super().__init__(in_channels, out_channels, kernel, padding=(0, kernel[1] // 2, kernel[2] // 2))
         self.past_frames = kernel[0] - 1
 
-    def forward(self, x: Tensor, history: FrameHistory, norm: RMSNorm | None = None) -> Tensor:
+    def forward(self, x: Tensor, history: FrameHistory, norm: RMSNorm | None = None) -> Tensor:  # type: ignore[override]
         """With `norm` the input is SiLU(norm(x)), written straight to where the convolution reads it."""
         past = history.recall(self)
         if past is None:  # the first frame: all taps but the last would meet zeros
-            window = x if norm is None else F.silu(norm(x))
+            seen = x if norm is None else F.silu(norm(x))
             weight = self.weight[:, :, -1:]
         else:
-            window = join(past, x, norm)
+            seen = join(past, x, norm)
             weight = self.weight
-        history.keep(self, window, self.past_frames)
-        return F.conv3d(window, weight, self.bias, padding=self.padding)
+        history.keep(self, seen, self.past_frames)
+        return self._conv_forward(seen, weight, self.bias)
 
 
 def join(past: Tensor, x: Tensor, norm: RMSNorm | None) -> Tensor:
     """The past frames, then x, or SiLU(norm(x)) where there is a norm: [B, C, past + F, H, W].
 
-    Without gradients every value is written once; with them the same is put together by a concatenation.
+    Without gradients each value is written once, to its place; with them the same is put together by a concatenation.
     """
     if norm is None or torch.is_grad_enabled():
         return torch.cat((past, x if norm is None else F.silu(norm(x))), dim=2)
-    batch, channels, frames, rows, columns = x.shape
-    shape = (batch, channels, past.shape[2] + frames, rows, columns)
-    window = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
-    window[:, :, : past.shape[2]] = past
-    norm.silu_into(x, out=window[:, :, past.shape[2] :])
-    return window
+    count = past.shape[2]
+    both = empty_clip((*x.shape[:2], count + x.shape[2], *x.shape[3:]), like=x)
+    both[:, :, :count] = past
+    norm.silu_into(both[:, :, count:], x)
+    return both
+
+
+def empty_clip(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Room for a clip [B, C, F, H, W], channels innermost."""
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last_3d)
 
 
 class ResBlock(nn.Module):
     """Two causal convolutions, each after norm and SiLU, and a shortcut: [B, C, F, H, W] -> [B, C', F, H, W]."""
 
-    names: ClassVar = {
+    names: ClassVar[Names] = {
         "original": {
             "norm1": "residual.0",
             "conv1": "residual.2",
@@ -277,10 +306,10 @@ class ResBlock(nn.Module):
         self.conv1 = CausalConv3d(in_channels, out_channels)
         self.norm2 = RMSNorm(out_channels, axes=3)
         self.conv2 = CausalConv3d(out_channels, out_channels)
-        self.shortcut = nn.Identity() if in_channels == out_channels else nn.Conv3d(in_channels, out_channels, 1)
+        self.shortcut = nn.Identity() if in_channels == out_channels else Conv3d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
-        h = self.conv1(x, history, self.norm1)
+        h: Tensor = self.conv1(x, history, self.norm1)
         h = self.conv2(h, history, self.norm2)
         return h.add_(self.shortcut(x))
 
@@ -288,7 +317,7 @@ class ResBlock(nn.Module):
 class FrameAttention(nn.Module):
     """Each position attends to all positions of its own frame, in one head as wide as the channels."""
 
-    names: ClassVar = {"original": {}, "diffusers": {}}
+    names: ClassVar[Names] = {"original": {}, "diffusers": {}}
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -308,7 +337,7 @@ class FrameAttention(nn.Module):
 class Middle(nn.Module):
     """The coarsest level's middle: residual block, attention, residual block."""
 
-    names: ClassVar = {
+    names: ClassVar[Names] = {
         "original": {"before": "0", "attention": "1", "after": "2"},
         "diffusers": {"before": "resnets.0", "attention": "attentions.0", "after": "resnets.1"},
     }
@@ -322,7 +351,8 @@ class Middle(nn.Module):
     def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
         x = self.before(x, history)
         x = self.attention(x)
-        return self.after(x, history)
+        out: Tensor = self.after(x, history)
+        return out
 
 
 def as_pictures(clip: Tensor) -> Tensor:
@@ -332,7 +362,8 @@ def as_pictures(clip: Tensor) -> Tensor:
 
 def as_clip(pictures: Tensor, batch: int) -> Tensor:
     """[B*F, C, H, W] -> [B, C, F, H, W]"""
-    return pictures.unflatten(0, (batch, -1)).transpose(1, 2)
+    frames: Tensor = pictures.unflatten(0, (batch, -1))
+    return frames.transpose(1, 2)
 
 
 # Encoder ------------------------------------------------------------------------------------------------------------
@@ -344,21 +375,22 @@ class Down(nn.Module):
     The first frame of a clip stays single: it passes the time convolution by.
     """
 
-    names: ClassVar = {"original": {"conv": "resample.1"}, "diffusers": {"conv": "resample.1"}}
+    names: ClassVar[Names] = {"original": {"conv": "resample.1"}, "diffusers": {"conv": "resample.1"}}
 
     def __init__(self, channels: int, in_time: bool) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
-        self.time_conv = nn.Conv3d(channels, channels, (3, 1, 1), stride=(2, 1, 1)) if in_time else None
+        self.time_conv = Conv3d(channels, channels, (3, 1, 1), stride=(2, 1, 1)) if in_time else None
 
     def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
         x = as_clip(self.conv(F.pad(as_pictures(x), (0, 1, 0, 1))), batch=x.shape[0])
         if self.time_conv is None:
             return x
         past = history.recall(self)
-        window = x if past is None else join(past, x, norm=None)
-        history.keep(self, window, 1)
-        return x if past is None else self.time_conv(window)
+        seen = x if past is None else join(past, x, norm=None)
+        history.keep(self, seen, 1)
+        halved: Tensor = seen if past is None else self.time_conv(seen)
+        return halved
 
 
 class DownLevel(nn.Module):
@@ -372,7 +404,7 @@ class DownLevel(nn.Module):
         self.resample = Down(out_channels, in_time) if halves else None
         self.folds = (2 if in_time else 1, 2, 2) if halves else (1, 1, 1)
         self.channels = out_channels
-        self.names = {
+        self.names: Names = {
             "original": {"blocks": "downsamples", "resample": f"downsamples.{blocks}"},
             "diffusers": {"blocks": "resnets", "resample": "downsampler"},
         }
@@ -392,35 +424,40 @@ def fold(x: Tensor, folds: tuple[int, int, int], channels: int) -> Tensor:
     The f*h*w positions of a channel share `channels / C` new channels in order; those that share one are averaged. A
     first frame, which has no other to be folded with, is folded with a black one before it.
     """
-    kept = channels_of_positions(channels // x.shape[1], folds)
-    x = F.pad(x, (0, 0, 0, 0, -x.shape[2] % folds[0], 0))
-    x = x.unflatten(4, (-1, folds[2])).unflatten(3, (-1, folds[1])).unflatten(2, (-1, folds[0]))
-    shared = [axis for axis, own, all_ in zip((3, 5, 7), kept, folds, strict=True) if own < all_]
-    if shared:
-        x = x.mean(shared, keepdim=True)
-    return x.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(1, 4)  # B C F f H h W w -> B (C f h w) F H W
+    own = channels_of_positions(channels // x.shape[1], folds)
+    x = split_positions(F.pad(x, (0, 0, 0, 0, -x.shape[2] % folds[0], 0)), folds)
+    averaged = [axis for axis, kept, all_ in zip((3, 5, 7), own, folds, strict=True) if kept < all_]
+    if averaged:
+        x = x.mean(averaged, keepdim=True)
+    return x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).movedim(4, 1)  # B C F f H h W w -> B (C f h w) F H W
 
 
-def unfold_add(out: Tensor, x: Tensor, folds: tuple[int, int, int]) -> Tensor:
-    """out += x with its channels unfolded to positions, the reverse of `fold` with copies for averages; returns out.
+def unfold(x: Tensor, folds: tuple[int, int, int], channels: int) -> Tensor:
+    """The reverse of `fold`, with copies for averages: [B, C, F, H, W] -> [B, channels, F, f, H, h, W, w].
 
-    x [B, C, F, H, W], out [B, C', F*f, H*h, W*w]. A first frame's black companion is dropped: there out has F frames.
+    A view: where all positions along an axis are copies, that axis has size 1, to be broadcast.
     """
-    kept = channels_of_positions(x.shape[1] // out.shape[1], folds)
-    x = x.unflatten(1, (-1, *kept)).permute(0, 1, 5, 2, 6, 3, 7, 4)  # B (C f h w) F H W -> B C F f H h W w
-    frames = out.shape[2] // x.shape[2]
-    target = out.unflatten(4, (-1, folds[2])).unflatten(3, (-1, folds[1])).unflatten(2, (-1, frames))
-    target += x[:, :, :, -frames:]
-    return out
+    own = channels_of_positions(x.shape[1] // channels, folds)
+    split: Tensor = x.unflatten(1, (channels, *own))
+    return split.permute(0, 1, 5, 2, 6, 3, 7, 4)  # B (C f h w) F H W -> B C F f H h W w
+
+
+def split_positions(x: Tensor, folds: tuple[int, int, int]) -> Tensor:
+    """[B, C, F*f, H*h, W*w] -> [B, C, F, f, H, h, W, w]; a view."""
+    split: Tensor = x.unflatten(4, (-1, folds[2])).unflatten(3, (-1, folds[1])).unflatten(2, (-1, folds[0]))
+    return split
+
+
+def merge_positions(x: Tensor) -> Tensor:
+    """[B, C, F, f, H, h, W, w] -> [B, C, F*f, H*h, W*w]"""
+    return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
 
 def channels_of_positions(channels: int, folds: tuple[int, int, int]) -> tuple[int, int, int]:
     """How many positions along each axis get a channel of their own out of so many: 2, (2, 2, 2) -> (2, 1, 1)."""
-    kept = []
-    for positions in folds:
-        kept.append(min(positions, channels))
-        channels //= kept[-1]
-    return kept[0], kept[1], kept[2]
+    frames = min(channels, folds[0])
+    rows = min(channels // frames, folds[1])
+    return frames, rows, channels // frames // rows
 
 
 class Encoder(nn.Module):
@@ -429,7 +466,7 @@ class Encoder(nn.Module):
     The chunk is the clip's first frame, F' = 1, or a multiple of `frames_per_latent` later ones.
     """
 
-    names: ClassVar = {
+    names: ClassVar[Names] = {
         "original": {
             "conv_in": "conv1",
             "levels": "downsamples",
@@ -464,7 +501,8 @@ class Encoder(nn.Module):
         for level in self.levels:
             x = level(x, history)
         x = self.middle(x, history)
-        return self.conv_out(x, history, self.norm_out)
+        moments: Tensor = self.conv_out(x, history, self.norm_out)
+        return moments
 
 
 # Decoder ------------------------------------------------------------------------------------------------------------
@@ -476,25 +514,60 @@ class Up(nn.Module):
     The first frame of a clip stays single, and the frames after it do not see it in time.
     """
 
-    names: ClassVar = {"original": {"conv": "resample.1"}, "diffusers": {"conv": "resample.1"}}
+    names: ClassVar[Names] = {"original": {"conv": "resample.1"}, "diffusers": {"conv": "resample.1"}}
 
     def __init__(self, channels: int, in_time: bool) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
         self.time_conv = CausalConv3d(channels, 2 * channels, (3, 1, 1)) if in_time else None
 
-    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
-        if self.time_conv is not None:
-            x = self._double_frames(x, self.time_conv, history)
-        pictures = F.interpolate(as_pictures(x), scale_factor=2, mode="nearest-exact")
-        return as_clip(self.conv(pictures), batch=x.shape[0])
+    def forward(self, x: Tensor, shortcut: Tensor, history: FrameHistory) -> Tensor:
+        """`shortcut`, as `unfold` makes it, is added to what comes out."""
+        frames = self._double_frames(x, history)  # [B, C, F, f, H, W]
+        return double_sides(frames, self.conv, shortcut[:, :, :, -frames.shape[3] :])
 
-    def _double_frames(self, x: Tensor, time_conv: CausalConv3d, history: FrameHistory) -> Tensor:
-        if history.recall(time_conv) is None:
-            history.keep(time_conv, torch.zeros_like(x), time_conv.past_frames)
-            return x
-        pairs = time_conv(x, history).unflatten(1, (2, -1))
-        return pairs.permute(0, 2, 3, 1, 4, 5).flatten(2, 3)  # B (p C) F H W -> B C (F p) H W
+    def _double_frames(self, x: Tensor, history: FrameHistory) -> Tensor:
+        """[B, C, F, H, W] -> [B, C, F, f, H, W]: f is 2, or 1 at the first frame and without `in_time`."""
+        if self.time_conv is None:
+            return x.unsqueeze(3)
+        if history.recall(self.time_conv) is None:
+            history.keep(self.time_conv, torch.zeros_like(x), self.time_conv.past_frames)
+            return x.unsqueeze(3)
+        doubled: Tensor = self.time_conv(x, history).unflatten(1, (2, -1))
+        return doubled.permute(0, 2, 3, 1, 4, 5)  # B (f C) F H W -> B C F f H W
+
+
+def double_sides(frames: Tensor, conv: nn.Conv2d, shortcut: Tensor) -> Tensor:
+    """Nearest-neighbour doubling of rows and columns, a 3x3 convolution, and the shortcut added.
+
+    frames [B, C, F, f, H, W], shortcut broadcastable to [B, C, F, f, H, 2, W, 2] -> [B, C, F*f, 2H, 2W].
+
+    Of the doubled rows an even one sees (above, itself, itself), an odd one (itself, itself, below); columns are alike.
+    So four 2x2 convolutions over the frames as they are, one for each parity, do the same with 4/9 of the work, and
+    nothing is of the doubled size but the result. Gradients take the plain way.
+    """
+    batch, channels, chunk, copies, rows, columns = frames.shape
+    pictures = frames.permute(0, 2, 3, 4, 5, 1).reshape(-1, rows, columns, channels).movedim(-1, 1)
+    if torch.is_grad_enabled():
+        doubled: Tensor = conv(F.interpolate(pictures, scale_factor=2.0, mode="nearest-exact"))
+        out = as_clip(doubled, batch)
+        return out + merge_positions(shortcut.expand(-1, -1, -1, copies, -1, 2, -1, 2))
+
+    out = empty_clip((batch, channels, chunk * copies, 2 * rows, 2 * columns), like=frames)
+    places = split_positions(out, (copies, 2, 2))
+    for row, weight in enumerate(taps_by_parity(conv.weight, axis=2)):
+        for column, taps in enumerate(taps_by_parity(weight, axis=3)):
+            part = F.conv2d(pictures, taps, conv.bias, padding=1)[:, :, row : row + rows, column : column + columns]
+            part = part.unflatten(0, (batch, chunk, copies)).movedim(3, 1)
+            beside = shortcut.expand(-1, -1, -1, -1, -1, 2, -1, 2)[:, :, :, :, :, row, :, column]
+            torch.add(part, beside, out=places[:, :, :, :, :, row, :, column])
+    return out
+
+
+def taps_by_parity(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Three taps over doubled positions as two over single ones: for even positions, then for odd ones."""
+    before, here, after = weight.unbind(axis)
+    return torch.stack((before, here + after), axis), torch.stack((before + here, after), axis)
 
 
 class UpLevel(nn.Module):
@@ -507,18 +580,19 @@ class UpLevel(nn.Module):
         )
         self.resample = Up(out_channels, in_time) if doubles else None
         self.folds = (2 if in_time else 1, 2, 2)
-        self.names = {
+        self.names: Names = {
             "original": {"blocks": "upsamples", "resample": f"upsamples.{blocks}"},
             "diffusers": {"blocks": "resnets", "resample": "upsampler"},
         }
 
     def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
-        shortcut = x
+        entered = x
         for block in self.blocks:
             x = block(x, history)
         if self.resample is None:
             return x
-        return unfold_add(self.resample(x, history), shortcut, self.folds)
+        doubled: Tensor = self.resample(x, unfold(entered, self.folds, x.shape[1]), history)
+        return doubled
 
 
 class Decoder(nn.Module):
@@ -527,7 +601,7 @@ class Decoder(nn.Module):
     The chunk is the clip's first latent frame, F = 1, or any number of later ones, F = frames_per_latent * F'.
     """
 
-    names: ClassVar = {
+    names: ClassVar[Names] = {
         "original": {
             "conv_in": "conv1",
             "levels": "upsamples",
@@ -563,7 +637,8 @@ class Decoder(nn.Module):
         x = self.middle(x, history)
         for level in self.levels:
             x = level(x, history)
-        return self.conv_out(x, history, self.norm_out)
+        patches: Tensor = self.conv_out(x, history, self.norm_out)
+        return patches
 
 
 # The model ----------------------------------------------------------------------------------------------------------
@@ -579,7 +654,7 @@ class VAE(nn.Module):
     `torch.inference_mode()`, train without. Latents are normalised: mean 0, deviation 1 over the training set.
     """
 
-    names: ClassVar = {
+    names: ClassVar[Names] = {
         "original": {"to_moments": "conv1", "from_latents": "conv2"},
         "diffusers": {"to_moments": "quant_conv", "from_latents": "post_quant_conv"},
     }
@@ -588,8 +663,8 @@ class VAE(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.to_moments = nn.Conv3d(2 * config.z_dim, 2 * config.z_dim, 1)
-        self.from_latents = nn.Conv3d(config.z_dim, config.z_dim, 1)
+        self.to_moments = Conv3d(2 * config.z_dim, 2 * config.z_dim, 1)
+        self.from_latents = Conv3d(config.z_dim, config.z_dim, 1)
         self.decoder = Decoder(config)
 
     def encode(self, frames: Tensor, latents_per_chunk: int = 1) -> Tensor:
@@ -617,8 +692,9 @@ class VAE(nn.Module):
     def decode(self, latents: Tensor, latents_per_chunk: int = 1) -> Iterator[Tensor]:
         """Normalised latents [B, z, F', H, W] -> frames [B, 3, f, 16H, 16W] in [-1, 1], in the dtype of the weights.
 
-        Yields 1 frame for the first latent frame, then 4 for each later one, `latents_per_chunk` of them at a time. Larger
-        chunks keep a large device busier and take more memory; the frames are the same. Memory does not depend on F'.
+        Yields 1 frame for the first latent frame, then 4 for each later one, `latents_per_chunk` of them at a time.
+        Larger chunks keep a large device busier and take more memory; the frames are the same. Memory does not grow
+        with the clip. The caller may keep or change what was yielded.
         """
         z = self.denormalise(latents).to(self.from_latents.weight.dtype)
         history = FrameHistory()
@@ -687,15 +763,14 @@ def in_chunks(clip: Tensor, length: int) -> Iterator[Tensor]:
 
 def stack_patches(frames: Tensor, size: int) -> Tensor:
     """[B, c, F, H*q, W*r] -> [B, (c r q), F, H, W] with q = r = size; the column within the patch before the row."""
-    patches = frames.unflatten(4, (-1, size)).unflatten(3, (-1, size))  # B c F H q W r
-    patches = patches.permute(0, 1, 6, 4, 2, 3, 5).flatten(1, 3)
-    return patches.contiguous(memory_format=torch.channels_last_3d)
+    patches = split_positions(frames, (1, size, size)).squeeze(3)  # B c F H q W r
+    return patches.permute(0, 2, 3, 5, 1, 6, 4).flatten(4).movedim(4, 1)
 
 
 def unstack_patches(patches: Tensor, size: int) -> Tensor:
     """[B, (c r q), F, H, W] -> [B, c, F, H*q, W*r], the reverse of `stack_patches`."""
-    patches = patches.unflatten(1, (-1, size, size))  # B c r q F H W
-    return patches.permute(0, 1, 4, 5, 3, 6, 2).flatten(5, 6).flatten(3, 4)
+    pixels: Tensor = patches.unflatten(1, (-1, size, size))  # B c r q F H W
+    return pixels.permute(0, 4, 5, 3, 6, 2, 1).flatten(4, 5).flatten(2, 3).movedim(4, 1)
 
 
 def tensor_names(module: nn.Module, layout: Layout) -> Iterator[tuple[str, str]]:
