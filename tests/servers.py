@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+import psutil
 from kafka import KafkaConsumer
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError
@@ -21,6 +22,7 @@ from pydantic import SecretStr
 
 from shared.embedded.server_process import ServerProcess, free_ports
 from shared.settings import KafkaSettings, ObjectSettings
+from tests.polling import eventually
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 KAFKA_READY_SECONDS = 120.0
@@ -83,8 +85,9 @@ class _Breakable:
         self._process = None
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
+        """SIGSTOP, and wait until every thread stands: connections stay open and nothing answers."""
         self._running().signal(signal.SIGSTOP)
+        eventually(lambda: psutil.Process(self.pid).status() == psutil.STATUS_STOPPED, describe="the server stands")
 
     def resume(self) -> None:
         """SIGCONT after `pause`."""
@@ -244,10 +247,11 @@ class RealMinio(_Breakable):
             raise
 
     def _answers(self) -> bool:
+        """S3 requests are judged. /minio/health/ready says 200 earlier, while they still get 503."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
         try:
-            connection.request("GET", "/minio/health/ready")
-            return connection.getresponse().status == 200
+            connection.request("GET", "/")
+            return connection.getresponse().status == 403
         except (OSError, http.client.HTTPException):
             return False
         finally:

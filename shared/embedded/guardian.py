@@ -7,6 +7,7 @@ on Linux and macOS, from any thread, which PR_SET_PDEATHSIG does not. The server
 standard output; the server itself writes to what is standard error here. Standard library only.
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -19,7 +20,8 @@ def guard(command: list[str]) -> int:
     sys.stdout.flush()
 
     def end_with_parent() -> None:
-        while sys.stdin.buffer.read(4096):
+        # Not through sys.stdin: its lock, held here, would stop this interpreter from ending.
+        while os.read(0, 4096):
             pass
         server.kill()
 

