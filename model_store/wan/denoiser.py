@@ -13,6 +13,7 @@ the original checkpoint; `DIFFUSERS_NAMES` renames the other public layout to th
 """
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model_store.wan.attention import AttentionKernel, rotate, scaled_dot_product
+from model_store.wan.linear import Linear, LinearGELU, linear
 
 ROPE_THETA = 10_000.0
 ROPE_POSITIONS = 1024  # per axis: the longest clip and largest picture the model can address
@@ -216,7 +218,7 @@ class PatchEmbedding(nn.Conv3d):
         frames, rows, columns = self.kernel_size
         patches = latents.unflatten(4, (-1, columns)).unflatten(3, (-1, rows)).unflatten(2, (-1, frames))
         patches = patches.permute(0, 2, 4, 6, 1, 3, 5, 7)  # B C F f H h W w -> B F H W C f h w
-        return F.linear(patches.flatten(4).flatten(1, 3), self.weight.flatten(1), self.bias)
+        return linear(patches.flatten(4).flatten(1, 3), self.weight.flatten(1), self.bias)
 
 
 class SelfAttention(nn.Module):
@@ -225,10 +227,10 @@ class SelfAttention(nn.Module):
     def __init__(self, config: DenoiserConfig, attention: AttentionKernel) -> None:
         super().__init__()
         self.heads, self.attention = config.heads, attention
-        self.q = nn.Linear(config.dim, config.dim)
-        self.k = nn.Linear(config.dim, config.dim)
-        self.v = nn.Linear(config.dim, config.dim)
-        self.o = nn.Linear(config.dim, config.dim)
+        self.q = Linear(config.dim, config.dim)
+        self.k = Linear(config.dim, config.dim)
+        self.v = Linear(config.dim, config.dim)
+        self.o = Linear(config.dim, config.dim)
         self.norm_q = nn.RMSNorm(config.dim, eps=config.eps)  # over the full width, before the split into heads
         self.norm_k = nn.RMSNorm(config.dim, eps=config.eps)
 
@@ -247,10 +249,10 @@ class CrossAttention(nn.Module):
     def __init__(self, config: DenoiserConfig, attention: AttentionKernel) -> None:
         super().__init__()
         self.heads, self.attention = config.heads, attention
-        self.q = nn.Linear(config.dim, config.dim)
-        self.k = nn.Linear(config.dim, config.dim)
-        self.v = nn.Linear(config.dim, config.dim)
-        self.o = nn.Linear(config.dim, config.dim)
+        self.q = Linear(config.dim, config.dim)
+        self.k = Linear(config.dim, config.dim)
+        self.v = Linear(config.dim, config.dim)
+        self.o = Linear(config.dim, config.dim)
         self.norm_q = nn.RMSNorm(config.dim, eps=config.eps)
         self.norm_k = nn.RMSNorm(config.dim, eps=config.eps)
 
@@ -275,9 +277,7 @@ class Block(nn.Module):
         self.self_attn = SelfAttention(config, attention)
         self.norm3 = nn.LayerNorm(config.dim, eps=config.eps)
         self.cross_attn = CrossAttention(config, attention)
-        self.ffn = nn.Sequential(
-            nn.Linear(config.dim, config.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(config.ffn_dim, config.dim)
-        )
+        self.ffn = two_layers(config.dim, config.ffn_dim, config.dim)
 
     def forward(
         self, x: Tensor, steering: Tensor, rotation: Tensor, keys: Tensor, values: Tensor, key_bias: Tensor | None
@@ -303,7 +303,7 @@ class Head(nn.Module):
         self.eps = config.eps
         frames, rows, columns = config.patch
         self.modulation = nn.Parameter(torch.empty(1, 2, config.dim))
-        self.head = nn.Linear(config.dim, frames * rows * columns * config.out_channels)
+        self.head = Linear(config.dim, frames * rows * columns * config.out_channels)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """time [B, G, dim] float32: the timestep's embedding before its projection for the blocks."""
@@ -317,6 +317,11 @@ def unpatch(tokens: Tensor, patch: tuple[int, int, int], grid: tuple[int, int, i
     patches: Tensor = tokens.unflatten(2, (*patch, -1)).unflatten(1, grid)
     patches = patches.permute(0, 7, 1, 4, 2, 5, 3, 6)  # B F H W f h w C -> B C F f H h W w
     return patches.flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
+def two_layers(inner: int, hidden: int, outer: int) -> nn.Sequential:
+    """Linear, GELU, linear, numbered as in the original checkpoint, where GELU is a layer of its own."""
+    return nn.Sequential(OrderedDict({"0": LinearGELU(inner, hidden), "2": Linear(hidden, outer)}))
 
 
 def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
@@ -393,13 +398,11 @@ class Denoiser(nn.Module):
         super().__init__()
         self.config = config
         self.patch_embedding = PatchEmbedding(config.in_channels, config.dim, config.patch, stride=config.patch)
-        self.text_embedding = nn.Sequential(
-            nn.Linear(config.text_dim, config.dim), nn.GELU(approximate="tanh"), nn.Linear(config.dim, config.dim)
-        )
+        self.text_embedding = two_layers(config.text_dim, config.dim, config.dim)
         self.time_embedding = nn.Sequential(
-            nn.Linear(config.freq_dim, config.dim), nn.SiLU(), nn.Linear(config.dim, config.dim)
+            Linear(config.freq_dim, config.dim), nn.SiLU(), Linear(config.dim, config.dim)
         )
-        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(config.dim, 6 * config.dim))
+        self.time_projection = nn.Sequential(nn.SiLU(), Linear(config.dim, 6 * config.dim))
         self.blocks = nn.ModuleList(Block(config, attention) for _ in range(config.layers))
         self.head = Head(config)
 

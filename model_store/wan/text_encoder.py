@@ -22,6 +22,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model_store.wan.linear import Linear, LinearGELU
+
 END = "</s>"  # closes every prompt
 
 
@@ -121,10 +123,10 @@ class Attention(nn.Module):
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.heads, width = config.heads, config.heads * config.head_dim
-        self.q = nn.Linear(config.dim, width, bias=False)
-        self.k = nn.Linear(config.dim, width, bias=False)
-        self.v = nn.Linear(config.dim, width, bias=False)
-        self.o = nn.Linear(width, config.dim, bias=False)
+        self.q = Linear(config.dim, width, bias=False)
+        self.k = Linear(config.dim, width, bias=False)
+        self.v = Linear(config.dim, width, bias=False)
+        self.o = Linear(width, config.dim, bias=False)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         queries, keys, values = (
@@ -152,9 +154,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
-        self.gate = nn.Sequential(nn.Linear(config.dim, config.ffn_dim, bias=False), nn.GELU(approximate="tanh"))
-        self.fc1 = nn.Linear(config.dim, config.ffn_dim, bias=False)
-        self.fc2 = nn.Linear(config.ffn_dim, config.dim, bias=False)
+        self.gate = nn.Sequential(LinearGELU(config.dim, config.ffn_dim, bias=False))
+        self.fc1 = Linear(config.dim, config.ffn_dim, bias=False)
+        self.fc2 = Linear(config.ffn_dim, config.dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         fed_forward: Tensor = self.fc2(self.gate(x) * self.fc1(x))
