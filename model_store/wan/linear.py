@@ -1,8 +1,9 @@
 """The linear layer of the denoiser and the text encoder, with one faster way to compute it.
 
-On a CPU, PyTorch multiplies float32 matrices with MKL, which on AMD processors takes twice the time of oneDNN (2.1 times
-at 2100 x 768 x 3072 on an EPYC of family 26, one thread or two). oneDNN ships with PyTorch, and joins bias and GELU to
-the product. It has no gradient here, so training takes the plain way.
+On a CPU, PyTorch multiplies float32 matrices with MKL, which on AMD processors takes twice the time of oneDNN (2.1
+times at 2100 x 768 x 3072 on an EPYC of family 26, one thread or two). oneDNN ships with PyTorch, and joins bias and
+GELU to the product. It has no gradient here, so training takes the plain way.
+"""
 
 import torch
 from torch import Tensor, nn
