@@ -4,10 +4,11 @@ It speaks the real protocol: our kafka-python clients, in this process or anothe
 Measured with confluent-kafka 2.14 and kafka-python 3.0.12, this is what it does otherwise:
 
 - It keeps nothing: topics, records and offsets are gone with the context manager.
-- It keeps the last 5 MiB of a partition. Older records are dropped while new ones come, read or not, and a record
-  over 5 MiB is accepted and lost at once. 2 MiB records pass.
-- Topics are made at first use, with 4 partitions, always. Admin requests that need a controller (create topics,
-  delete, alter) fail with UnknownBrokerIdError; so do none of those that describe groups and offsets.
+- It keeps the last 5 MiB of a partition. Older records are dropped while new ones come, read or not. Records over
+  5 MiB are accepted and lost, with others that follow them; those of 2 MiB pass.
+- Topics are made at first use, with 4 partitions, always. Requests that need a controller (create, delete or alter
+  topics) fail with UnknownBrokerIdError; listing and describing consumer groups closes the connection. Topics and the
+  cluster can be described, and committed offsets be read by a consumer of the group.
 - Transactions are accepted and mean nothing: records of an aborted or open transaction are visible, also to
   `read_committed`, and offsets sent in a transaction are dropped. Hence `offsets="plain"` in the settings yielded.
   Exactly-once can only be shown on Apache Kafka. From confluent-kafka 2.15 on it writes transaction markers without a

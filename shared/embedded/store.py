@@ -113,6 +113,7 @@ def _locked(directory: Path) -> Iterator[int]:
 def _write_credentials(directory: Path) -> tuple[str, str]:
     access_key, secret_key = secrets.token_hex(10), secrets.token_hex(20)
     path = directory / "s3.json"
+    path.unlink(missing_ok=True)  # an older file would keep its mode
     path.touch(mode=0o600)
     path.write_text(
         json.dumps(

