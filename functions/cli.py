@@ -183,6 +183,57 @@ def create_topics_command(partitions: int, replication: int) -> None:
     click.echo("\n".join(made) if made else "all topics are there", err=not made)
 
 
+@main.group()
+def deadletters() -> None:
+    """Records that could not be handled: what lies there and why, and sending them again."""
+
+
+@deadletters.command("list")
+@click.option("--topic", "topics", multiple=True, help="Only this dead letter topic; may be given again.")
+def list_command(topics: Sequence[str]) -> None:
+    """One line a dead letter: its place, when and how often it failed, and why."""
+    from shared.kafka import list_dead_letters
+
+    for letter in list_dead_letters(load_settings().kafka, topics):
+        story = letter.story
+        parked = " (parked)" if letter.parked else ""
+        message = printable(story.message)
+        click.echo(
+            f"{letter.place}  {story.first_failed_at}  {story.attempts} attempts  {story.reason}{parked}: {message}"
+        )
+
+
+@deadletters.command()
+@click.argument("place")
+@click.option("--value", is_flag=True, help="Write the record's exact bytes to standard output, and nothing else.")
+def show(place: str, value: bool) -> None:
+    """One dead letter at PLACE (topic:partition:offset): headers, story and size, or its exact bytes."""
+    from shared.kafka import show_dead_letter
+
+    letter = show_dead_letter(load_settings().kafka, place)
+    if value:
+        sys.stdout.buffer.write(letter.value or b"")
+        return
+    for name, raw in letter.headers:
+        click.echo(f"{printable(name)}: {printable((raw or b'').decode('utf-8', 'backslashreplace'))}")
+    click.echo(f"key: {printable((letter.key or b'').decode('utf-8', 'backslashreplace'))}")
+    click.echo("value: none" if letter.value is None else f"value: {len(letter.value)} bytes; --value writes them")
+
+
+@deadletters.command("replay")
+@click.argument("places", nargs=-1, metavar="[PLACE]...")
+@click.option("--topic", "topics", multiple=True, help="Only this dead letter topic; may be given again.")
+def replay_dead_letters_command(places: Sequence[str], topics: Sequence[str]) -> None:
+    """Send dead letters to where they came from: those at PLACE, or all that were not sent again yet."""
+    from shared.kafka import replay_dead_letters
+
+    done = replay_dead_letters(load_settings().kafka, places, topics=topics)
+    click.echo(f"sent {len(done.sent)} again")
+    if done.parked:
+        click.echo(f"{len(done.parked)} were sent again too often and stay: see `skureel deadletters list`", err=True)
+        sys.exit(EXIT_FAILED)
+
+
 @main.command()
 def config() -> None:
     """List every setting: variable, value now (* if not the default) and what it means."""
@@ -218,6 +269,11 @@ def schemas(check: bool) -> None:
     for name in differing:
         click.echo(f"{name} differs from the models; run `skureel schemas` and commit it", err=True)
     sys.exit(EXIT_FAILED if differing else 0)
+
+
+def printable(text: str) -> str:
+    """Text of an event as one harmless line: no control or formatting character reaches the terminal."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def _size(text: str) -> tuple[int, int]:

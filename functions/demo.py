@@ -8,7 +8,7 @@ import hashlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from functions.registry import build
 from shared.errors import ConfigurationError
 from shared.events import Event, Product, VideoReady, VideoRejected, VideoRequested, VideoReview
 from shared.events.cloudevents import to_structured
-from shared.kafka import Publisher, Worker, create_topics, tail
+from shared.kafka import Publisher, Worker, create_topics, list_dead_letters, tail
 from shared.objects import ObjectStore
 from shared.settings import KafkaSettings, ObjectSettings, Settings
 
@@ -33,6 +33,8 @@ CATALOGUE = Path(__file__).parent / "demo_products.jsonl"
 PAGE = "demo_page.html"
 FUNCTIONS = ("derive_prompt", "render_video")
 ANSWERS = ("video.ready", "video.review", "video.rejected")
+QUIET_SECONDS = 5.0
+"""After this long without an answer the dead letters are looked at."""
 STALLED_SECONDS = 900.0
 """A demo in which nothing at all happens for this long has failed; the slowest clip takes less."""
 
@@ -160,22 +162,28 @@ def _running(settings: Settings) -> Iterator[Sequence[Future[None]]]:
 
 
 def _follow(kafka: KafkaSettings, journeys: Sequence[Journey], workers: Sequence[Future[None]]) -> None:
-    """Read video events until every journey has its answer, a dead letter, or nothing moves any more."""
+    """Read video events until every journey has its answer, is a dead letter, or nothing moves any more."""
     by_trace = {journey.trace: journey for journey in journeys}
-    waiting = set(by_trace)
-    last_news = time.monotonic()
+    last_news = last_look = time.monotonic()
+
+    def waiting() -> int:
+        return sum(journey.answer is None and journey.dead_letter is None for journey in journeys)
 
     def over() -> bool:
+        nonlocal last_look
         failed = next((worker.exception() for worker in workers if worker.done()), None)
         if failed is not None:
             raise failed
-        return not waiting or time.monotonic() - last_news > STALLED_SECONDS
+        now = time.monotonic()
+        if now - max(last_news, last_look) > QUIET_SECONDS:
+            last_look = now
+            _note_dead_letters(kafka, by_trace)
+        return not waiting() or now - last_news > STALLED_SECONDS
 
     with Progress("products", len(journeys)) as progress:
         progress.update(0, "the model is loading")
         for event in tail(kafka, ("video.requested", *ANSWERS), from_beginning=True, stop=over):
-            trace = str(event.extensions.get("traceparent", "")).split("-")
-            journey = by_trace.get(trace[1]) if len(trace) == 4 else None
+            journey = by_trace.get(_trace_of(event.extensions.get("traceparent", "")))
             if journey is None:
                 continue
             last_news = time.monotonic()
@@ -183,8 +191,20 @@ def _follow(kafka: KafkaSettings, journeys: Sequence[Journey], workers: Sequence
                 journey.requested = event
                 continue
             journey.answer = event
-            waiting.discard(journey.trace)
-            progress.update(len(journeys) - len(waiting), f"{journey.event.data.name}: {journey.outcome}")
+            progress.update(len(journeys) - waiting(), f"{journey.event.data.name}: {journey.outcome}")
+
+
+def _note_dead_letters(kafka: KafkaSettings, by_trace: Mapping[str, Journey]) -> None:
+    for letter in list_dead_letters(kafka):
+        parent = next((raw for name, raw in letter.headers if name == "ce_traceparent" and raw), b"")
+        journey = by_trace.get(_trace_of(parent.decode("ascii", "replace")))
+        if journey is not None:
+            journey.dead_letter = f"{letter.story.reason}: {letter.story.message}"
+
+
+def _trace_of(traceparent: str) -> str:
+    parts = traceparent.split("-")
+    return parts[1] if len(parts) == 4 else ""
 
 
 def _download(store: ObjectStore, journeys: Sequence[Journey], out: Path) -> None:

@@ -1,70 +1,24 @@
 """What render_video does with a request: find or draw, inspect, keep, answer. A stand-in draws, a real store keeps."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
-from functions.render_video import RenderVideo, Studio
+from functions.render_video import RenderVideo
 from functions.render_video.encoding import probe
-from functions.render_video.inspection import Profile
-from functions.render_video.labels import Labeller, read_label
-from model_store.manifest import ClipDefaults, Manifest, ModelFile, SamplerDefaults, write_manifest
+from functions.render_video.labels import read_label
+from model_store.manifest import ModelFile, write_manifest
 from shared.clips import ClipStore
 from shared.errors import ConfigurationError, PermanentError, TemporaryError
 from shared.events import Event, Experiment, ModelReference, RenderSpec, TemplateReference, VideoRequested
 from shared.objects import ObjectStore
 from shared.photos import Photos
 from shared.settings import ObjectSettings, Settings
-
-WIDTH, HEIGHT, FRAMES, FPS = 128, 96, 13, 12
-MANIFEST = Manifest(
-    name="painted",
-    version="1",
-    architecture="wan2.2-ti2v",
-    quantisation="none",
-    licence="Apache-2.0",
-    sampler=SamplerDefaults(kind="unipc"),
-    defaults=ClipDefaults(width=WIDTH, height=HEIGHT, frames=FRAMES, fps=FPS, steps=2, guidance=1.0),
-    files=(),
-)
-
-Frame = NDArray[np.uint8]
-Paint = Callable[[int, int], Frame]
-
-
-def moving_disc(_seed: int, index: int) -> Frame:
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    disc = (rows - 48) ** 2 + (columns - 30 - 5 * index) ** 2 < 22**2
-    frame = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
-    frame[disc] = (190, 40, 30)
-    return frame
-
-
-def noise(seed: int, index: int) -> Frame:
-    return np.random.default_rng(seed * 1000 + index).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-
-
-class Painter:
-    """Draws what a test says, by seed, and remembers what it was asked for."""
-
-    def __init__(self, paint: Paint) -> None:
-        self.paint = paint
-        self.specs: list[Any] = []
-        self.closed = False
-
-    def generate(self, spec: Any, progress: Callable[[int, int], None] | None = None) -> Iterator[Frame]:
-        self.specs.append(spec)
-        return (self.paint(spec.seed, index) for index in range(spec.frames))
-
-    def close(self) -> None:
-        self.closed = True
-
+from tests.painting import FPS, FRAMES, HEIGHT, MANIFEST, WIDTH, Paint, Painter, moving_disc, noise, studio
 
 Start = Callable[[Paint], tuple[RenderVideo, Painter]]
 
@@ -115,9 +69,8 @@ def start(store: ClipStore, object_store: ObjectSettings, model: Path) -> Start:
 
     def started(paint: Paint) -> tuple[RenderVideo, Painter]:
         painter = Painter(paint)
-        studio = Studio(painter, Profile.load(), Labeller("cn", "skureel"))
         photos = Photos(store.objects, ())
-        function = RenderVideo(settings, store, photos, open_studio=lambda _settings, _folder: studio)
+        function = RenderVideo(settings, store, photos, open_studio=lambda _settings, _folder: studio(painter))
         function.start()
         painter.specs.clear()
         return function, painter
