@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from functions.derive_prompt.cleaning import has_chinese, normalised
+from functions.derive_prompt.cleaning import has_chinese, is_plain_word, normalised
 from functions.derive_prompt.looks import PATTERN_WORDS
 from functions.derive_prompt.matcher import Matcher
 from functions.derive_prompt.screening import may_be_quoted
@@ -158,7 +158,7 @@ def _read_part(part: str, *, quotable: bool) -> ColourField | None:
         return _with_patterns(_chinese(stem, quotable=quotable) if stem else None, patterns)
     patterns = tuple(dict.fromkeys(found.value for found in PATTERN_WORDS.find_all(part)))
     words = [word for word in _LATIN.findall(PATTERN_WORDS.without(part)) if word not in _ENGLISH_NOISE]
-    return _with_patterns(_english(words, quotable=quotable), patterns)
+    return _with_patterns(_english(words, quotable=quotable and is_plain_word(part)), patterns)
 
 
 def _with_patterns(colour: Colour | None, patterns: tuple[str, ...]) -> ColourField | None:
@@ -224,13 +224,18 @@ def _english(words: list[str], *, quotable: bool) -> Colour | None:
             if colour is None:
                 continue
             prefix = " ".join(words[max(0, start - 2) : start])
+            # Black titanium is not black.
+            suffix = " ".join(words[end : end + 2]) if quotable else ""
+            if suffix and may_be_quoted(suffix):
+                phrase = " ".join((*prefix.split(), colour.en, *suffix.split()))
+                return Colour(f"{colour.id}:{phrase}", f"{_plain(colour.zh)}（{phrase}）", phrase)
             if not prefix or not may_be_quoted(prefix):
                 return colour
             shade = _listed_english(f"{prefix} {ending}")
             if shade is not None:
                 return shade
             back = _TRANSLATED_BACK.get(prefix)
-            zh = f"{back}{colour.zh}" if back else f"{colour.zh}（{prefix} {colour.en}）"
+            zh = f"{back}{colour.zh}" if back else f"{_plain(colour.zh)}（{prefix} {colour.en}）"
             return Colour(f"{colour.id}:{prefix}", zh, f"{prefix} {colour.en}")
     phrase = " ".join(words)
     if (
@@ -240,8 +245,12 @@ def _english(words: list[str], *, quotable: bool) -> Colour | None:
         and all(3 <= len(word) <= 14 for word in words)
         and may_be_quoted(phrase)
     ):
-        return Colour(f"other:{phrase}", phrase, phrase)
+        return Colour(f"other:{phrase}", f"{phrase}色", phrase)
     return None
+
+
+def _plain(chinese: str) -> str:
+    return chinese.partition("（")[0]
 
 
 def _listed_english(phrase: str) -> Colour | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from functions.derive_prompt.cleaning import has_chinese
-from functions.derive_prompt.matcher import Matcher
+from functions.derive_prompt.matcher import Found, Matcher
 from functions.derive_prompt.screening import may_be_quoted
 from functions.derive_prompt.vocabulary import table
 
@@ -71,7 +71,7 @@ _SEVERAL = ("a pair of", "a set of", "a plate of", "a bunch of", "a string of", 
 
 def _in_own_word(kind: Kind, word: str) -> Kind:
     """The kind as one of its catalogue words calls it: 篮球 stays 篮球 where the kind is any ball."""
-    if kind.tail or word in _SAME or len(word) == 1 or word in (kind.zh, kind.en.lower()):
+    if kind.tail or word in _SAME or len(word) == 1 or word in (kind.zh.lower(), kind.en.lower()):
         return kind
     name = f"{kind.id}:{word}"
     if has_chinese(word):
@@ -100,6 +100,8 @@ def _words() -> Iterable[tuple[str, Kind | None]]:
 _KIND_WORDS: Matcher[Kind | None] = Matcher(_words())
 _EXTRAS_ZH: tuple[str, ...] = tuple(_TABLE["not_a_kind"]["extras"]["zh"])
 _EXTRAS_EN = re.compile("|".join(map(re.escape, _TABLE["not_a_kind"]["extras"]["en"])))
+_COMPONENTS = frozenset(_TABLE["not_a_kind"]["components"])
+_PACK = re.compile(r"\d\s*(?:x\s*)?\Z")
 _FILLER_WORDS = frozenset(_TABLE["not_a_kind"]["filler"]["en"])
 _BRACKETS = re.compile(r"[(（【\[「《][^)）】\]」》]*[)）】\]」》]")
 _CHINESE_TAIL = re.compile("[\u4e00-\u9fff]*\\Z")
@@ -151,12 +153,19 @@ def _chinese_head(name: str) -> Kind | None:
         kind = found.value
         if kind is None or (best is not None and name[: found.start].endswith(_EXTRAS_ZH)):
             continue
-        # An ending never takes the place of a kind that the name has already said.
-        if best is None or not kind.tail or best.tail:
+        if best is None or not _is_lesser(found, best):
             best, start, word = kind, found.start, found.word
     if best is None:
         return None
     return _with_own_word(best, name, start, word) if best.tail else best
+
+
+def _is_lesser(found: Found[Kind | None], said: Kind) -> bool:
+    """Whether a later word must not take the place of the kind that the name has already said: an ending, a single
+    character, a part of the thing."""
+    if said.tail:
+        return False
+    return (found.value is not None and found.value.tail) or len(found.word) == 1 or found.word in _COMPONENTS
 
 
 def _with_own_word(kind: Kind, name: str, start: int, word: str) -> Kind:
@@ -174,12 +183,14 @@ def _with_own_word(kind: Kind, name: str, start: int, word: str) -> Kind:
 def _english_head(name: str) -> Kind | None:
     head = _EXTRAS_EN.split(_ENGLISH_BREAK.split(name, maxsplit=1)[0], maxsplit=1)[0]
     for text in (head, name):
-        whole = [found.value for found in _KIND_WORDS.find_all(text) if found.value is not None]
-        named = [kind for kind in whole if not kind.tail]
-        if named:
-            return named[-1]
-        if whole:
-            return _with_own_words(whole[-1], text)
+        best: Kind | None = None
+        for found in _KIND_WORDS.find_all(text):
+            # 100 bags are a pack, not bags.
+            lesser = best is not None and (_is_lesser(found, best) or _PACK.search(text[: found.start]) is not None)
+            if found.value is not None and not lesser:
+                best = found.value
+        if best is not None:
+            return _with_own_words(best, text) if best.tail else best
     return None
 
 

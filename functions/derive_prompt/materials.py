@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from functions.derive_prompt.cleaning import has_chinese, normalised
-from functions.derive_prompt.matcher import Matcher
+from functions.derive_prompt.cleaning import has_chinese, is_plain_word, normalised
+from functions.derive_prompt.matcher import Found, Matcher
 from functions.derive_prompt.screening import may_be_quoted
 from functions.derive_prompt.vocabulary import table
 
@@ -75,9 +75,23 @@ def read_field(text: str) -> Material | None:
 def find_in_name(name: str, *, filled: bool) -> Material | None:
     """The first visible material that a normalised name tells. Of filled things (quilts) a filling is not believed."""
     for found in _NAMED.find_all(name):
-        if not found.value.hidden and not (filled and found.value.filling) and not _is_negated(name, found.start):
+        inside = found.value.hidden or (filled and found.value.filling)
+        if not inside and not _is_negated(name, found.start) and not _is_of_a_part(name, found):
             return found.value
     return None
+
+
+_OF_A_PART = re.compile(r"\b(?:with|in|for|and|on)\s+(?:an?\s+|the\s+)?(?:[a-z]+\s+)?\Z")
+_NOUN_FOLLOWS = re.compile(r"\s+[a-z]")
+
+
+def _is_of_a_part(text: str, found: Found[Material]) -> bool:
+    """Whether the material is that of another noun: candle in glass jar, mug with bamboo lid."""
+    return (
+        found.word.isascii()
+        and _NOUN_FOLLOWS.match(text, found.end) is not None
+        and _OF_A_PART.search(text[: found.start]) is not None
+    )
 
 
 def _is_negated(text: str, start: int) -> bool:
@@ -119,7 +133,8 @@ def _unlisted(text: str) -> Material | None:
     words = _LATIN.findall(text)
     phrase = " ".join(words)
     known = bool(words) and words[-1].endswith(_ENDINGS_EN)
-    longest = 3 if known else 2
+    # Punctuation in what no list knows is a path, a code or a joke.
+    longest = 3 if known else 2 if is_plain_word(text) else 0
     if 1 <= len(words) <= longest and 3 <= len(phrase) <= 30 and phrase not in _IGNORED and may_be_quoted(phrase):
         return Material(f"other:{phrase}", phrase, phrase)
     return None

@@ -284,13 +284,15 @@ def _english_thing(slots: Slots) -> str:
     """A + matte + white + striped + round + cotton + children's + dress; what the kind already says is left out."""
     kind = slots.kind
     words = set(kind.en.lower().split())
-    parts = [look.en for look in slots.looks.finishes]
+    grown_up = slots.audience is not None and slots.audience.id in kinds.MODELS
+    parts = [slots.audience.en] if slots.audience is not None and grown_up else []
+    parts += [look.en for look in slots.looks.finishes]
     if slots.colour is not None:
         parts.append(slots.colour.en)
     parts += [look.en for look in (*slots.looks.patterns, *slots.looks.shapes)]
     if slots.material is not None:
         parts.append(slots.material.en)
-    if slots.audience is not None and not (slots.audience.id == "pet" and words & {"dog", "cat"}):
+    if slots.audience is not None and not grown_up and not (slots.audience.id == "pet" and words & {"dog", "cat"}):
         parts.append(slots.audience.en)
     kept = [part for part in dict.fromkeys(parts) if not words & set(part.lower().split())]
     noun = " ".join((*kept, kind.en))

@@ -1,0 +1,200 @@
+"""The function's story: reject, find, or ask for a clip; and what decides the render spec."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from functions.derive_prompt import RememberedClips, SpecMaker
+from functions.derive_prompt.prompts import visible_fields
+from shared.clips import ClipRecord
+from shared.errors import ConfigurationError, TemporaryError
+from shared.events import Clip, Event, Experiment, Inspection, Label, Poster, RenderSpec, VideoRequested
+from shared.settings import ModelSettings, RenderSettings, Settings
+from tests.prompts.conftest import MANIFEST, NOW, CountingStore, created, product, started
+
+
+def record(spec: RenderSpec, outcome: str = "ready") -> ClipRecord:
+    """What the store would hold of a rendered spec."""
+    sha = "0" * 64
+    picture = {"url": "http://store/x", "key": "x", "sha256": sha, "size_bytes": 1, "width": 640, "height": 480}
+    return ClipRecord(
+        video_id=spec.video_id,
+        outcome=outcome,
+        spec=spec,
+        master=Clip(**picture, frames=73, fps=24, duration_ms=3041, codec="h264"),
+        poster=Poster(**picture),
+        seed=spec.seed_for(0),
+        attempts=1,
+        inspection=Inspection(profile="p", profile_version=1, scores={"blank": 1.0}),
+        label=Label(profile="cn", produce_id="p-1"),
+        timings_seconds={"denoise": 1.0},
+    )
+
+
+def test_a_new_product_asks_for_a_clip() -> None:
+    function = started()
+    item = product(color="白色", channels=["tiktok"], experiment={"key": "k", "variant": "b"})
+    (event,) = function.handle(created(item))
+    request: VideoRequested = event.data
+    assert event.type == "video.requested"
+    assert event.key == request.video_id == request.spec.video_id
+    assert request.product_id == "SKU-1"
+    assert request.channels == ("tiktok",)
+    assert request.experiment == Experiment(key="k", variant="b")
+    assert event.time == NOW
+    assert "白色" in request.spec.prompt
+
+
+def test_a_clip_that_is_there_is_ready_at_once() -> None:
+    store = CountingStore()
+    function = started(store=store)
+    item = product(color="白色", experiment={"key": "k", "variant": "b"})
+    spec = function.handle(created(item))[0].data.spec
+    store.records[spec.video_id] = record(spec)
+    (event,) = function.handle(created(product(color="白色", product_id="SKU-2", price="9.9"), "e-2"))
+    assert event.type == "video.ready"
+    assert event.key == "SKU-2"
+    assert event.data.cache_hit
+    assert event.data.source_video_id == spec.video_id
+    assert event.data.timings_seconds == {}
+
+
+def test_a_clip_that_a_person_must_look_at_is_asked_for_again() -> None:
+    store = CountingStore()
+    function = started(store=store)
+    spec = function.handle(created(product()))[0].data.spec
+    store.records[spec.video_id] = record(spec, "review")
+    assert function.handle(created(product()))[0].type == "video.requested"
+
+
+def test_a_ready_clip_is_asked_for_once_and_an_unknown_one_each_time() -> None:
+    store = CountingStore()
+    function = started(store=store)
+    spec = function.handle(created(product()))[0].data.spec
+    function.handle(created(product()))
+    assert store.asked == [spec.video_id] * 2
+    store.records[spec.video_id] = record(spec)
+    for _ in range(5):
+        assert function.handle(created(product()))[0].type == "video.ready"
+    assert store.asked == [spec.video_id] * 3
+
+
+def test_what_is_remembered_of_clips_is_bounded_and_the_latest_used_stay() -> None:
+    store = CountingStore()
+    maker = SpecMaker(Settings(), MANIFEST)
+    specs = [maker.spec(visible_fields(product(color=colour))) for colour in ("白色", "黑色", "红色")]
+    store.records = {spec.video_id: record(spec) for spec in specs}
+    clips = RememberedClips(store, 2)  # type: ignore[arg-type]
+    for index in (0, 1, 0, 2, 0, 1):
+        assert clips.find_ready(specs[index].video_id) is not None
+    assert store.asked == [specs[index].video_id for index in (0, 1, 2, 1)]
+
+
+def test_a_store_that_does_not_answer_is_not_swallowed() -> None:
+    class Dead:
+        def find(self, video_id: str) -> ClipRecord | None:
+            raise TemporaryError("the store does not answer")
+
+    with pytest.raises(TemporaryError):
+        started(store=Dead()).handle(created(product()))  # type: ignore[arg-type]
+
+
+def test_a_redelivery_says_the_same_under_the_same_id() -> None:
+    one, other = (started().handle(created(product(color="红色")))[0] for _ in range(2))
+    assert one == other
+    assert one.id == other.id
+
+
+def test_an_update_is_handled_like_a_creation() -> None:
+    function = started()
+    updated = Event(type="product.updated", source="/market", id="e-9", data=product(), subject="SKU-1")
+    assert set(function.consumes) == {"product.created", "product.updated"}
+    assert function.handle(updated)[0].data.spec == function.handle(created(product()))[0].data.spec
+
+
+def test_the_spec_takes_the_models_defaults_and_settings_override_them() -> None:
+    plain = SpecMaker(Settings(), MANIFEST).spec(visible_fields(product()))
+    assert (plain.width, plain.height, plain.frames, plain.fps, plain.steps, plain.guidance, plain.seed) == (
+        *(640, 480, 73, 24, 50, 5.0),
+        None,
+    )
+    assert plain.model.revision == MANIFEST.revision
+    assert plain.negative_prompt_version == "wan2.2-default-1"
+    render = RenderSettings(
+        width=480, height=832, frames=25, fps=16, steps=4, guidance=1.0, seed=7, label_profile="metadata-only"
+    )
+    asked = SpecMaker(Settings(render=render), MANIFEST).spec(visible_fields(product()))
+    assert (asked.width, asked.height, asked.frames, asked.fps, asked.steps, asked.guidance, asked.seed) == (
+        *(480, 832, 25, 16, 4, 1.0),
+        7,
+    )
+    assert asked.label_profile == "metadata-only"
+    assert asked.video_id != plain.video_id
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (Settings(render=RenderSettings(frames=72)), "FRAMES"),
+        (Settings(model=ModelSettings(revision="0" * 64)), "REVISION"),
+    ],
+)
+def test_settings_that_no_clip_can_meet_stop_the_start(settings: Settings, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        started(settings)
+
+
+def test_a_photo_is_used_only_where_something_digests_it() -> None:
+    item = product(image="photos/1.jpg")
+    assert started().handle(created(item))[0].data.spec.image_sha256 is None
+    digest = "a" * 64
+    seen: list[str] = []
+
+    def photo_digest(image: str) -> str | None:
+        seen.append(image)
+        return digest
+
+    spec = started(photo_digest=photo_digest).handle(created(item))[0].data.spec
+    assert spec.image_sha256 == digest
+    assert spec.mode == "ti2v"
+    assert seen == ["photos/1.jpg"]
+
+
+def test_the_function_is_ready_between_start_and_stop() -> None:
+    function = started()
+    assert function.ready()
+    function.stop()
+    assert not function.ready()
+
+
+@pytest.mark.parametrize("text", ["好" * 20_000, "a" * 20_000])
+def test_a_huge_product_is_handled_and_not_remembered(text: str) -> None:
+    item = product(material=["棉"] * 60, attributes={"材质": text})
+    assert started().handle(created(item))[0].type == "video.requested"
+
+
+def test_importing_the_function_imports_no_heavy_library() -> None:
+    script = (
+        "import sys, functions.derive_prompt, functions.derive_prompt.prompts\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'kafka', 'minio', 'PIL', 'confluent_kafka'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_prompts_do_not_depend_on_the_process() -> None:
+    script = (
+        "from functions.derive_prompt.prompts import caption\n"
+        "from shared.events import Product\n"
+        "print(caption(Product(product_id='x', name='刺绣蕾丝条纹连衣裙 女', color='白色+红色')).prompt)\n"
+    )
+    outputs: set[Any] = set()
+    for seed in ("0", "1"):
+        command = [sys.executable, "-X", "utf8", "-c", script]
+        ran = subprocess.run(
+            command, check=True, timeout=60, capture_output=True, env={"PYTHONHASHSEED": seed, "PYTHONPATH": "."}
+        )
+        outputs.add(ran.stdout)
+    assert len(outputs) == 1

@@ -1,0 +1,236 @@
+"""Colour, material, kind, audience and looks are read from messy catalogue fields, in both languages."""
+
+from typing import Any
+
+import pytest
+
+from functions.derive_prompt.prompts import Slots
+from tests.prompts.conftest import captioned
+
+
+def slots(name: str = "马克杯", **fields: Any) -> Slots:
+    return captioned(name, **fields).slots
+
+
+@pytest.mark.parametrize(
+    ("text", "zh"),
+    [
+        ("白色/灰色 两色可选", "白色"),
+        ("浅杏粉、玛瑙红、烟白灰", "浅杏粉色"),
+        ("玛瑙红", "玛瑙红色"),
+        ("渐变紫 / 渐变绿", "紫色"),
+        ("蓝白", "蓝白双色"),
+        ("灰紫", "灰紫色"),
+        ("黑色花朵+粉色底座", "黑色与粉色"),
+        ("条纹粉间", "粉色"),
+        ("01#酒红", "酒红色"),
+        ("月光银(升级版)", "月光银色"),
+        ("  藏青 XL ", "藏青色"),
+        ("图片色/红色", "红色"),
+        ("Rose Gold", "玫瑰金色"),
+        ("Black", "黑色"),
+        ("深藍色", "深蓝色"),
+        ("日式木纹色", "木纹色"),
+        ("多色条纹", "多色"),
+        ("透明", "透明"),
+    ],
+)
+def test_a_colour_field_gives_its_first_real_colour(text: str, zh: str) -> None:
+    colour = slots(color=text).colour
+    assert colour is not None
+    assert colour.zh == zh
+
+
+@pytest.mark.parametrize(
+    "text", ["如图", "见详情", "GB/T 28495-2012", "默认", "N/A", "As shown", "随机", "均码", "-", "", "2000g/2300g"]
+)
+def test_what_is_no_colour_is_none(text: str) -> None:
+    assert slots(color=text).colour is None
+
+
+def test_colour_is_looked_for_in_field_attribute_specification_and_name_in_this_order() -> None:
+    everywhere = {
+        "color": "红色",
+        "attributes": {"颜色": "绿色"},
+        "specifications": {"颜色": ["蓝色"], "规格": ["标准"]},
+    }
+    expected = ["红色", "绿色", "蓝色", "黄色"]
+    for field, colour in zip((None, "color", "attributes", "specifications"), expected, strict=True):
+        everywhere.pop(field, None) if field else None
+        found = slots("黄色马克杯", **everywhere).colour
+        assert found is not None
+        assert found.zh == colour
+
+
+@pytest.mark.parametrize(
+    ("fields", "zh"),
+    [
+        ({"specifications": {"规格": ["玛瑙红", "烟白灰"]}}, "玛瑙红色"),
+        ({"attributes": {"配色": "黑红/白姜黄"}}, "黑红双色"),
+        ({"attributes": {"Color": "navy"}}, "藏青色"),
+        ({"attributes": {"颜色": "GB/T 28495-2012"}, "name": "白色马克杯"}, "白色"),
+    ],
+)
+def test_colour_is_found_beside_the_colour_field(fields: dict[str, Any], zh: str) -> None:
+    colour = slots(**{"name": "马克杯", **fields}).colour
+    assert colour is not None
+    assert colour.zh == zh
+
+
+@pytest.mark.parametrize(
+    ("name", "zh"),
+    [
+        ("简约全棉四件套 星空蓝", "星空蓝色"),
+        ("居家地毯 灰黄条纹", "灰黄双色"),
+        ("雾霾蓝毛衣", "雾霾蓝色"),
+        ("米白色沙发", "米白色"),
+    ],
+)
+def test_a_name_tells_a_colour(name: str, zh: str) -> None:
+    colour = slots(name).colour
+    assert colour is not None
+    assert colour.zh == zh
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "绿茶蛋黄酥",
+        "黄铜钢笔",
+        "白鹅绒羽绒被",
+        "五常大米 真空装",
+        "红木椅子",
+        "婴儿奶粉 罐装",
+        "Green Tea",
+        "Black Friday Mug",
+        "蛋白粉 香草",
+        "变色口红",
+    ],
+)
+def test_a_name_s_other_words_are_no_colour(name: str) -> None:
+    assert slots(name).colour is None
+
+
+@pytest.mark.parametrize(
+    ("text", "material"),
+    [
+        ("100%棉", "cotton"),
+        ("304不锈钢", "stainless_steel"),
+        ("60%棉 40%聚酯纤维", "cotton"),
+        ("36% 聚酯纤维 74% 粘胶纤维", "viscose"),
+        ("面料：100%亚麻\n内芯面料：100%棉\n填充：100%聚酯纤维", "linen"),
+        ("正面：100%棉  背面：15%棉  85%涤   底衬：100%涤", "cotton"),
+        ("绒面：93%羊毛  7%腈纶 衬背：100%棉", "wool"),
+        ("40%棉60%聚酯纤维（接触皮肤面全棉）", "polyester"),
+        ("北美白橡木+抽屉背板桐木", "oak"),
+        ("面100%羊毛皮\n衬100%聚酯纤维", "sheepskin"),
+        ("Full-Grain Leather", "leather"),
+        ("18/10 Stainless Steel", "stainless_steel"),
+    ],
+)
+def test_a_material_field_gives_the_visible_material(text: str, material: str) -> None:
+    found = slots("抱枕", material=text).material
+    assert found is not None
+    assert found.id == material
+
+
+@pytest.mark.parametrize("text", ["见详情", "其他", "N/A", "premium", "300g", "填充物：100%羊毛"])
+def test_what_is_no_visible_material_is_none(text: str) -> None:
+    assert slots("抱枕", material=text).material is None
+
+
+def test_what_fills_a_thing_is_not_its_material() -> None:
+    assert slots("澳洲羊毛被", attributes={"面料": "100%棉", "填充物": "100%羊毛"}).material.id == "cotton"  # type: ignore[union-attr]
+    assert slots("澳洲羊毛被").material is None
+    assert slots("羊毛地毯").material.id == "wool"  # type: ignore[union-attr]
+    assert slots("Scented candle in glass jar").material is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("轻奢纯棉刺绣水洗四件套", "bedding_set"),
+        ("魔兽世界 蛋盾包 双肩包", "backpack"),
+        ("马克杯带盖勺", "mug"),
+        ("男士机械手表 皮带 防水", "watch_like"),
+        ("四件套 被套 床单 枕套", "bedding_set"),
+        ("苹果手机壳 防摔", "phone_case"),
+        ("蓝牙耳机", "headphones"),
+        ("進口純棉毛巾", "towel"),
+        ("Ceramic Mug with Spoon", "mug"),
+        ("Phone case for iPhone 15", "phone_case"),
+        ("Set of 4 Ceramic Bowls", "bowl"),
+        ("Wireless Headphones, Noise Cancelling", "headphones"),
+        ("Organic Tea 100 bags", "tea"),
+        ("Dress shoes", "leather_shoes"),
+    ],
+)
+def test_the_head_noun_is_the_kind(name: str, kind: str) -> None:
+    found = slots(name).kind.id.partition(":")[0]
+    assert found == kind or (kind == "watch_like" and found == "watch")
+
+
+def test_an_unknown_thing_keeps_its_own_short_noun_or_gets_a_safe_one() -> None:
+    assert slots("RGB智能星空投影灯").kind.zh == "星空投影灯"
+    assert slots("Acme Turbo Frobnicator 3000").kind.en == "frobnicator"
+    assert slots("Nike").kind.en == "product"
+    assert slots("???").kind.en == "product"
+    assert slots("春日系列", category=["箱包"]).kind.zh == "包"
+
+
+@pytest.mark.parametrize(
+    ("fields", "template"),
+    [
+        ({"name": "春日系列", "category": ["居家", "床品件套"]}, "bedding"),
+        ({"name": "Sunrise", "category": ["Home & Living", "Mugs"]}, "drinkware"),
+        ({"name": "不锈钢餐碗", "category": ["居家", "宠物"]}, "pets"),
+        ({"name": "格纹衬衣（婴童）"}, "childrenswear"),
+        ({"name": "Kids' T-shirt"}, "childrenswear"),
+        ({"name": "T-shirt"}, "clothing"),
+        ({"name": "神秘物品"}, "general"),
+    ],
+)
+def test_kind_category_and_audience_choose_the_template(fields: dict[str, Any], template: str) -> None:
+    assert slots(**fields).template == template
+
+
+@pytest.mark.parametrize(
+    ("locale", "name", "expected"),
+    [
+        (None, "陶瓷马克杯", "zh"),
+        (None, "Ceramic Mug", "en"),
+        (None, "Carat钻石炒锅", "zh"),
+        ("en-US", "陶瓷马克杯", "en"),
+        ("zh-Hant-TW", "Ceramic mug", "zh"),
+        ("de", "Ceramic mug", "en"),
+    ],
+)
+def test_the_locale_is_given_or_read_from_the_name(locale: str | None, name: str, expected: str) -> None:
+    assert slots(name, locale=locale).locale == expected
+
+
+def test_the_same_product_has_the_same_slots_in_both_languages() -> None:
+    chinese = slots("白色陶瓷马克杯", locale="en")
+    english = slots("White ceramic mug", locale="en")
+    assert captioned("白色陶瓷马克杯", locale="en").prompt == captioned("White ceramic mug").prompt
+    assert (chinese.kind.id, chinese.material) == (english.kind.id, english.material)
+
+
+def test_colour_material_and_kind_stand_together_and_early() -> None:
+    assert "一套浅杏粉色格纹真丝四件套" in captioned("格纹四件套", color="浅杏粉", material="桑蚕丝").prompt[:40]
+    text = captioned("Plaid bedding set", color="navy", material="linen").prompt
+    assert "A navy checked linen bedding set" in text[:120]
+
+
+@pytest.mark.parametrize(
+    ("name", "doubled"),
+    [
+        ("玻璃杯", "玻璃玻璃"),
+        ("牛仔裤 牛仔布", "牛仔布牛仔"),
+        ("宠物窝", "宠物宠物"),
+        ("皮鞋 真皮", "皮质皮"),
+        ("竹凉席 竹制", "竹制竹"),
+    ],
+)
+def test_no_word_is_doubled(name: str, doubled: str) -> None:
+    assert doubled not in captioned(name).prompt
