@@ -121,7 +121,7 @@ class Inspector:
         self._every = max(1, round(fps / _LOOKS_A_SECOND))
         self._notes = _Notes()
         self._first: Luma | None = None
-        self._held: Luma | None = None
+        self._held: Luma
         self._last: Luma | None = None
 
     def add(self, frame: Frame) -> None:
@@ -134,7 +134,7 @@ class Inspector:
         else:
             self._compare(luma, self._last, shows)
         if shows and self._first is None:
-            self._first = _centred(luma)
+            self._first = _blocks(luma)
         self._last = luma
 
     def _look(self, image: Image.Image, luma: Luma) -> bool:
@@ -161,9 +161,9 @@ class Inspector:
         if not held:
             self._held = luma
         if shows and self._first is not None:
-            centred = _centred(luma)
-            notes.upheaval.append(_upheaval(centred, _centred(before)))
-            notes.drift = max(notes.drift, _drift(centred, self._first))
+            blocks = _blocks(luma)
+            notes.upheaval.append(_upheaval(blocks, _blocks(before)))
+            notes.drift = max(notes.drift, _drift(blocks, self._first))
 
     def result(self) -> Inspection:
         """All scores, and a reason for each that is too low. Without a frame: PermanentError (`invalid-frames`)."""
@@ -214,21 +214,25 @@ def _frozen(notes: _Notes) -> float:
 
 
 def _flicker(notes: _Notes) -> float:
-    """Mean absolute second difference of the mean luma: zero for a steady fade, large for what goes up and down."""
-    luma = np.asarray(notes.luma)
-    return float(np.abs(np.diff(luma, 2)).mean()) if len(luma) > 2 else 0.0
+    """Mean absolute second difference of the mean luma: zero for a steady fade, large for what goes up and down.
+
+    The few largest are left out: they are a cut or a flash, which have a word of their own.
+    """
+    bends = np.sort(np.abs(np.diff(notes.luma, 2)))
+    usual = bends[: len(bends) - min(_BENDS_OF_A_FLASH, len(bends) // 5)]
+    return float(usual.mean()) if usual.size else 0.0
 
 
 def _scene_cut(notes: _Notes) -> float:
-    """The largest change between two frames, relative to the median of the five changes around it.
+    """The largest change between two frames, relative to the median of the seven changes around it.
 
     A cut stands alone; fast motion and flicker have neighbours like themselves. The constant keeps the ratio of two
     tiny changes small.
     """
     change = np.asarray(notes.change)
-    if len(change) < 3:
+    if len(change) < 4:
         return 0.0
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(change, 2, mode="reflect"), 5)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(change, 3, mode="reflect"), 7)
     usual = np.median(around, axis=1)
     return float(((change - usual) / (usual + _LEAST_CHANGE)).max())
 
@@ -260,6 +264,12 @@ def _motion(notes: _Notes) -> float:
 
 _FLAWLESS_HIGH = 1e9
 """Stands for a measurement that could not be made, where high is good."""
+
+_BENDS_OF_A_FLASH = 4
+"""Second differences that one black or white frame changes, and one for good measure."""
+
+_LEAST_SPREAD = 2.0
+"""Luma: a picture whose 8 x 8 blocks differ less than that is texture all over, and has nothing else to keep."""
 
 _LEAST_CHANGE = 2.0
 """Luma: the mean change between frames that motion of a product makes anyway."""
@@ -295,8 +305,12 @@ def _reduced(image: Image.Image, side: int) -> Luma:
     return np.asarray(image.reduce(factor) if factor > 1 else image, np.float32)
 
 
-def _centred(luma: Luma) -> Luma:
-    return luma - luma.mean()
+def _blocks(luma: Luma) -> Luma:
+    """Mean luma of the 8 x 8 blocks, less the picture's: neither texture nor brightness counts."""
+    h, w = (length // _EDGE for length in luma.shape)
+    blocks: Luma = luma[: h * _EDGE, : w * _EDGE].reshape(h, _EDGE, w, _EDGE).mean(axis=(1, 3))
+    blocks -= blocks.mean()
+    return blocks
 
 
 def _edge_contrast(luma: Luma) -> float:
@@ -347,14 +361,12 @@ def _noise(luma: NDArray[np.uint8]) -> float:
     return float(np.quantile(blocks, 0.25)) * float(np.sqrt(np.pi / 2)) / 6
 
 
-def _upheaval(centred: Luma, before: Luma) -> float:
-    """Mean change between two pictures of equal brightness over the mean spread of the first."""
-    return float(np.abs(centred - before).mean()) / max(float(np.abs(before).mean()), 1.0)
+def _upheaval(blocks: Luma, before: Luma) -> float:
+    """Mean change of the blocks over the mean spread that they had."""
+    return float(np.abs(blocks - before).mean()) / max(float(np.abs(before).mean()), _LEAST_SPREAD)
 
 
-def _drift(luma: Luma, first: Luma) -> float:
-    """Mean luma change of the twentieth of 8 x 8 blocks that changed most between two pictures of equal brightness."""
-    h, w = (length // _EDGE for length in luma.shape)
-    change = (luma - first)[: h * _EDGE, : w * _EDGE].reshape(h, _EDGE, w, _EDGE).mean(axis=(1, 3))
-    ranked = np.sort(np.abs(change), axis=None)
+def _drift(blocks: Luma, first: Luma) -> float:
+    """Mean change of the twentieth of the blocks that changed most."""
+    ranked = np.sort(np.abs(blocks - first), axis=None)
     return float(ranked[-max(1, ranked.size // 20) :].mean())
