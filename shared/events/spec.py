@@ -32,6 +32,7 @@ class RenderSpec(Payload):
     """Everything that decides a clip's bytes, and nothing else. Equal specs are one clip.
 
     `seed` None means the policy "from the video id": equal specs draw equal noise, different specs do not.
+    `generation` sets a clip apart that was asked for again although nothing else differs; 0 is the first.
     """
 
     prompt: Annotated[LongText, Field(min_length=1)]
@@ -48,6 +49,7 @@ class RenderSpec(Payload):
     template: TemplateReference
     image_sha256: Sha256 | None = None
     label_profile: Identifier
+    generation: Annotated[int, Field(ge=0, lt=2**53)] = 0
 
     @model_validator(mode="after")
     def _frames_are_4n_plus_1(self) -> Self:
@@ -57,9 +59,11 @@ class RenderSpec(Payload):
 
     def canonical_json(self) -> bytes:
         """The spec as sorted, compact UTF-8 JSON: the same bytes for equal specs, in any process."""
-        return json.dumps(
-            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        ).encode()
+        document = self.model_dump(mode="json")
+        if not self.generation:
+            # Ids of first clips are the same as before there were generations.
+            del document["generation"]
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     @cached_property
     def video_id(self) -> str:

@@ -49,10 +49,17 @@ def test_equal_specs_have_one_id_in_any_process() -> None:
         {"template": TemplateReference(id="drinkware", version=2)},
         {"image_sha256": "0" * 64},
         {"label_profile": "metadata-only"},
+        {"generation": 1},
     ],
 )
 def test_whatever_decides_the_picture_changes_the_id(change: dict[str, Any]) -> None:
     assert spec(**change).video_id != spec().video_id
+
+
+def test_the_first_generation_is_named_as_if_there_were_no_other() -> None:
+    assert b"generation" not in spec().canonical_json()
+    assert spec(generation=0).video_id == spec().video_id
+    assert spec(generation=1).video_id != spec(generation=2).video_id
 
 
 def test_the_id_survives_the_wire() -> None:
