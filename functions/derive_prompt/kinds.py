@@ -100,6 +100,7 @@ def _words() -> Iterable[tuple[str, Kind | None]]:
 _KIND_WORDS: Matcher[Kind | None] = Matcher(_words())
 _EXTRAS_ZH: tuple[str, ...] = tuple(_TABLE["not_a_kind"]["extras"]["zh"])
 _EXTRAS_EN = re.compile("|".join(map(re.escape, _TABLE["not_a_kind"]["extras"]["en"])))
+_USED_WITH: tuple[str, ...] = tuple(_TABLE["not_a_kind"]["used_with"])
 _COMPONENTS = frozenset(_TABLE["not_a_kind"]["components"])
 _PACK = re.compile(r"\d\s*(?:x\s*)?\Z")
 _FILLER_WORDS = frozenset(_TABLE["not_a_kind"]["filler"]["en"])
@@ -151,7 +152,8 @@ def _chinese_head(name: str) -> Kind | None:
     start, word = 0, ""
     for found in _KIND_WORDS.find_all(name):
         kind = found.value
-        if kind is None or (best is not None and name[: found.start].endswith(_EXTRAS_ZH)):
+        extra = best is not None and name[: found.start].endswith(_EXTRAS_ZH)
+        if kind is None or extra or name.startswith(_USED_WITH, found.end):
             continue
         if best is None or not _is_lesser(found, best):
             best, start, word = kind, found.start, found.word
@@ -187,7 +189,7 @@ def _english_head(name: str) -> Kind | None:
         for found in _KIND_WORDS.find_all(text):
             # 100 bags are a pack, not bags.
             lesser = best is not None and (_is_lesser(found, best) or _PACK.search(text[: found.start]) is not None)
-            if found.value is not None and not lesser:
+            if found.value is not None and not lesser and not text.startswith(_USED_WITH, found.end):
                 best = found.value
         if best is not None:
             return _with_own_words(best, text) if best.tail else best
