@@ -203,6 +203,14 @@ class FrameHistory:
 # Layers -------------------------------------------------------------------------------------------------------------
 
 
+def eager_inference() -> bool:
+    """Whether results may be written in place: no gradients are kept, and no compiler is there to fuse the plain form.
+
+    The one door of every fast path of this file; behind it stands the same arithmetic in another order of copies.
+    """
+    return not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
 class RMSNorm(nn.Module):
     """Scales each position's channels to unit mean square, then by gamma: sqrt(C) * x / ||x|| * gamma."""
 
@@ -215,7 +223,7 @@ class RMSNorm(nn.Module):
         return x * self._inverse_norm(x) * self.gamma
 
     def silu_into(self, out: Tensor, x: Tensor) -> None:
-        """out = SiLU(norm(x)) in as few passes over memory as the device offers; gradients do not pass."""
+        """out = SiLU(norm(x)) in as few passes over memory as the device offers. For eager inference."""
         if x.is_cuda:
             normed = F.rms_norm(x.movedim(1, -1), x.shape[1:2], self.gamma.flatten(), eps=TINY)
             torch.ops.aten.silu.out(normed.movedim(-1, 1), out=out)
@@ -226,17 +234,17 @@ class RMSNorm(nn.Module):
     def _inverse_norm(self, x: Tensor) -> Tensor:
         """sqrt(C) / ||x|| of each position, [B, 1, ...]; the sum of squares in float32."""
         norm: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
-        return (x.shape[1] ** 0.5 / norm.clamp(min=TINY)).to(x.dtype)
+        return norm.clamp(min=TINY).reciprocal().mul(x.shape[1] ** 0.5).to(x.dtype)
 
 
 class Conv3d(nn.Conv3d):
     """`nn.Conv3d`, which on a CPU asks for oneDNN by name: PyTorch sends small clips to a loop several times slower."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or not runs_on_onednn(x):
-            return F.conv3d(x, weight, bias, self.stride, self.padding)
-        padding = tuple(map(int, self.padding))
-        return torch.mkldnn_convolution(x, weight, bias, padding, self.stride, self.dilation, self.groups)
+        if eager_inference() and runs_on_onednn(x):
+            padding = tuple(map(int, self.padding))
+            return torch.mkldnn_convolution(x, weight, bias, padding, self.stride, self.dilation, self.groups)
+        return F.conv3d(x, weight, bias, self.stride, self.padding)
 
 
 def runs_on_onednn(x: Tensor) -> bool:
@@ -271,9 +279,9 @@ class CausalConv3d(Conv3d):
 def join(past: Tensor, x: Tensor, norm: RMSNorm | None) -> Tensor:
     """The past frames, then x, or SiLU(norm(x)) where there is a norm: [B, C, past + F, H, W].
 
-    Without gradients each value is written once, to its place; with them the same is put together by a concatenation.
+    In eager inference each value is written once, to its place.
     """
-    if norm is None or torch.is_grad_enabled():
+    if norm is None or not eager_inference():
         return torch.cat((past, x if norm is None else F.silu(norm(x))), dim=2)
     count = past.shape[2]
     both = empty_clip((*x.shape[:2], count + x.shape[2], *x.shape[3:]), like=x)
@@ -426,7 +434,7 @@ def fold(x: Tensor, folds: tuple[int, int, int], channels: int) -> Tensor:
     """
     own = channels_of_positions(channels // x.shape[1], folds)
     x = split_positions(F.pad(x, (0, 0, 0, 0, -x.shape[2] % folds[0], 0)), folds)
-    averaged = [axis for axis, kept, all_ in zip((3, 5, 7), own, folds, strict=True) if kept < all_]
+    averaged = [axis for axis, channels_here in zip((3, 5, 7), own, strict=True) if channels_here == 1]
     if averaged:
         x = x.mean(averaged, keepdim=True)
     return x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).movedim(4, 1)  # B C F f H h W w -> B (C f h w) F H W
@@ -449,8 +457,8 @@ def split_positions(x: Tensor, folds: tuple[int, int, int]) -> Tensor:
 
 
 def merge_positions(x: Tensor) -> Tensor:
-    """[B, C, F, f, H, h, W, w] -> [B, C, F*f, H*h, W*w]"""
-    return x.flatten(6, 7).flatten(4, 5).flatten(2, 3)
+    """[B, C, F, f, H, h, W, w] -> [B, C, F*f, H*h, W*w], channels innermost."""
+    return x.movedim(1, -1).flatten(5, 6).flatten(3, 4).flatten(1, 2).movedim(-1, 1)
 
 
 def channels_of_positions(channels: int, folds: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -544,30 +552,34 @@ def double_sides(frames: Tensor, conv: nn.Conv2d, shortcut: Tensor) -> Tensor:
 
     Of the doubled rows an even one sees (above, itself, itself), an odd one (itself, itself, below); columns are alike.
     So four 2x2 convolutions over the frames as they are, one for each parity, do the same with 4/9 of the work, and
-    nothing is of the doubled size but the result. Gradients take the plain way.
+    nothing is of the doubled size but the result.
     """
     batch, channels, chunk, copies, rows, columns = frames.shape
-    pictures = frames.permute(0, 2, 3, 4, 5, 1).reshape(-1, rows, columns, channels).movedim(-1, 1)
-    if torch.is_grad_enabled():
-        doubled: Tensor = conv(F.interpolate(pictures, scale_factor=2.0, mode="nearest-exact"))
-        out = as_clip(doubled, batch)
-        return out + merge_positions(shortcut.expand(-1, -1, -1, copies, -1, 2, -1, 2))
+    pictures = frames.movedim(1, -1).flatten(0, 2).movedim(-1, 1)  # B C F f H W -> BFf C H W
 
+    def part(row: int, column: int) -> Tensor:
+        """The pixels of one parity, [B, C, F, f, H, W]."""
+        taps = taps_of_parity(taps_of_parity(conv.weight, row, axis=2), column, axis=3)
+        seen = F.conv2d(pictures, taps, conv.bias, padding=1)[:, :, row : row + rows, column : column + columns]
+        pixels: Tensor = seen.unflatten(0, (batch, chunk, copies))
+        return pixels.movedim(3, 1)
+
+    shortcut = shortcut.expand(-1, -1, -1, -1, -1, 2, -1, 2)
+    if not eager_inference():
+        parts = torch.stack([torch.stack([part(row, column) for column in (0, 1)], dim=-1) for row in (0, 1)], dim=-3)
+        return merge_positions(parts + shortcut)
     out = empty_clip((batch, channels, chunk * copies, 2 * rows, 2 * columns), like=frames)
     places = split_positions(out, (copies, 2, 2))
-    for row, weight in enumerate(taps_by_parity(conv.weight, axis=2)):
-        for column, taps in enumerate(taps_by_parity(weight, axis=3)):
-            part = F.conv2d(pictures, taps, conv.bias, padding=1)[:, :, row : row + rows, column : column + columns]
-            part = part.unflatten(0, (batch, chunk, copies)).movedim(3, 1)
-            beside = shortcut.expand(-1, -1, -1, -1, -1, 2, -1, 2)[:, :, :, :, :, row, :, column]
-            torch.add(part, beside, out=places[:, :, :, :, :, row, :, column])
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        here = (..., row, slice(None), column)
+        torch.add(part(row, column), shortcut[here], out=places[here])
     return out
 
 
-def taps_by_parity(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Three taps over doubled positions as two over single ones: for even positions, then for odd ones."""
+def taps_of_parity(weight: Tensor, parity: int, axis: int) -> Tensor:
+    """Three taps over doubled positions, as two over single ones, for the even (0) or the odd (1) of the doubled."""
     before, here, after = weight.unbind(axis)
-    return torch.stack((before, here + after), axis), torch.stack((before + here, after), axis)
+    return torch.stack((before + here, after) if parity else (before, here + after), axis)
 
 
 class UpLevel(nn.Module):
@@ -696,11 +708,12 @@ class VAE(nn.Module):
         Larger chunks keep a large device busier and take more memory; the frames are the same. Memory does not grow
         with the clip. The caller may keep or change what was yielded.
         """
-        z = self.denormalise(latents).to(self.from_latents.weight.dtype)
+        mean, deviation = self._statistics(latents.device)
         history = FrameHistory()
-        for chunk in in_chunks(z, latents_per_chunk):
-            chunk = chunk.contiguous(memory_format=torch.channels_last_3d)
-            patches = self.decoder(self.from_latents(chunk), history)
+        for chunk in in_chunks(latents, latents_per_chunk):
+            z = (chunk.float() * deviation + mean).to(self.from_latents.weight.dtype)
+            z = z.contiguous(memory_format=torch.channels_last_3d)
+            patches = self.decoder(self.from_latents(z), history)
             yield unstack_patches(patches, self.config.patch_size).clamp(-1, 1)
 
     def decode_all(self, latents: Tensor, latents_per_chunk: int = 1) -> Tensor:
@@ -709,18 +722,18 @@ class VAE(nn.Module):
 
     def normalise(self, z: Tensor) -> Tensor:
         """(z - mean) / deviation of each latent channel, float32."""
-        mean, deviation = self._statistics(z)
+        mean, deviation = self._statistics(z.device)
         return (z.float() - mean) / deviation
 
     def denormalise(self, latents: Tensor) -> Tensor:
         """latents * deviation + mean of each latent channel, float32."""
-        mean, deviation = self._statistics(latents)
+        mean, deviation = self._statistics(latents.device)
         return latents.float() * deviation + mean
 
-    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        values = torch.tensor((self.config.latents_mean, self.config.latents_std), device=like.device)
-        mean, deviation = values.view(2, 1, -1, 1, 1, 1)
-        return mean, deviation
+    def _statistics(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the latents, each [1, z, 1, 1, 1]."""
+        mean, deviation = torch.tensor((self.config.latents_mean, self.config.latents_std), device=device)
+        return mean.view(1, -1, 1, 1, 1), deviation.view(1, -1, 1, 1, 1)
 
     def _check_frames(self, frames: Tensor) -> None:
         count, rows, columns = frames.shape[2:]
@@ -769,8 +782,8 @@ def stack_patches(frames: Tensor, size: int) -> Tensor:
 
 def unstack_patches(patches: Tensor, size: int) -> Tensor:
     """[B, (c r q), F, H, W] -> [B, c, F, H*q, W*r], the reverse of `stack_patches`."""
-    pixels: Tensor = patches.unflatten(1, (-1, size, size))  # B c r q F H W
-    return pixels.permute(0, 4, 5, 3, 6, 2, 1).flatten(4, 5).flatten(2, 3).movedim(4, 1)
+    pixels: Tensor = patches.unflatten(1, (-1, size, size)).unsqueeze(4)  # B c r q 1 F H W
+    return merge_positions(pixels.permute(0, 1, 5, 4, 6, 3, 7, 2))
 
 
 def tensor_names(module: nn.Module, layout: Layout) -> Iterator[tuple[str, str]]:
