@@ -134,7 +134,7 @@ class RealKafka(_Breakable):
             "group.initial.rebalance.delay.ms": "0",
             # Short sessions let tests see a member that died.
             "group.min.session.timeout.ms": "1000",
-            # As deploy/ asks of a production cluster: dead letters hold whatever came.
+            # Above what the worker's producer sends (max_request_size_bytes): dead letters hold whatever came.
             "message.max.bytes": str(10 * 1024 * 1024),
             **(overrides or {}),
         }

@@ -113,7 +113,6 @@ class ObjectStore:
             while chunk := response.read(min(CHUNK_BYTES, limit_bytes + 1 - len(data))):
                 data += chunk
                 if len(data) > limit_bytes:
-                    response.close()  # what is left of it must not reach the connection's next user
                     raise PermanentError(
                         f"object {key} has over {limit_bytes} bytes; put a smaller one there", reason="object-too-large"
                     )
@@ -231,7 +230,7 @@ class ObjectStore:
             try:
                 yield response
             except BaseException:
-                response.close()
+                response.close()  # what is left of it must not reach the connection's next user
                 raise
             finally:
                 response.release_conn()
