@@ -1,17 +1,16 @@
-"""Finding words of a vocabulary in text: leftmost, longest, in one pass of one compiled regular expression.
+"""Finding words of a vocabulary in text: leftmost, longest, in one pass, however many words there are.
 
-The words become a trie and the trie one pattern, so that a text is read once however many words there are. Latin
-words count only as whole words; Chinese has no borders to ask for.
+A word can begin only where a Latin word begins or at a character that some listed word begins with. There the few words
+with that beginning are tried, longest first. Latin words count only as whole words; Chinese has no borders to ask for.
 """
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
-Trie: TypeAlias = "dict[str, Trie]"
 
-_LETTER = "a-z0-9"
+_TOKEN = re.compile("[a-z0-9]+")
 
 
 class Found(NamedTuple, Generic[T]):
@@ -24,14 +23,17 @@ class Found(NamedTuple, Generic[T]):
 
 
 class Matcher(Generic[T]):
-    """A compiled vocabulary. Words are compared as `cleaning.normalised` writes them; the first meaning given holds."""
+    """A vocabulary. Words are compared as `cleaning.normalised` writes them; the first meaning given holds."""
 
     def __init__(self, words: Iterable[tuple[str, T]]) -> None:
         self._values: dict[str, T] = {}
         for word, value in words:
             self._values.setdefault(word.lower(), value)
-        self._pattern = re.compile(_pattern(self._values))
-        self._empty = not self._values
+        self._beginnings: dict[str, list[str]] = {}
+        for word in sorted(self._values, key=len, reverse=True):
+            self._beginnings.setdefault(_beginning(word), []).append(word)
+        characters = "".join(re.escape(start) for start in self._beginnings if not _TOKEN.fullmatch(start))
+        self._candidates = re.compile(f"[a-z0-9]+|[{characters}]" if characters else "[a-z0-9]+")
 
     def __contains__(self, word: str) -> bool:
         return word in self._values
@@ -42,11 +44,16 @@ class Matcher(Generic[T]):
 
     def find_all(self, text: str) -> Iterator[Found[T]]:
         """Every word in the text, from left to right, none overlapping another."""
-        if self._empty:
-            return
-        for match in self._pattern.finditer(text):
-            word = match.group()
-            yield Found(match.start(), match.end(), word, self._values[word])
+        end = 0
+        for candidate in self._candidates.finditer(text):
+            start = candidate.start()
+            if start < end:
+                continue
+            for word in self._beginnings.get(candidate.group(), ()):
+                if text.startswith(word, start) and not _is_cut(text, word, start + len(word)):
+                    end = start + len(word)
+                    yield Found(start, end, word, self._values[word])
+                    break
 
     def first(self, text: str) -> Found[T] | None:
         """The first word in the text, or None."""
@@ -54,37 +61,22 @@ class Matcher(Generic[T]):
 
     def hits(self, text: str) -> bool:
         """Whether any word stands in the text."""
-        return not self._empty and self._pattern.search(text) is not None
+        return self.first(text) is not None
 
     def without(self, text: str) -> str:
         """The text with every word taken out."""
-        return text if self._empty else self._pattern.sub("", text)
+        kept, end = [], 0
+        for found in self.find_all(text):
+            kept.append(text[end : found.start])
+            end = found.end
+        return "".join((*kept, text[end:])) if end else text
 
 
-def _pattern(words: Iterable[str]) -> str:
-    trie: Trie = {}
-    for word in words:
-        node = trie
-        for character in word:
-            node = node.setdefault(character, {})
-        node[""] = {}
-    branches = []
-    for character, below in sorted(trie.items()):
-        head = re.escape(character)
-        # The border is asked for behind the first letter, so that the pattern starts with a literal and the engine
-        # can skip to the next place where any word may start.
-        border = f"(?<![{_LETTER}]{head})" if _is_letter(character) else ""
-        branches.append(head + border + _below(character, below))
-    return "|".join(branches)
+def _beginning(word: str) -> str:
+    token = _TOKEN.match(word)
+    return word[0] if token is None else token.group()
 
 
-def _below(character: str, node: Trie) -> str:
-    ends = "" in node
-    branches = [re.escape(c) + _below(c, below) for c, below in sorted(node.items()) if c]
-    if ends:
-        branches.append(f"(?![{_LETTER}])" if _is_letter(character) else "")
-    return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"
-
-
-def _is_letter(character: str) -> bool:
-    return character.isascii() and character.isalnum()
+def _is_cut(text: str, word: str, end: int) -> bool:
+    """Whether the text goes on with Latin letters or digits where the word ends with one: `tea` in `teapot`."""
+    return end < len(text) and _TOKEN.match(text, end) is not None and _TOKEN.match(word[-1]) is not None
