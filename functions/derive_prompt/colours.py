@@ -59,6 +59,7 @@ _BLENDS: dict[str, str] = _TABLE["blends"]
 _TRANSLATED: dict[str, str] = _TABLE["modifiers"]["translated"]
 _TRANSLATED_BACK = {english: chinese for chinese, english in reversed(_TRANSLATED.items())}
 _IGNORED = frozenset(_TABLE["ignored"]["values"])
+_COUNTED = re.compile(f"[{_TABLE['ignored']['characters']}]")
 _AFFIXES: Matcher[None] = Matcher((word, None) for word in _TABLE["ignored"]["affixes"])
 _ENGLISH_NOISE = frozenset(
     "color colour colors colours finish tone toned style edition version print base body strap lid cover trim the "
@@ -77,7 +78,7 @@ _BRACKETS = re.compile(r"[(（【\[][^)）】\]]*[)）】\]]")
 _CHINESE = re.compile("[\u4e00-\u9fff]+")
 _LATIN = re.compile("[a-z]+(?:-[a-z]+)*")
 _LONGEST_PREFIX = 4
-_LONGEST_UNKNOWN = 4
+_LONGEST_UNKNOWN = 6
 
 
 def read_field(text: str) -> ColourField | None:
@@ -183,7 +184,8 @@ def _chinese(stem: str, *, quotable: bool) -> Colour | None:
         if len(prefix) <= _LONGEST_PREFIX and may_be_quoted(stem):
             return Colour(f"{_BASES_ZH[end]}:{stem}", f"{stem}色", _in_english(prefix, end, stem))
         return _chinese(end, quotable=False)
-    if quotable and stem not in _IGNORED and 2 <= len(stem) <= _LONGEST_UNKNOWN and may_be_quoted(stem):
+    unknown = quotable and stem not in _IGNORED and 2 <= len(stem) <= _LONGEST_UNKNOWN
+    if unknown and _COUNTED.search(stem) is None and may_be_quoted(stem):
         return Colour(f"other:{stem}", f"{stem}色", stem)
     return None
 

@@ -48,7 +48,6 @@ class VisibleFields(NamedTuple):
 
 
 _REMEMBERED_LENGTH = 4096
-_REMEMBERED = 4096
 
 
 class Slots(NamedTuple):
@@ -93,19 +92,12 @@ def visible_fields(product: Product) -> VisibleFields:
 
 
 def caption_of(fields: VisibleFields) -> Caption:
-    """The caption of visible fields. Remembered, within bounds: catalogues list one thing in many packs and sizes."""
-    return _caption_remembered(fields) if fields.is_short() else _caption(fields)
-
-
-def _caption(fields: VisibleFields) -> Caption:
+    """The caption of visible fields."""
     slots = find_slots(fields)
     template = templates()[slots.template]
     default, texts = negative_prompts()
     version = template.negative_prompt or default
     return Caption(fill(template, slots), template.reference, slots, texts[version], version)
-
-
-_caption_remembered = lru_cache(maxsize=_REMEMBERED)(_caption)
 
 
 def find_slots(fields: VisibleFields) -> Slots:

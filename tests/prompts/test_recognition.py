@@ -42,7 +42,24 @@ def test_a_colour_field_gives_its_first_real_colour(text: str, zh: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["如图", "见详情", "GB/T 28495-2012", "默认", "N/A", "As shown", "随机", "均码", "-", "", "2000g/2300g"]
+    "text",
+    [
+        "如图",
+        "大号",
+        "套餐一",
+        "XXL",
+        "Queen Size",
+        "见详情",
+        "GB/T 28495-2012",
+        "默认",
+        "N/A",
+        "As shown",
+        "随机",
+        "均码",
+        "-",
+        "",
+        "2000g/2300g",
+    ],
 )
 def test_what_is_no_colour_is_none(text: str) -> None:
     assert slots(color=text).colour is None
