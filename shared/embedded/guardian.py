@@ -1,16 +1,18 @@
 """The process between us and an embedded server: it ends the server when we are gone, however we went.
 
-Run as a script, `python guardian.py COMMAND ...`, in a session of its own, so that an interrupt typed at the terminal
-reaches only the parent, which still needs its servers while it drains. The guardian reads its standard input, a pipe
-whose other end only the parent holds: closed, or closed by the kernel after a SIGKILL, it ends the server. That works
-on Linux and macOS, from any thread, which PR_SET_PDEATHSIG does not. The server's process id is the one line on
-standard output; the server itself writes to what is standard error here. Standard library only.
+Run as a script, `python guardian.py [FILE ...] -- COMMAND ...`, in a session of its own, so that an interrupt typed at
+the terminal reaches only the parent, which still needs its servers while it drains. The guardian reads its standard
+input, a pipe whose other end only the parent holds: closed, or closed by the kernel after a SIGKILL, it ends the
+server. That works on Linux and macOS, from any thread, which PR_SET_PDEATHSIG does not. The server's process id is the
+one line on standard output; the server itself writes to what is standard error here. The files are what the server
+leaves lying about and are removed after it. Standard library only.
 """
 
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 
 def guard(command: list[str]) -> int:
@@ -30,6 +32,9 @@ def guard(command: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    end_of_files = sys.argv.index("--")
+    status = guard(sys.argv[end_of_files + 1 :])
+    for left in sys.argv[1:end_of_files]:
+        Path(left).unlink(missing_ok=True)
     # A signal is told as a shell tells it.
-    status = guard(sys.argv[1:])
     sys.exit(status if status >= 0 else 128 - status)

@@ -30,17 +30,19 @@ class ServerProcess:
         log: Path,
         environment: Mapping[str, str] | None = None,
         kept_open: Sequence[int] = (),
+        leaves: Sequence[Path] = (),
     ) -> None:
         """Start `command`; its output is appended to `log`. `environment` is added to this process's.
 
-        The descriptors `kept_open` (locks) stay open until the server is gone, even when this process dies before.
+        The descriptors `kept_open` (locks) stay open until the server is gone, even when this process dies before, and
+        then the files that it `leaves` are removed.
         """
         self.name = name
         self.log = log
         with log.open("ab") as output:
             self._guardian = subprocess.Popen(
                 # Isolated and without site: up in some 15 ms, whatever this interpreter has installed.
-                [sys.executable, "-I", "-S", guardian.__file__, *map(str, command)],
+                [sys.executable, "-I", "-S", guardian.__file__, *map(str, leaves), "--", *map(str, command)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

@@ -18,7 +18,7 @@ What is decided here, and why:
   17 s. Volumes and names, which are the data, do not depend on it.
 - Usage statistics (on by default, sent to its makers) are off, as are its other gateways. Everything listens on
   127.0.0.1; S3 asks for the credentials made for this run.
-- It leaves socket files in /tmp named by its ports, which no option moves; they are removed with it.
+- It leaves socket files in /tmp named by its ports, which no option moves; the guardian removes them.
 """
 
 import fcntl
@@ -148,7 +148,7 @@ def _running(binary: Path, directory: Path, lock: int, access_key: str, secret_k
             secure=False,
             create_bucket=True,
         )
-        with _removing_sockets(ports), _server(binary, directory, lock, ports) as server:
+        with _server(binary, directory, lock, ports) as server:
             try:
                 server.wait_until(partial(_ready, settings, ports), timeout_seconds=READY_SECONDS)
             except ConfigurationError:
@@ -165,6 +165,7 @@ def _server(binary: Path, directory: Path, lock: int, ports: _Ports) -> ServerPr
         _command(binary, directory, ports),
         log=directory / "weed.log",
         kept_open=(lock,),
+        leaves=_sockets(ports),
         # Volumes are files of one bucket each; seven at a time, the default, is for servers with many disks.
         environment={"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
     )
@@ -224,22 +225,13 @@ def _topology(port: int) -> dict[str, Any]:
         connection.close()
 
 
-@contextmanager
-def _removing_sockets(ports: _Ports) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        _remove_sockets(ports)
-
-
-def _remove_sockets(ports: _Ports) -> None:
-    names = [
+def _sockets(ports: _Ports) -> list[Path]:
+    names = (
         f"master-grpc-{ports.master_grpc}",
         f"volume-grpc-{ports.volume_grpc}",
         f"filer-grpc-{ports.filer_grpc}",
         f"filer-{ports.filer}",
         f"s3-grpc-{ports.s3_grpc}",
         f"s3-{ports.s3}",
-    ]
-    for name in names:
-        Path(f"/tmp/seaweedfs-{name}.sock").unlink(missing_ok=True)
+    )
+    return [Path(f"/tmp/seaweedfs-{name}.sock") for name in names]

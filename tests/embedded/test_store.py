@@ -91,16 +91,19 @@ def test_a_killed_parent_leaves_no_server_and_a_directory_that_opens(tmp_path: P
         assert parent.stdout is not None
         assert parent.stdout.readline() == "stored\n"
         children = psutil.Process(parent.pid).children(recursive=True)
-        assert any(child.name() == "weed" for child in children)
+        (server,) = [child for child in children if child.name() == "weed"]
+        sockets = _sockets_of(server)
+        assert sockets
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     eventually(lambda: not any(child.is_running() for child in children), describe="the server's end")
+    assert not any(socket.exists() for socket in sockets)
     with embedded_store(tmp_path) as settings:
         assert _checked(settings).get("key") == b"acknowledged"
 
 
 def test_it_listens_on_the_loopback_alone_and_calls_nobody(running: Running) -> None:
-    told = {int(port) for port in re.findall(r"\.port(?:\.grpc)?=(\d+)", " ".join(running.server.cmdline()))} - {0}
+    told = _ports_of(running.server)
     connections = running.server.net_connections("tcp")
     listening = [each.laddr for each in connections if each.status == psutil.CONN_LISTEN]
     assert {address.ip for address in listening} == {"127.0.0.1"}
@@ -109,13 +112,11 @@ def test_it_listens_on_the_loopback_alone_and_calls_nobody(running: Running) -> 
 
 
 def test_it_leaves_no_socket_files(tmp_path: Path) -> None:
-    with embedded_store(tmp_path) as settings:
-        port = str(settings.endpoint).rpartition(":")[2]
-        (socket,) = Path("/tmp").glob(f"seaweedfs-s3-{port}.sock")
+    with embedded_store(tmp_path):
         (server,) = _servers_on(tmp_path)
-        ports = re.findall(r"\.port(?:\.grpc)?=(\d+)", " ".join(server.cmdline()))
-    assert not socket.exists()
-    assert not [path for port in ports for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")]
+        sockets = _sockets_of(server)
+        assert sockets
+    assert not any(socket.exists() for socket in sockets)
 
 
 def test_credentials_are_private_and_each_run_s_own(running: Running, tmp_path: Path) -> None:
@@ -169,6 +170,15 @@ def _servers_on(directory: Path) -> list[psutil.Process]:
         for child in psutil.Process().children(recursive=True)
         if child.name() == "weed" and f"-dir={directory}/volumes" in child.cmdline()
     ]
+
+
+def _ports_of(server: psutil.Process) -> set[int]:
+    """The ports that its command line names; 0 is none."""
+    return {int(port) for port in re.findall(r"\.port(?:\.\w+)?=(\d+)", " ".join(server.cmdline()))} - {0}
+
+
+def _sockets_of(server: psutil.Process) -> list[Path]:
+    return [path for port in _ports_of(server) for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")]
 
 
 def _checked(settings: ObjectSettings) -> ObjectStore:
