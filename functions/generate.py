@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,14 @@ class Wanted:
 
 def generate_clip(settings: Settings, wanted: Wanted, output: Path) -> Iterator[str]:
     """Draw, inspect, label and write the clip; yields what is worth telling, line by line."""
+    with ExitStack() as stack:
+        image = None
+        if wanted.image is not None:
+            image = open_photo(stack.enter_context(wanted.image.open("rb")), str(wanted.image))
+        yield from _drawn(settings, wanted, image, output)
+
+
+def _drawn(settings: Settings, wanted: Wanted, image: "Image.Image | None", output: Path) -> Iterator[str]:
     from model_store.wan.engine import ClipSpec
 
     folder = model_folder(wanted.model)
@@ -54,7 +63,7 @@ def generate_clip(settings: Settings, wanted: Wanted, output: Path) -> Iterator[
         steps=wanted.steps or defaults.steps,
         guidance=defaults.guidance if wanted.guidance is None else wanted.guidance,
         seed=wanted.seed,
-        image=None if wanted.image is None else _photo(wanted.image),
+        image=image,
     )
     studio = open_studio(settings, folder)
     try:
@@ -80,8 +89,3 @@ def generate_clip(settings: Settings, wanted: Wanted, output: Path) -> Iterator[
 def frames_for(seconds: float, fps: int) -> int:
     """The nearest number of frames the model can draw: 4n+1. 3 s at 24 fps are 73."""
     return 4 * max(0, round(seconds * fps / 4)) + 1
-
-
-def _photo(path: Path) -> "Image.Image":
-    with path.open("rb") as file:
-        return open_photo(file, str(path))

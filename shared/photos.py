@@ -29,15 +29,15 @@ class Photos:
     def digest(self, image: str) -> str:
         """Keep the photo that a product names; returns its SHA-256, 64 hexadecimal digits.
 
-        Raises PermanentError `bad-image` for what can never be a photo (no such object, a foreign host, no picture,
+        Raises PermanentError `invalid-image` for what can never be a photo (no such object, a foreign host, no picture,
         more than 20 MiB) and TemporaryError where the host or the store does not answer.
         """
         photo = self._fetch(image) if "://" in image else self._objects.get(image, limit_bytes=LIMIT_BYTES)
         if photo is None:
-            raise PermanentError(f"image {image!r} is not in the bucket; upload it first", reason="bad-image")
+            raise PermanentError(f"image {image!r} is not in the bucket; upload it first", reason="invalid-image")
         content_type = next((name for magic, name in _SIGNATURES.items() if photo.startswith(magic)), None)
         if content_type is None:
-            raise PermanentError(f"image {image!r} is no JPEG, PNG or WebP; send one of these", reason="bad-image")
+            raise PermanentError(f"image {image!r} is no JPEG, PNG or WebP; send one of these", reason="invalid-image")
         sha256 = hashlib.sha256(photo).hexdigest()
         self._objects.put_new(_key(sha256), photo, content_type)
         return sha256
@@ -47,7 +47,7 @@ class Photos:
         photo = self._objects.get(_key(sha256), limit_bytes=LIMIT_BYTES)
         if photo is None:
             raise PermanentError(
-                f"photo {sha256[:12]} is no longer in the bucket; publish the product again", reason="bad-image"
+                f"photo {sha256[:12]} is no longer in the bucket; publish the product again", reason="invalid-image"
             )
         return photo
 
@@ -55,7 +55,7 @@ class Photos:
         if not self._allowed(address):
             raise PermanentError(
                 f"image {address!r} is not https on a host of SKUREEL_RENDER__IMAGE_HOSTS; allow the host or upload it",
-                reason="bad-image",
+                reason="invalid-image",
             )
         try:
             # No redirects: they would lead past the allow-list.
@@ -63,14 +63,14 @@ class Photos:
                 if response.status == 200:
                     photo = response.read(LIMIT_BYTES + 1)
                     if len(photo) > LIMIT_BYTES:
-                        raise PermanentError(f"image {address!r} has over {LIMIT_BYTES} bytes", reason="bad-image")
+                        raise PermanentError(f"image {address!r} has over {LIMIT_BYTES} bytes", reason="invalid-image")
                     return bytes(photo)
                 status = response.status
         except urllib3.exceptions.HTTPError as error:
             raise TemporaryError(f"image {address!r} could not be fetched: {error}; trying again") from error
         if status in (408, 425, 429) or status >= 500:
             raise TemporaryError(f"image {address!r} answers {status}; trying again")
-        raise PermanentError(f"image {address!r} answers {status}; give the address of a picture", reason="bad-image")
+        raise PermanentError(f"image {address!r} answers {status}; give the address of a picture", reason="invalid-image")
 
     def _allowed(self, address: str) -> bool:
         try:

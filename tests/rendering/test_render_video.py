@@ -189,7 +189,7 @@ def test_a_photo_that_cannot_be_read_is_permanent(start: Start, store: ClipStore
     digest = Photos(store.objects, ()).digest("uploads/broken.png")
     with pytest.raises(PermanentError, match="not readable") as caught:
         function.handle(request(spec(image_sha256=digest)))
-    assert caught.value.reason == "bad-image"
+    assert caught.value.reason == "invalid-image"
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_only_our_bucket_and_allowed_hosts_hold_photos(image: str, store: ClipSt
     store.objects.check()
     with pytest.raises(PermanentError) as caught:
         Photos(store.objects, ("img.example.com",)).digest(image)
-    assert caught.value.reason == "bad-image"
+    assert caught.value.reason == "invalid-image"
 
 
 def test_a_record_that_cannot_be_read_is_not_lost(start: Start, store: ClipStore) -> None:
