@@ -70,7 +70,7 @@ class Photos:
             raise TemporaryError(f"image {address!r} could not be fetched: {error}; trying again") from error
         if status in (408, 425, 429) or status >= 500:
             raise TemporaryError(f"image {address!r} answers {status}; trying again")
-        raise PermanentError(f"image {address!r} answers {status}; give the address of a picture", reason="invalid-image")
+        raise PermanentError(f"image {address!r} answers {status}; give a picture's address", reason="invalid-image")
 
     def _allowed(self, address: str) -> bool:
         try:

@@ -8,7 +8,7 @@ from shared.errors import PermanentError
 
 
 def open_photo(file: IO[bytes], name: str) -> Image.Image:
-    """Open a JPEG, PNG or WebP; its pixels are decoded by who uses it. PermanentError `invalid-image`: it is neither."""
+    """Open a JPEG, PNG or WebP; who uses it decodes it. PermanentError `invalid-image`: it is none of these."""
     try:
         return Image.open(file, formats=("JPEG", "PNG", "WEBP"))
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
