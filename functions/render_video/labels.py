@@ -86,7 +86,7 @@ class AigcLabel:
         """Read a label, bare or inside `{"AIGC": ...}`. Anything else is a PermanentError (`invalid-label`)."""
         try:
             found = _JSON_OBJECT.validate_json(text)
-            values = _TEXTS.validate_python(found[_KEY] if list(found) == [_KEY] else found, strict=True)
+            values = _TEXTS.validate_python(found[_KEY] if list(found) == [_KEY] else found)
         except ValidationError as error:
             raise PermanentError(f"AIGC label: {text[:200]!r} is no object of texts", reason="invalid-label") from error
         if list(values) != list(_FIELD_NAMES):

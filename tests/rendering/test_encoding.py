@@ -74,6 +74,15 @@ def test_every_frame_is_shown_in_order_and_close_to_what_was_drawn(tmp_path: Pat
     assert max(errors[index][index] for index in range(len(clip))) < 2.0
 
 
+def test_a_view_of_a_larger_array_is_a_frame_too(tmp_path: Path) -> None:
+    """What a decoder hands out may be a crop, or have its axes turned."""
+    clip = turntable(128, 96, 3)
+    turned = np.ascontiguousarray(clip.transpose(3, 0, 1, 2)).transpose(1, 2, 3, 0)
+    encode_clip(list(turned), tmp_path / "turned.mp4", width=128, height=96, fps=12, tags=TAGS)
+    encode(clip, tmp_path / "plain.mp4")
+    assert (tmp_path / "turned.mp4").read_bytes() == (tmp_path / "plain.mp4").read_bytes()
+
+
 def test_colours_go_to_yuv_by_bt709_and_come_back(tmp_path: Path) -> None:
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128), (255, 255, 255), (0, 0, 0)]
     clip = np.repeat(np.array(colours, np.uint8)[:, None, :], 64 * 64, axis=1)
@@ -311,6 +320,24 @@ def test_a_file_that_does_not_play_is_refused(tmp_path: Path, damage: str) -> No
     with pytest.raises(PermanentError) as caught:
         probe(path)
     assert caught.value.reason == "unplayable-clip"
+
+
+@pytest.mark.parametrize("size", [2, 7, 9_999_999], ids=["no room for itself", "nearly room", "beyond the end"])
+@pytest.mark.parametrize("box", [b"moov", b"trak", b"stts"])
+def test_a_box_of_an_impossible_size_is_refused(small_clip: Path, tmp_path: Path, box: bytes, size: int) -> None:
+    content = bytearray(small_clip.read_bytes())
+    struct.pack_into(">I", content, content.index(box) - 4, size)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(content)
+    with pytest.raises(PermanentError, match=rf"'{box.decode()}' box claims {size} bytes"):
+        mp4.read_container(path)
+
+
+def test_a_box_of_no_size_does_not_hold_the_reader_up(tmp_path: Path) -> None:
+    path = tmp_path / "endless.mp4"
+    path.write_bytes(struct.pack(">I4sQ", 1, b"free", 0))
+    with pytest.raises(PermanentError, match="'free' box claims 0 bytes"):
+        mp4.read_container(path)
 
 
 @pytest.fixture(scope="module")

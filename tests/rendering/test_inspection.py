@@ -38,7 +38,9 @@ GOOD = {
     "cloth": woven,
     "fine grain of film": lambda width, height: noisy(turntable(width, height), 5),
     "slightly soft": lambda width, height: blurred(turntable(width, height), 0.008),
-    "light goes up": lambda width, height: brightened(turntable(width, height, backdrop=180), np.arange(24) * 2),
+    "light goes up": lambda width, height: brightened(turntable(width, height) // 3, np.arange(24) * 7),
+    "swings back": lambda width, height: turntable(width, height)[np.r_[0:12, 12:0:-1, 0]],
+    "light creeps over it": lambda width, height: crept_over(turntable(width, height) // 2),
     "fast": lambda width, height: turntable(width, height, turn=9.0),
     "short standstill at the end": lambda width, height: held(turntable(width, height), 19),
     "starts to turn late": lambda width, height: turntable(width, height)[np.r_[[0] * 5, 0:19]],
@@ -68,6 +70,12 @@ SPOILT = {
 def held(clip: Clip, index: int) -> Clip:
     """The clip as it is when nothing moves after the frame with this index."""
     return clip[np.minimum(np.arange(len(clip)), index)]
+
+
+def crept_over(clip: Clip) -> Clip:
+    """A still thing that gets lighter from one side, never by more than a step and a half a frame."""
+    light = 1.5 * np.arange(len(clip))[:, None, None, None] * np.linspace(0, 1, clip.shape[2])[:, None]
+    return (clip[:1] + light).astype(np.uint8)
 
 
 def gradient(clip: Clip) -> Clip:
@@ -146,6 +154,12 @@ def test_the_result_may_be_asked_for_at_any_time() -> None:
     for frame in clip:
         inspector.add(frame)
     assert inspector.passed
+
+
+def test_a_clip_that_shows_nothing_in_its_last_quarter_is_refused() -> None:
+    clip = turntable(128, 96)
+    clip[18:] = 235
+    assert "blank" in named(inspected(clip))
 
 
 def test_one_black_frame_is_found_wherever_it_stands() -> None:
