@@ -87,8 +87,6 @@ def read_field(text: str) -> ColourField | None:
     `浅杏粉/ 玛瑙红` is 浅杏粉; `黑色花朵+粉色底座` is both; `见详情`, `GB/T 28495-2012` are none.
     """
     plain = _BRACKETS.sub(" ", normalised(text[:_FIELD_LIMIT])).strip()
-    if plain in _IGNORED:
-        return None
     # Numbers beside Latin capitals are a standard or a model, beside Chinese they are a list's numbering.
     quotable = not any(character.isdigit() for character in plain)
     patterns: tuple[str, ...] = ()

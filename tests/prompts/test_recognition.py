@@ -251,3 +251,8 @@ def test_colour_material_and_kind_stand_together_and_early() -> None:
 )
 def test_no_word_is_doubled(name: str, doubled: str) -> None:
     assert doubled not in captioned(name).prompt
+
+
+def test_no_english_word_is_doubled() -> None:
+    assert "A drinking glass stands" in captioned("Drinking glass", material="glass").prompt
+    assert "An oak round table stands" in captioned("Round table", material="oak", features=["round"]).prompt
