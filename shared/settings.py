@@ -54,8 +54,6 @@ class KafkaSettings(_Group):
     """Handlers in work at once in one worker. The device is guarded by the engine."""
     max_in_flight: AtLeastOne = 256
     """Records taken and not yet committed, in one worker; above it partitions are paused. It bounds memory."""
-    max_poll_records: AtLeastOne = 500
-    """Records that one poll may return."""
     max_poll_interval_ms: AtLeastOne = 300_000
     """How long the group waits for a poll before it takes the partitions away. The worker polls while it works."""
     session_timeout_ms: AtLeastOne = 45_000

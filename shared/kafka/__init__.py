@@ -3,6 +3,15 @@
 The only package that imports the Kafka client. Functions never see it: they take an event and return events.
 """
 
+from shared.kafka.deadletters import (
+    DeadLetter,
+    Replayed,
+    list_dead_letters,
+    replay_dead_letters,
+    show_dead_letter,
+)
+from shared.kafka.history import Bookmark, History, Ledger, Partition, Past
+from shared.kafka.lag import Lag, read_lag
 from shared.kafka.publisher import Publisher
 from shared.kafka.serving import serve
 from shared.kafka.tailing import Unreadable, tail
@@ -10,12 +19,24 @@ from shared.kafka.topics import check, create_topics, needed_topics
 from shared.kafka.worker import Worker
 
 __all__ = [
+    "Bookmark",
+    "DeadLetter",
+    "History",
+    "Lag",
+    "Ledger",
+    "Partition",
+    "Past",
     "Publisher",
+    "Replayed",
     "Unreadable",
     "Worker",
     "check",
     "create_topics",
+    "list_dead_letters",
     "needed_topics",
+    "read_lag",
+    "replay_dead_letters",
     "serve",
+    "show_dead_letter",
     "tail",
 ]

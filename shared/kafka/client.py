@@ -20,6 +20,9 @@ _NO_SENSORS = {"metrics_enabled": False}
 HEADER_ROOM_BYTES = 256 * 1024
 """What a retry or dead letter record may be larger than the record it holds: the headers that tell its story."""
 
+FETCH_BYTES = 256 * 1024
+"""What one fetch brings of a partition at most, unless a single record is larger: about a hundred product events."""
+
 
 class NullableBytes(Serializer):  # type: ignore[misc]  # kafka-python is untyped
     """Lets a record with neither key nor value be sent, which the producer's own check refuses.
@@ -103,5 +106,9 @@ def consumer_arguments(settings: KafkaSettings, *, client_id: str) -> dict[str, 
         **_NO_SENSORS,
         "isolation_level": "read_committed",
         "enable_auto_commit": False,
-        "max_poll_records": settings.max_poll_records,
+        # A poll takes whole fetched batches, so their size bounds what it brings. A limit in records would leave
+        # batches half read, and kafka-python 3.0.12 never returns to one whose partition was paused and resumed while
+        # another partition was read: it only looks for it in a slot that is empty, not in one that is used up.
+        "max_poll_records": 2**31 - 1,
+        "max_partition_fetch_bytes": FETCH_BYTES,
     }

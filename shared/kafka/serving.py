@@ -36,6 +36,7 @@ def serve(function: Function, settings: KafkaSettings, health_settings: HealthSe
         signals += 1
         if warming:
             raise _StoppedWhileWarming
+        # Nothing is logged here: the signal may have come in the middle of a line.
         if signals == 1:
             worker.stop()
         else:

@@ -119,6 +119,7 @@ class Worker:
         self._stopped_by: BaseException | None = None
         self._listener_error: BaseException | None = None
         self._closing = False
+        self._told = False
 
     # From any thread.
 
@@ -208,6 +209,9 @@ class Worker:
         self._collect()
         self._settle(self._outbox_ended())
         if self._phase is Phase.DRAINING:
+            if not self._told:
+                self._told = True
+                log.info("%s: stopping; finishing %d records in work", self.group, self._in_work)
             self._hand_back()
         self._release()
         self._steer()
@@ -650,6 +654,8 @@ class Worker:
         return not any(tracker.finished for tracker in self._trackers.values())
 
     def _close(self) -> None:
+        if self._phase is Phase.ABANDONED:
+            log.warning("%s: leaving at once; %d records in work are handed back", self.group, self._in_work)
         self._closing = True
         self._joined = False
         patience = 1.0 if self._phase is Phase.ABANDONED else _CLOSE_SECONDS

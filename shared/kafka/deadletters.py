@@ -1,0 +1,269 @@
+"""Dead letters for operators: what lies there and why, one with its exact bytes, and sending them again.
+
+`skureel deadletters` is a thin layer over these functions.
+"""
+
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaError
+
+from shared.errors import PermanentError, TemporaryError
+from shared.kafka import story as stories
+from shared.kafka.client import (
+    DEAD_LETTER_SUFFIX,
+    GROUP_PREFIX,
+    NULL,
+    base_topic,
+    consumer_arguments,
+    producer_arguments,
+)
+from shared.kafka.story import Story
+from shared.kafka.topics import needed_topics
+from shared.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+MOST_REPLAYS = 3
+"""A record that fails as often after having been sent again stays a dead letter: it is parked."""
+
+_READ_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One record of a dead letter topic. Its place there is its name for `show` and `replay`."""
+
+    topic: str
+    partition: int
+    offset: int
+    time_ms: int
+    key: bytes | None = field(repr=False)
+    value: bytes | None = field(repr=False)
+    headers: list[tuple[str, bytes | None]] = field(repr=False)
+    story: Story
+
+    @property
+    def parked(self) -> bool:
+        """Whether it was sent again as often as is allowed."""
+        return self.story.replays >= MOST_REPLAYS
+
+    @property
+    def place(self) -> str:
+        """`topic:partition:offset`."""
+        return f"{self.topic}:{self.partition}:{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay did."""
+
+    sent: tuple[DeadLetter, ...]
+    parked: tuple[DeadLetter, ...]
+
+
+def dead_letter_topics(settings: KafkaSettings) -> tuple[str, ...]:
+    """The dead letter topics of this environment, by their full names."""
+    return tuple(name for name in needed_topics(settings) if name.endswith(DEAD_LETTER_SUFFIX))
+
+
+def list_dead_letters(settings: KafkaSettings, topics: Collection[str] = ()) -> Iterator[DeadLetter]:
+    """All dead letters there are now, oldest first in each partition; of all dead letter topics if none is named.
+
+    Raises TemporaryError when no broker answers or reading stalls.
+    """
+    with _Reader(settings) as reader:
+        partitions = reader.partitions(topics or dead_letter_topics(settings))
+        ends = reader.ends(partitions)
+        yield from reader.read(dict.fromkeys(partitions), ends)
+
+
+def show_dead_letter(settings: KafkaSettings, place: str) -> DeadLetter:
+    """The dead letter at `topic:partition:offset`. Raises PermanentError `no-such-dead-letter`."""
+    partition, offset = parse_place(place)
+    with _Reader(settings) as reader:
+        if partition in reader.partitions([partition.topic]):
+            for letter in reader.read({partition: offset}, {partition: offset + 1}):
+                if letter.offset == offset:
+                    return letter
+    raise PermanentError(
+        f"there is no dead letter at {place}; `skureel deadletters list` names those there are",
+        reason="no-such-dead-letter",
+    )
+
+
+def replay_dead_letters(
+    settings: KafkaSettings, places: Collection[str] = (), *, topics: Collection[str] = ()
+) -> Replayed:
+    """Send dead letters to the topics they came from, with their exact bytes and own headers.
+
+    With `places`, those; each call sends them once more. Without, all of `topics` (every dead letter topic if none is
+    named) that no earlier such call has sent: how far it came is committed in the transaction that sends them, so that
+    an interrupted replay goes on where it stopped. A letter that was sent again `MOST_REPLAYS` times is parked.
+    """
+    if places:
+        letters = [show_dead_letter(settings, place) for place in places]
+        return _send(settings, letters, group=None)
+    with _Reader(settings) as reader:
+        partitions = reader.partitions(topics or dead_letter_topics(settings))
+        done = reader.committed(partitions)
+        letters = list(reader.read(done, reader.ends(partitions)))
+    return _send(settings, letters, group=_replay_group(settings))
+
+
+def parse_place(place: str) -> tuple[TopicPartition, int]:
+    """Read `topic:partition:offset`. Raises PermanentError `bad-place`."""
+    parts = place.rsplit(":", 2)
+    if len(parts) == 3 and all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts[1:]):
+        return TopicPartition(parts[0], int(parts[1])), int(parts[2])
+    raise PermanentError(f"{place!r} is no place of a dead letter; give topic:partition:offset", reason="bad-place")
+
+
+class _Reader:
+    """A consumer of given ranges, outside any group's rebalances."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        arguments = consumer_arguments(settings, client_id=f"{GROUP_PREFIX}deadletters-{uuid4().hex[:8]}")
+        try:
+            self._consumer = KafkaConsumer(**arguments, group_id=_replay_group(settings), auto_offset_reset="earliest")
+        except KafkaError as error:
+            raise _translated(settings, error) from error
+
+    def __enter__(self) -> "_Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close(autocommit=False)
+
+    def partitions(self, topics: Collection[str]) -> list[TopicPartition]:
+        """All partitions of those topics that exist."""
+        return [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in sorted(self._consumer.partitions_for_topic(topic) or ())
+        ]
+
+    def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """One past the last record of each."""
+        try:
+            return dict(self._consumer.end_offsets(list(partitions))) if partitions else {}
+        except KafkaError as error:
+            raise _translated(self._settings, error) from error
+
+    def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]:
+        """How far earlier replays came."""
+        try:
+            return {partition: self._consumer.committed(partition) for partition in partitions}
+        except KafkaError as error:
+            raise _translated(self._settings, error) from error
+
+    def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        """Note how far this replay came, where no transaction does it."""
+        try:
+            self._consumer.commit(offsets, timeout_ms=10_000)
+        except KafkaError as error:
+            raise _translated(self._settings, error) from error
+
+    def read(self, starts: dict[TopicPartition, int | None], ends: dict[TopicPartition, int]) -> Iterator[DeadLetter]:
+        """The records from each start (None: the oldest) to before each end."""
+        unread = {partition for partition, start in starts.items() if ends.get(partition, 0) > (start or 0)}
+        if not unread:
+            return
+        self._consumer.assign(sorted(unread))
+        for partition in unread:
+            start = starts[partition]
+            if start is None:
+                self._consumer.seek_to_beginning(partition)
+            else:
+                self._consumer.seek(partition, start)
+        patience = 0.0
+        while unread:
+            try:
+                polled = self._consumer.poll(timeout_ms=500)
+            except KafkaError as error:
+                raise _translated(self._settings, error) from error
+            for partition, records in polled.items():
+                for record in records:
+                    if record.offset < ends[partition]:
+                        yield _letter(record)
+            # The position, not the last record: markers of transactions at the end are no records.
+            for partition in list(unread):
+                if (self._consumer.position(partition, timeout_ms=5_000) or 0) >= ends[partition]:
+                    unread.discard(partition)
+                    self._consumer.pause(partition)
+            patience = 0.0 if polled else patience + 0.5
+            if patience > _READ_SECONDS:
+                raise TemporaryError(f"reading dead letters stalls at {self._settings.bootstrap_servers}; try again")
+
+
+def _letter(record: Any) -> DeadLetter:
+    return DeadLetter(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        time_ms=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=list(record.headers),
+        story=stories.read(record.headers),
+    )
+
+
+def _send(settings: KafkaSettings, letters: list[DeadLetter], *, group: str | None) -> Replayed:
+    """Send the letters and, with a group, how far it came, in one transaction where the broker keeps its promise."""
+    sendable = [letter for letter in letters if not letter.parked]
+    parked = tuple(letter for letter in letters if letter.parked)
+    transactional = settings.offsets == "transaction"
+    client_id = f"{GROUP_PREFIX}replay-{uuid4().hex[:8]}"
+    arguments = producer_arguments(settings, client_id=client_id)
+    if transactional:
+        arguments |= {"transactional_id": client_id, "transaction_timeout_ms": settings.transaction_timeout_ms}
+    offsets = {
+        TopicPartition(letter.topic, letter.partition): OffsetAndMetadata(letter.offset + 1, "", -1)
+        for letter in letters
+    }
+    try:
+        with KafkaProducer(**arguments) as producer:
+            if transactional:
+                producer.init_transactions()
+                producer.begin_transaction()
+            futures = [
+                producer.send(
+                    base_topic(letter.topic),
+                    NULL if letter.value is None else letter.value,
+                    letter.key,
+                    stories.replayed(letter.headers, letter.story),
+                )
+                for letter in sendable
+            ]
+            if transactional:
+                if group is not None and offsets:
+                    producer.send_offsets_to_transaction(offsets, group)
+                producer.commit_transaction()
+            producer.flush(timeout=60)
+            for future in futures:
+                if future.failed():
+                    raise future.exception
+    except KafkaError as error:
+        raise _translated(settings, error) from error
+    if not transactional and group is not None and offsets:
+        with _Reader(settings) as reader:
+            reader.commit(offsets)
+    for letter in parked:
+        log.warning("%s was sent again %d times and stays a dead letter", letter.place, letter.story.replays)
+    return Replayed(tuple(sendable), parked)
+
+
+def _replay_group(settings: KafkaSettings) -> str:
+    return f"{GROUP_PREFIX}{settings.topic_prefix}deadletters"
+
+
+def _translated(settings: KafkaSettings, error: KafkaError) -> TemporaryError:
+    return TemporaryError(
+        f"Kafka at {settings.bootstrap_servers} did not serve the dead letters: {type(error).__name__}: {error}"
+    )

@@ -1,0 +1,77 @@
+"""How far functions are behind: `skureel lag`.
+
+What is counted is what KEDA counts: committed offsets against the ends of the logs. An operator who sees nothing here
+and a pod that is not scaled to zero has found a defect.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from shared.errors import TemporaryError
+from shared.kafka.client import GROUP_PREFIX, RETRY_SUFFIX, consumer_arguments, group_name, topic_name
+from shared.settings import KafkaSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """One function's place in one partition. `committed` None: it has never committed there and begins at the start."""
+
+    function: str
+    topic: str
+    partition: int
+    committed: int | None
+    end: int
+    records: int
+    """Records between the two, in work ones and transaction markers among them."""
+
+
+def read_lag(settings: KafkaSettings, consumed: Mapping[str, Sequence[str]]) -> Iterator[Lag]:
+    """The lag of each function (name to the event types it consumes) in each partition, retry topics included.
+
+    Topics that do not exist are left out. Raises TemporaryError when no broker answers.
+    """
+    for function, types in consumed.items():
+        topics = [topic_name(settings, name) + suffix for name in types for suffix in ("", RETRY_SUFFIX)]
+        try:
+            yield from _lag_of_group(settings, function, topics)
+        except KafkaError as error:
+            raise TemporaryError(
+                f"lag of {function}: Kafka at {settings.bootstrap_servers}: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _lag_of_group(settings: KafkaSettings, function: str, topics: Sequence[str]) -> Iterator[Lag]:
+    arguments: dict[str, Any] = {
+        **consumer_arguments(settings, client_id=f"{GROUP_PREFIX}lag-{uuid4().hex[:8]}"),
+        # An open transaction hides records from readers, not from KEDA.
+        "isolation_level": "read_uncommitted",
+    }
+    consumer = KafkaConsumer(**arguments, group_id=group_name(settings, function))
+    try:
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in sorted(consumer.partitions_for_topic(topic) or ())
+        ]
+        if not partitions:
+            return
+        begins, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+        for partition in partitions:
+            committed = consumer.committed(partition, timeout_ms=30_000)
+            # What retention has deleted is nobody's backlog.
+            start = max(begins[partition], committed or 0)
+            yield Lag(
+                function=function,
+                topic=partition.topic,
+                partition=partition.partition,
+                committed=committed,
+                end=ends[partition],
+                records=max(0, ends[partition] - start),
+            )
+    finally:
+        consumer.close(autocommit=False)

@@ -1,0 +1,27 @@
+"""Brokers for delivery tests, with sessions short enough to see a rebalance end."""
+
+import pytest
+
+from shared.settings import KafkaSettings
+
+
+@pytest.fixture
+def kafka_broker(kafka_broker: KafkaSettings) -> KafkaSettings:
+    """Either broker.
+
+    The stand-in lets a member that rejoins wait for nearly the session timeout, and forgets one whose session is
+    shorter than the three seconds that it lets the first member wait.
+    """
+    return with_short_sessions(kafka_broker, 2_000 if kafka_broker.offsets == "transaction" else 5_000)
+
+
+@pytest.fixture
+def real_kafka(real_kafka: KafkaSettings) -> KafkaSettings:
+    """Apache Kafka."""
+    return with_short_sessions(real_kafka, 2_000)
+
+
+def with_short_sessions(settings: KafkaSettings, session_ms: int) -> KafkaSettings:
+    return settings.model_copy(
+        update={"session_timeout_ms": session_ms, "heartbeat_interval_ms": 300, "transaction_timeout_ms": 10_000}
+    )

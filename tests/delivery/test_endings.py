@@ -1,0 +1,177 @@
+"""The one table from each way a handler can end to what becomes of its record."""
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.events import Event
+from shared.events.cloudevents import to_kafka
+from shared.kafka.endings import Ending, Handling, ending_of
+from shared.kafka.tracker import PartitionTracker, Work
+from shared.settings import KafkaSettings
+from tests.delivery.harness import ANSWER, CREATED, Answering, answer_to, product_event
+
+CLOCK = 1_800_000_000.0
+
+
+class Clockwork:
+    """A handling whose pauses are noted instead of waited for."""
+
+    def __init__(self, function: Any, settings: KafkaSettings) -> None:
+        self.pauses: list[float] = []
+        self.handling = Handling(
+            function,
+            settings,
+            group="g",
+            client_id="c",
+            clock=lambda: CLOCK,
+            interrupted=lambda: False,
+            pause=self.pauses.append,
+        )
+
+    def end(self, event: Event[Any] | None = None, topic: str = CREATED, **changes: Any) -> Work:
+        message = to_kafka(event or product_event("p-1"))
+        record = {"topic": topic, "partition": 2, "offset": 7, **message._asdict(), **changes}
+        work = Work(SimpleNamespace(**record), PartitionTracker(None, epoch=1))  # type: ignore[arg-type]
+        self.handling.finish(work)
+        return work
+
+
+def raising(error: BaseException) -> Callable[[Event[Any]], None]:
+    def behave(event: Event[Any]) -> None:
+        raise error
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (TemporaryError("later"), Ending.RETRIED),
+        (PermanentError("never", reason="no-name"), Ending.DEAD),
+        (ConfigurationError("no bucket"), Ending.HALTED),
+        (ValueError("a defect"), Ending.DEAD),
+        (MemoryError(), Ending.DEAD),
+        (SystemExit(3), Ending.HALTED),
+        (KeyboardInterrupt(), Ending.HALTED),
+    ],
+)
+def test_each_error_has_one_ending(error: BaseException, ending: Ending) -> None:
+    assert ending_of(error) is ending
+    work = Clockwork(Answering(raising(error)), KafkaSettings(retries_in_place=0)).end()
+    assert work.ending is ending
+    assert work.error is error
+    assert bool(work.outputs) is (ending is not Ending.HALTED)
+
+
+def test_events_of_a_handler_are_encoded_for_their_topics() -> None:
+    event = product_event("p-1")
+    work = Clockwork(Answering(), KafkaSettings(topic_prefix="x.")).end(event, topic="x." + CREATED)
+    assert work.ending is Ending.EMITTED
+    assert [(output.topic, output.key) for output in work.outputs] == [("x." + ANSWER, b"p-1")]
+    assert work.outputs[0].value == to_kafka(answer_to(event)).value
+
+
+def test_a_temporary_error_that_passes_in_place_is_not_seen() -> None:
+    errors: list[Exception] = [TemporaryError("once"), TemporaryError("twice")]
+
+    def behave(event: Event[Any]) -> None:
+        if errors:
+            raise errors.pop()
+
+    function = Answering(behave)
+    clockwork = Clockwork(function, KafkaSettings(retries_in_place=2, retry_wait_seconds=0.5))
+    work = clockwork.end()
+    assert work.ending is Ending.EMITTED
+    assert (work.attempts, len(function.handled)) == (3, 3)
+    assert len(clockwork.pauses) == 2
+    assert clockwork.pauses[0] <= 0.5
+    assert clockwork.pauses[1] <= 1.0
+
+
+def test_retries_in_place_are_bounded_and_counted() -> None:
+    function = Answering(raising(TemporaryError("always")))
+    work = Clockwork(function, KafkaSettings(retries_in_place=2, retry_delays_seconds=(30.0,))).end()
+    assert len(function.handled) == 3
+    assert work.ending is Ending.RETRIED
+    headers = dict(work.outputs[0].headers)
+    assert work.outputs[0].topic == CREATED + ".retry"
+    assert headers["skureel.attempts"] == b"3"
+    assert headers["skureel.due-at"] == str(int((CLOCK + 30) * 1000)).encode()
+
+
+def test_what_asks_for_a_long_wait_holds_no_thread() -> None:
+    function = Answering(raising(TemporaryError("busy", delay_seconds=90)))
+    clockwork = Clockwork(function, KafkaSettings(retries_in_place=5, retry_delays_seconds=(30.0,)))
+    work = clockwork.end()
+    assert clockwork.pauses == []
+    assert len(function.handled) == 1
+    assert dict(work.outputs[0].headers)["skureel.due-at"] == str(int((CLOCK + 90) * 1000)).encode()
+
+
+def test_an_error_of_another_kind_ends_the_retries() -> None:
+    errors: list[Exception] = [PermanentError("never", reason="no-name"), TemporaryError("once")]
+
+    def behave(event: Event[Any]) -> None:
+        raise errors.pop()
+
+    work = Clockwork(Answering(behave), KafkaSettings(retries_in_place=5)).end()
+    assert work.ending is Ending.DEAD
+    assert dict(work.outputs[0].headers)["skureel.reason"] == b"no-name"
+    assert dict(work.outputs[0].headers)["skureel.attempts"] == b"2"
+
+
+def test_without_retry_rounds_a_temporary_error_is_a_dead_letter() -> None:
+    function = Answering(raising(TemporaryError("always")))
+    work = Clockwork(function, KafkaSettings(retries_in_place=0, retry_delays_seconds=())).end()
+    assert work.ending is Ending.DEAD
+    assert work.outputs[0].topic == CREATED + ".dlq"
+
+
+def test_a_defect_tells_its_place_in_the_code() -> None:
+    work = Clockwork(Answering(raising(ValueError("boom"))), KafkaSettings()).end()
+    headers = dict(work.outputs[0].headers)
+    assert headers["skureel.reason"] == b"defect"
+    assert headers["__connect.errors.exception.class.name"] == b"builtins.ValueError"
+    assert b"test_endings.py" in headers["__connect.errors.exception.stacktrace"]
+    assert len(headers["__connect.errors.exception.stacktrace"]) <= 8_000
+
+
+def test_an_event_of_another_type_is_a_dead_letter() -> None:
+    function = Answering()
+    event = product_event("p-1")
+    event = Event("product.updated", event.source, event.id, event.data, event.time)
+    work = Clockwork(function, KafkaSettings()).end(event)
+    assert work.ending is Ending.DEAD
+    assert dict(work.outputs[0].headers)["skureel.reason"] == b"unexpected-type"
+    assert function.handled == []
+
+
+def test_an_output_too_large_to_send_is_a_defect_not_a_stuck_worker() -> None:
+    work = Clockwork(Answering(), KafkaSettings(max_request_size_bytes=10)).end()
+    assert work.ending is Ending.DEAD
+    assert b"make it smaller" in dict(work.outputs[0].headers)["__connect.errors.exception.message"]
+
+
+def test_a_dead_letter_too_large_even_for_its_topic_keeps_its_story() -> None:
+    settings = KafkaSettings(max_request_size_bytes=1000)
+    work = Clockwork(Answering(), settings).end(value=b"x" * 400_000)
+    assert work.ending is Ending.DEAD
+    assert work.outputs[0].value == b""
+    headers = dict(work.outputs[0].headers)
+    assert headers["__connect.errors.offset"] == b"7"
+    assert int(headers["skureel.omitted-bytes"]) > 400_000
+
+
+class Silent(Answering):
+    def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
+        return None  # type: ignore[return-value]
+
+
+def test_a_handler_that_returns_no_sequence_is_a_defect() -> None:
+    work = Clockwork(Silent(), KafkaSettings()).end()
+    assert work.ending is Ending.DEAD
+    assert dict(work.outputs[0].headers)["__connect.errors.stage"] == b"encode"

@@ -1,0 +1,114 @@
+"""SIGTERM and its friends: finish or hand back, commit or abandon, leave the group, exit 0."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.settings import KafkaSettings
+from tests.delivery.harness import (
+    CREATED,
+    Answering,
+    answered,
+    committed,
+    ends,
+    make_delivery_topics,
+    publish_products,
+    records_of,
+    running,
+)
+from tests.delivery.worker_process import began, worker_process
+from tests.polling import eventually
+
+GROUP_OF = "skureel-{}answering"
+
+
+def test_the_first_sigterm_finishes_what_is_in_work_and_hands_back_the_rest(
+    kafka_broker: KafkaSettings, tmp_path: Path
+) -> None:
+    settings = kafka_broker.model_copy(update={"handler_threads": 2})
+    make_delivery_topics(settings, partitions=1)
+    publish_products(settings, [f"p-{number}" for number in range(10)])
+    with worker_process(settings, tmp_path, gate="open") as process:
+        eventually(lambda: len(process.noted("began")) == 2, 30, describe=process.log)
+        in_work = process.noted("began")
+        process.signal(signal.SIGTERM)
+        # Longer than the session: only a worker that polls on keeps its membership, and only a member may commit.
+        silence = time.monotonic() + 2 * settings.session_timeout_ms / 1000
+        eventually(lambda: time.monotonic() > silence or not process.running(), 30)
+        assert process.running()
+        (tmp_path / "open").touch()
+        assert process.wait(30) == 0, process.log()
+    assert process.noted("began") == in_work, "a record was taken up after SIGTERM"
+    assert sorted(answered(settings)) == sorted(in_work)
+    rest = Answering()
+    with running(rest, settings):
+        eventually(lambda: len(answered(settings)) == 10, 30)
+    assert sorted(rest.handled + in_work) == sorted(f"p-{number}" for number in range(10))
+    assert (tmp_path / f"stopped-{process.pid}").exists()
+
+
+@pytest.mark.connected
+def test_a_drained_worker_leaves_its_group(real_kafka: KafkaSettings, tmp_path: Path) -> None:
+    settings = real_kafka.model_copy(update={"session_timeout_ms": 60_000})
+    make_delivery_topics(settings, partitions=1)
+    publish_products(settings, ["p-1"])
+    with worker_process(settings, tmp_path) as process:
+        eventually(lambda: answered(settings) == ["p-1"], 30, describe=process.log)
+        process.signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    # A member that had not left would hold its partitions for a minute.
+    publish_products(settings, ["p-2"])
+    with running(Answering(), settings):
+        eventually(lambda: "p-2" in answered(settings), 20)
+
+
+def test_the_second_signal_abandons_without_commit(kafka_broker: KafkaSettings, tmp_path: Path) -> None:
+    make_delivery_topics(kafka_broker, partitions=1)
+    publish_products(kafka_broker, ["p-1"])
+    with worker_process(kafka_broker, tmp_path, gate="never") as process:
+        began(process, "p-1")
+        process.signal(signal.SIGTERM)
+        eventually(lambda: "finishing" in process.log(), 10)
+        process.signal(signal.SIGTERM)
+        assert process.wait(30) == 0, process.log()
+    assert answered(kafka_broker) == []
+    again = Answering()
+    with running(again, kafka_broker):
+        eventually(lambda: answered(kafka_broker) == ["p-1"], 30)
+
+
+def test_the_deadline_abandons_without_commit(kafka_broker: KafkaSettings, tmp_path: Path) -> None:
+    settings = kafka_broker.model_copy(update={"drain_seconds": 0.5})
+    make_delivery_topics(settings, partitions=1)
+    publish_products(settings, ["p-1"])
+    with worker_process(settings, tmp_path, gate="never") as process:
+        began(process, "p-1")
+        process.signal(signal.SIGINT)
+        assert process.wait(30) == 0, process.log()
+        assert "handed back" in process.log()
+    assert answered(settings) == []
+    assert committed(settings, GROUP_OF.format(settings.topic_prefix)).get(0, 0) == 0
+
+
+def test_a_signal_while_warming_ends_at_once(kafka_broker: KafkaSettings, tmp_path: Path) -> None:
+    with worker_process(kafka_broker, tmp_path, start_seconds=60) as process:
+        eventually(lambda: (tmp_path / f"warming-{process.pid}").exists(), 30)
+        process.signal(signal.SIGTERM)
+        assert process.wait(10) == 0, process.log()
+        assert "stopped while warming" in process.log()
+
+
+@pytest.mark.connected
+def test_kill_9_repeats_only_what_was_not_committed(real_kafka: KafkaSettings, tmp_path: Path) -> None:
+    make_delivery_topics(real_kafka, partitions=1)
+    publish_products(real_kafka, [f"p-{number}" for number in range(20)])
+    with worker_process(real_kafka, tmp_path, seconds=0.05) as process:
+        eventually(lambda: len(answered(real_kafka)) >= 5, 30, describe=process.log)
+        process.kill()
+    with running(Answering(), real_kafka) as worker:
+        eventually(lambda: len(answered(real_kafka)) >= 20, 60)
+        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka), 20)
+    assert sorted(answered(real_kafka)) == sorted(f"p-{number}" for number in range(20))
+    assert records_of(real_kafka, CREATED + ".dlq") == []

@@ -1,0 +1,127 @@
+"""A worker in a process of its own, for tests that send it signals: `python -m tests.delivery.worker_process SPEC`.
+
+SPEC is a JSON object: `kafka` (settings), `mode` (how handling behaves), `folder` (where it leaves traces). It is
+what `skureel run` does, with a function that needs no model.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from shared.events import Event
+from shared.kafka import serve
+from shared.settings import HealthSettings, KafkaSettings, LogSettings
+from shared.telemetry import configure_logging
+from tests.delivery.harness import Answering
+from tests.polling import eventually
+from tests.servers import REPOSITORY
+
+
+class Traced(Answering):
+    """Notes each handling in a file before and after it, and behaves as the mode says."""
+
+    def __init__(self, folder: Path, mode: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._folder = folder
+        self._seconds = float(mode.get("seconds", 0.0))
+        self._gate = folder / str(mode["gate"]) if "gate" in mode else None
+        self._slow_start = float(mode.get("start_seconds", 0.0))
+
+    def start(self) -> None:
+        (self._folder / f"warming-{os.getpid()}").touch()
+        time.sleep(self._slow_start)
+
+    def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
+        product = event.data.product_id
+        self._note("began", product)
+        if self._gate is not None:
+            while not self._gate.exists():
+                time.sleep(0.02)
+        time.sleep(self._seconds)
+        events = super().handle(event)
+        self._note("ended", product)
+        return events
+
+    def stop(self) -> None:
+        (self._folder / f"stopped-{os.getpid()}").touch()
+
+    def _note(self, what: str, product: str) -> None:
+        with (self._folder / f"{what}-{os.getpid()}").open("a") as file:
+            file.write(product + "\n")
+
+
+class WorkerProcess:
+    """The test's hold on such a process."""
+
+    def __init__(self, settings: KafkaSettings, folder: Path, **mode: Any) -> None:
+        self.folder = folder
+        spec = {"kafka": settings.model_dump(mode="json"), "mode": mode, "folder": str(folder)}
+        self._log = (folder / f"worker-{time.monotonic_ns()}.log").open("wb")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.delivery.worker_process", json.dumps(spec)],
+            cwd=REPOSITORY,
+            stderr=self._log,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, timeout_seconds: float) -> int:
+        """The exit code."""
+        return self._process.wait(timeout_seconds)
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def noted(self, what: str) -> list[str]:
+        """Products that this process began or ended, in order."""
+        path = self.folder / f"{what}-{self.pid}"
+        return path.read_text().split() if path.exists() else []
+
+    def log(self) -> str:
+        """What the process wrote to standard error."""
+        return Path(self._log.name).read_text()
+
+    def kill(self) -> None:
+        """SIGKILL, and wait."""
+        if self.running():
+            self._process.kill()
+        self._process.wait(10)
+        self._log.close()
+
+
+@contextmanager
+def worker_process(settings: KafkaSettings, folder: Path, **mode: Any) -> Iterator[WorkerProcess]:
+    """Start one; it is killed at the end if it still runs."""
+    process = WorkerProcess(settings, folder, **mode)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def began(process: WorkerProcess, *products: str, timeout_seconds: float = 30.0) -> None:
+    """Wait until the process has begun these products."""
+    eventually(lambda: set(products) <= set(process.noted("began")), timeout_seconds, describe=process.log)
+
+
+def main() -> int:
+    spec = json.loads(sys.argv[1])
+    configure_logging(LogSettings(format="text"))
+    function = Traced(Path(spec["folder"]), spec["mode"])
+    return serve(function, KafkaSettings(**spec["kafka"]), HealthSettings(host="127.0.0.1", port=0))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
