@@ -11,7 +11,7 @@ first decides; the other reads it and emits the same. Files that no record names
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -91,6 +91,9 @@ class ClipRecord(Payload):
         )
 
 
+AddressedT = TypeVar("AddressedT", Clip, Rendition, Poster)
+
+
 class ClipStore:
     """Clips in the object store, found and kept by video id. Safe to use from several threads."""
 
@@ -100,7 +103,20 @@ class ClipStore:
     def find(self, video_id: str) -> ClipRecord | None:
         """The record of a video id, or None where nothing has been rendered. One request to the store."""
         stored = self.objects.get(_record_key(video_id), limit_bytes=RECORD_LIMIT_BYTES)
-        return None if stored is None else _parse(video_id, stored)
+        return None if stored is None else self.addressed(_parse(video_id, stored))
+
+    def addressed(self, record: ClipRecord) -> ClipRecord:
+        """The record with urls of this moment: those it was stored with may have expired, or their host has moved."""
+        return record.model_copy(
+            update={
+                "master": self._addressed(record.master),
+                "renditions": tuple(map(self._addressed, record.renditions)),
+                "poster": self._addressed(record.poster),
+            }
+        )
+
+    def _addressed(self, file: AddressedT) -> AddressedT:
+        return file.model_copy(update={"url": self.objects.url(file.key)})
 
     def keep_file(self, video_id: str, path: Path, sha256: str, content_type: str) -> tuple[str, str]:
         """Store one of the clip's files under its content's name; returns key and url. Twice is once."""

@@ -3,6 +3,7 @@
     SkureelError
     ├── TemporaryError        the same work may succeed later: retried, then a dead letter
     ├── PermanentError        the same work can never succeed: a dead letter at once
+    │   └── PhotoRefused      a product's photo can be no first frame: the product is rejected
     └── ConfigurationError    the process cannot do its job as it is set up: the command ends with exit code 2
 
 A message has a subject, a fact and a next step. Errors of libraries are translated into these where the library is
@@ -34,6 +35,13 @@ class PermanentError(SkureelError):
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class PhotoRefused(PermanentError):
+    """A product's photo can never be a first frame. The merchant is told: the product is rejected, not lost."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="invalid-image")
 
 
 class ConfigurationError(SkureelError):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from shared.errors import PermanentError, TemporaryError
+from shared.errors import PhotoRefused, TemporaryError
 from shared.objects import ObjectStore
 
 LIMIT_BYTES = 20 * 1024 * 1024
@@ -29,15 +29,15 @@ class Photos:
     def digest(self, image: str) -> str:
         """Keep the photo that a product names; returns its SHA-256, 64 hexadecimal digits.
 
-        Raises PermanentError `invalid-image` for what can never be a photo (no such object, a foreign host, no picture,
+        Raises PhotoRefused for what can never be a photo (no such object, a foreign host, no picture,
         more than 20 MiB) and TemporaryError where the host or the store does not answer.
         """
         photo = self._fetch(image) if "://" in image else self._objects.get(image, limit_bytes=LIMIT_BYTES)
         if photo is None:
-            raise PermanentError(f"image {image!r} is not in the bucket; upload it first", reason="invalid-image")
+            raise PhotoRefused(f"image {image!r} is not in the bucket; upload it first")
         content_type = next((name for magic, name in _SIGNATURES.items() if photo.startswith(magic)), None)
         if content_type is None:
-            raise PermanentError(f"image {image!r} is no JPEG, PNG or WebP; send one of these", reason="invalid-image")
+            raise PhotoRefused(f"image {image!r} is no JPEG, PNG or WebP; send one of these")
         sha256 = hashlib.sha256(photo).hexdigest()
         self._objects.put_new(_key(sha256), photo, content_type)
         return sha256
@@ -46,16 +46,13 @@ class Photos:
         """The bytes of a photo that `digest` kept."""
         photo = self._objects.get(_key(sha256), limit_bytes=LIMIT_BYTES)
         if photo is None:
-            raise PermanentError(
-                f"photo {sha256[:12]} is no longer in the bucket; publish the product again", reason="invalid-image"
-            )
+            raise PhotoRefused(f"photo {sha256[:12]} is no longer in the bucket; publish the product again")
         return photo
 
     def _fetch(self, address: str) -> bytes:
         if not self._allowed(address):
-            raise PermanentError(
-                f"image {address!r} is not https on a host of SKUREEL_RENDER__IMAGE_HOSTS; allow the host or upload it",
-                reason="invalid-image",
+            raise PhotoRefused(
+                f"image {address!r} is not https on a host of SKUREEL_RENDER__IMAGE_HOSTS; allow the host or upload it"
             )
         try:
             # No redirects: they would lead past the allow-list.
@@ -63,14 +60,14 @@ class Photos:
                 if response.status == 200:
                     photo = response.read(LIMIT_BYTES + 1)
                     if len(photo) > LIMIT_BYTES:
-                        raise PermanentError(f"image {address!r} has over {LIMIT_BYTES} bytes", reason="invalid-image")
+                        raise PhotoRefused(f"image {address!r} has over {LIMIT_BYTES} bytes")
                     return bytes(photo)
                 status = response.status
         except urllib3.exceptions.HTTPError as error:
             raise TemporaryError(f"image {address!r} could not be fetched: {error}; trying again") from error
         if status in (408, 425, 429) or status >= 500:
             raise TemporaryError(f"image {address!r} answers {status}; trying again")
-        raise PermanentError(f"image {address!r} answers {status}; give a picture's address", reason="invalid-image")
+        raise PhotoRefused(f"image {address!r} answers {status}; give a picture's address")
 
     def _allowed(self, address: str) -> bool:
         try:

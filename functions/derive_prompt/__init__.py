@@ -15,8 +15,8 @@ from functions.derive_prompt.prompts import VisibleFields, caption_of, visible_f
 from functions.derive_prompt.screening import screen
 from functions.derive_prompt.templates import templates
 from model_store.manifest import Manifest, model_folder, read_manifest
-from shared.errors import ConfigurationError
-from shared.events import Event, ModelReference, Product, RenderSpec, VideoRejected, VideoRequested
+from shared.errors import ConfigurationError, PhotoRefused
+from shared.events import Event, ModelReference, Product, Reason, RenderSpec, VideoRejected, VideoRequested
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class DerivePrompt:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
+        self._store = store
         self._clips = RememberedClips(store, REMEMBERED_CLIPS)
         self._manifest = manifest
         self._photo_digest = photo_digest
@@ -86,14 +87,15 @@ class DerivePrompt:
 
         reasons = screen(product)
         if reasons:
-            refusal = VideoRejected(
-                product_id=product.product_id, stage="screening", reasons=reasons, experiment=product.experiment
-            )
-            return [event.follow_up("video.rejected", refusal, source=SOURCE, time=self._now())]
+            return [self._rejected(event, reasons)]
 
-        spec = self._spec(product)
+        try:
+            spec = self._spec(product)
+        except PhotoRefused as refused:
+            return [self._rejected(event, [Reason(code=refused.reason, message=str(refused), field="image")])]
         record = self._clips.find_ready(spec.video_id)
         if record is not None:
+            record = self._store.addressed(record)
             ready = record.ready(product.product_id, product.experiment, cache_hit=True)
             return [event.follow_up("video.ready", ready, source=SOURCE, time=self._now())]
 
@@ -105,6 +107,13 @@ class DerivePrompt:
             experiment=product.experiment,
         )
         return [event.follow_up("video.requested", request, source=SOURCE, time=self._now())]
+
+    def _rejected(self, event: Event[Product], reasons: Sequence[Reason]) -> Event[Any]:
+        product = event.data
+        refusal = VideoRejected(
+            product_id=product.product_id, stage="screening", reasons=tuple(reasons), experiment=product.experiment
+        )
+        return event.follow_up("video.rejected", refusal, source=SOURCE, time=self._now())
 
     def _spec(self, product: Product) -> RenderSpec:
         if self._specs is None:

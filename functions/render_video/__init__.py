@@ -112,13 +112,15 @@ class Studio:
         encoded = encode_clip(
             finished(), path, width=clip.width, height=clip.height, fps=fps, tags=self.labeller.tags(produce_id)
         )
+        still = encode_poster(poster[0], self.labeller.tags(produce_id))
         self.labeller.verify(path, produce_id)
+        self.labeller.verify_poster(still, produce_id)
         seconds["decode"] = time.perf_counter() - started - seconds["denoise"]
         return Draft(
             seed=clip.seed,
             clip=encoded,
             clip_path=path,
-            poster=encode_poster(poster[0], self.labeller.tags(produce_id)),
+            poster=still,
             inspection=inspector.result(),
             passed=inspector.passed,
             produce_id=produce_id,

@@ -4,14 +4,12 @@ from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
-from shared.errors import PermanentError
+from shared.errors import PhotoRefused
 
 
 def open_photo(file: IO[bytes], name: str) -> Image.Image:
-    """Open a JPEG, PNG or WebP; who uses it decodes it. PermanentError `invalid-image`: it is none of these."""
+    """Open a JPEG, PNG or WebP; who uses it decodes it. PhotoRefused `invalid-image`: it is none of these."""
     try:
         return Image.open(file, formats=("JPEG", "PNG", "WEBP"))
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise PermanentError(
-            f"image {name!r} is not readable: {error}; send it again as JPEG, PNG or WebP", reason="invalid-image"
-        ) from error
+        raise PhotoRefused(f"image {name!r} is not readable: {error}; send it again as JPEG, PNG or WebP") from error

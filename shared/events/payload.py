@@ -1,24 +1,28 @@
 """What all payloads share: immutability, unknown fields ignored, and the kinds of text that may travel."""
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
+# C0 and C1 controls other than tab and line ends, and lone surrogates: what no catalogue means.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNPRINTABLE_OR_BREAK = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
 
 def _printable(text: str) -> str:
-    """Refuse what no catalogue means: C0 and C1 controls other than tab and line ends, and lone surrogates."""
-    for character in text:
-        code = ord(character)
-        if (code < 0x20 and character not in "\t\n\r") or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000:
-            raise ValueError(f"control character U+{code:04X} is not allowed")
-    return text
+    return _without(_UNPRINTABLE, text)
 
 
 def _one_line(text: str) -> str:
-    for character in "\t\n\r":
-        if character in text:
-            raise ValueError(f"control character U+{ord(character):04X} is not allowed")
-    return _printable(text)
+    return _without(_UNPRINTABLE_OR_BREAK, text)
+
+
+def _without(refused: re.Pattern[str], text: str) -> str:
+    found = refused.search(text)
+    if found is not None:
+        raise ValueError(f"control character U+{ord(found[0]):04X} is not allowed")
+    return text
 
 
 Identifier = Annotated[

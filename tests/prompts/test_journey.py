@@ -9,7 +9,7 @@ import pytest
 from functions.derive_prompt import RememberedClips, SpecMaker
 from functions.derive_prompt.prompts import visible_fields
 from shared.clips import ClipRecord
-from shared.errors import ConfigurationError, TemporaryError
+from shared.errors import ConfigurationError, PhotoRefused, TemporaryError
 from shared.events import Clip, Event, Experiment, Inspection, Label, Poster, RenderSpec, VideoRequested
 from shared.settings import ModelSettings, RenderSettings, Settings
 from tests.prompts.conftest import MANIFEST, NOW, CountingStore, created, product, started
@@ -198,3 +198,20 @@ def test_prompts_do_not_depend_on_the_process() -> None:
         )
         outputs.add(ran.stdout)
     assert len(outputs) == 1
+
+
+def test_a_photo_that_is_refused_is_told_to_the_merchant() -> None:
+    def refused(image: str) -> str:
+        raise PhotoRefused(f"image {image!r} is not in the bucket; upload it first")
+
+    function = started(photo_digest=refused)
+    (answer,) = function.handle(created(product(image="uploads/none.jpg")))
+    assert answer.type == "video.rejected"
+    assert [(reason.code, reason.field) for reason in answer.data.reasons] == [("invalid-image", "image")]
+
+
+def test_a_photo_is_part_of_the_spec() -> None:
+    function = started(photo_digest=lambda _image: "a" * 64)
+    with_photo, without = (function.handle(created(product(image=image)))[0].data for image in ("x.jpg", None))
+    assert with_photo.spec.image_sha256 == "a" * 64
+    assert with_photo.video_id != without.video_id

@@ -224,3 +224,14 @@ def test_stopping_gives_the_device_back(start: Start) -> None:
     function.stop()
     assert painter.closed
     assert not function.ready()
+
+
+def test_urls_are_of_the_moment_they_are_sent(start: Start, store: ClipStore, object_store: ObjectSettings) -> None:
+    """A presigned url expires and a public host moves; the record does not change."""
+    function, _ = start(moving_disc)
+    function.handle(request(spec()))
+    moved = object_store.model_copy(update={"public_url": "https://cdn.example.com/v"})
+    function._store = ClipStore(ObjectStore(moved))
+    (again,) = function.handle(request(spec(), "SKU-2"))
+    assert again.data.master.url == f"https://cdn.example.com/v/{again.data.master.key}"
+    assert again.data.poster.url == f"https://cdn.example.com/v/{again.data.poster.key}"
