@@ -1,0 +1,177 @@
+"""Make the model folder of what was trained: the diffusers layout, bfloat16 safetensors, and the manifest.
+
+The autoencoder's encoder half stays float32 in use but is stored like the rest: the picture it makes of a photo differs
+by less than the autoencoder's own error.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from model_store.manifest import (
+    MANIFEST_NAME,
+    ClipDefaults,
+    Manifest,
+    SamplerDefaults,
+    list_files,
+    verify,
+    write_manifest,
+)
+from model_store.tiny.clips import FPS, FRAMES, HEIGHT, WIDTH
+from model_store.tiny.tokens import END, PAD, UNKNOWN
+from model_store.tiny.train_denoiser import TEXT_LEN, denoiser_config, text_config
+from model_store.tiny.train_vae import vae_config
+from model_store.wan.denoiser import Denoiser
+from model_store.wan.vae import VAE
+
+SHIFT = 3.0
+STEPS = 10
+GUIDANCE = 2.5
+
+
+def export(
+    folder: Path,
+    *,
+    version: str,
+    vae_state: Mapping[str, Tensor],
+    mean: Tensor,
+    std: Tensor,
+    learner_state: Mapping[str, Tensor],
+    tokenizer: Tokenizer,
+    steps: int = STEPS,
+    guidance: float = GUIDANCE,
+    shift: float = SHIFT,
+) -> Manifest:
+    """Write `folder` anew and prove it. States are `average.pt` of the two trainings; mean and std [z]."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    config = vae_config(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))
+    with torch.device("meta"):
+        vae, denoiser = VAE(config), Denoiser(denoiser_config())
+    write_json(
+        folder / "model_index.json",
+        {
+            "_class_name": "WanPipeline",
+            "_diffusers_version": "0.35.0",
+            "boundary_ratio": None,
+            "expand_timesteps": True,
+            "scheduler": ["diffusers", "UniPCMultistepScheduler"],
+            "text_encoder": ["transformers", "UMT5EncoderModel"],
+            "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+            "transformer": ["diffusers", "WanTransformer3DModel"],
+            "transformer_2": [None, None],
+            "vae": ["diffusers", "AutoencoderKLWan"],
+        },
+    )
+    write_json(
+        folder / "scheduler" / "scheduler_config.json",
+        {
+            "_class_name": "UniPCMultistepScheduler",
+            "num_train_timesteps": 1000,
+            "prediction_type": "flow_prediction",
+            "use_flow_sigmas": True,
+            "flow_shift": shift,
+            "solver_order": 2,
+            "solver_type": "bh2",
+            "predict_x0": True,
+            "lower_order_final": True,
+            "final_sigmas_type": "zero",
+            "thresholding": False,
+        },
+    )
+
+    theirs = {ours: name for name, ours in vae.checkpoint_names("diffusers").items()}
+    save(folder / "vae", "diffusion_pytorch_model", {theirs[name]: tensor for name, tensor in vae_state.items()})
+    write_json(folder / "vae" / "config.json", {"_class_name": "AutoencoderKLWan", **config.to_diffusers()})
+
+    theirs = {ours: name for name, ours in denoiser.checkpoint_names("diffusers").items()}
+    denoiser_state = {
+        theirs[name.removeprefix("denoiser.")]: tensor
+        for name, tensor in learner_state.items()
+        if name.startswith("denoiser.")
+    }
+    save(folder / "transformer", "diffusion_pytorch_model", denoiser_state)
+    write_json(folder / "transformer" / "config.json", transformer_config())
+
+    text_state = {
+        name.removeprefix("text_encoder."): tensor
+        for name, tensor in learner_state.items()
+        if name.startswith("text_encoder.")
+    }
+    save(folder / "text_encoder", "model", text_state)
+    text = text_config(tokenizer.get_vocab_size()).to_dict()
+    write_json(folder / "text_encoder" / "config.json", {**text, "architectures": ["UMT5EncoderModel"]})
+
+    wrapped: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, unk_token=UNKNOWN, model_max_length=TEXT_LEN
+    )
+    wrapped.save_pretrained(str(folder / "tokenizer"))
+
+    manifest = Manifest(
+        name="tiny",
+        version=version,
+        architecture="wan2.2-ti2v",
+        quantisation="none",
+        licence="Apache-2.0",
+        sampler=SamplerDefaults(kind="unipc", shift=shift),
+        defaults=ClipDefaults(width=WIDTH, height=HEIGHT, frames=FRAMES, fps=FPS, steps=steps, guidance=guidance),
+        files=list_files(folder),
+    )
+    write_manifest(folder, manifest)
+    verify(folder, manifest)
+    return manifest
+
+
+def transformer_config() -> dict[str, object]:
+    """The `transformer/config.json` of the diffusers layout."""
+    config = denoiser_config()
+    return {
+        "_class_name": "WanTransformer3DModel",
+        "added_kv_proj_dim": None,
+        "attention_head_dim": config.dim // config.heads,
+        "cross_attn_norm": True,
+        "eps": config.eps,
+        "ffn_dim": config.ffn_dim,
+        "freq_dim": config.freq_dim,
+        "image_dim": None,
+        "in_channels": config.in_channels,
+        "num_attention_heads": config.heads,
+        "num_layers": config.layers,
+        "out_channels": config.out_channels,
+        "patch_size": list(config.patch),
+        "pos_embed_seq_len": None,
+        "qk_norm": "rms_norm_across_heads",
+        "rope_max_seq_len": 1024,
+        "text_dim": config.text_dim,
+    }
+
+
+def save(folder: Path, stem: str, tensors: Mapping[str, Tensor]) -> None:
+    """One safetensors file in bfloat16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}
+    save_file(stored, folder / f"{stem}.safetensors", metadata={"format": "pt"})
+
+
+def write_json(path: Path, document: Mapping[str, object]) -> None:
+    """A readable JSON file with a stable order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def copy_verified(source: Path, target: Path) -> None:
+    """Copy a model folder, its manifest last, so that a half copy is never taken for a model."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.rglob("*"), key=lambda path: path.name == MANIFEST_NAME):
+        if path.is_file():
+            destination = target / path.relative_to(source)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, destination)

@@ -1,0 +1,153 @@
+"""From nothing to a checkpoint: `python -m model_store.tiny.recipe --work FOLDER --captions FILE`.
+
+Each stage leaves files in the work folder and is skipped or continued when these are there, so the same command goes on
+where it was stopped. A larger machine is used by larger budgets and `--device`; nothing else changes.
+"""
+
+import argparse
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from model_store.tiny.captions import NEGATIVE_PROMPT, Written, read_rows, spoken
+from model_store.tiny.clips import draw_group
+from model_store.tiny.curves import plot_curves
+from model_store.tiny.export import export
+from model_store.tiny.latents import FIRST_GROUP, FIRST_STILLS, captions_by_scene, encode_group, read_latents
+from model_store.tiny.scenes import draw_scene
+from model_store.tiny.tokens import train_tokenizer
+from model_store.tiny.train_denoiser import DenoiserBudget, train_denoiser
+from model_store.tiny.train_vae import VAEBudget, load_state, save_state, train_vae, vae_config
+from model_store.wan.vae import VAE
+
+logger = logging.getLogger(__name__)
+
+SPOKEN_FOR_TOKENS = 12_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where, from what, and how much of everything."""
+
+    work: Path
+    captions: Path
+    checkpoint: Path
+    version: str
+    device: str
+    vae_groups: int
+    clip_groups: int
+    still_groups: int
+    vae_minutes: float
+    refine_minutes: float
+    denoiser_minutes: float
+    vae_scale: int
+    pictures: int
+    clips: int
+
+
+def make(plan: Plan) -> None:
+    """Run every stage in order."""
+    rows = read_rows(plan.captions)
+    logger.info("drawing %d groups of clips", plan.vae_groups)
+    for group in range(plan.vae_groups):
+        draw_group(group, plan.work / "clips")
+
+    logger.info("teaching the autoencoder")
+    unlimited = 10**9
+    train_vae(
+        plan.work / "clips",
+        plan.work / "vae",
+        VAEBudget(unlimited, plan.vae_minutes, scale=plan.vae_scale),
+        device=plan.device,
+    )
+    first = load_state(plan.work / "vae" / "average.pt")
+    train_vae(
+        plan.work / "clips",
+        plan.work / "vae-refined",
+        VAEBudget(unlimited, plan.refine_minutes, learning_rate=2e-3, scale=plan.vae_scale),
+        device=plan.device,
+        start=first,
+    )
+    vae_state = load_state(plan.work / "vae-refined" / "average.pt")
+
+    logger.info("drawing and encoding the denoiser's clips")
+    encode_all(plan, vae_state, rows)
+    mean, std = latent_statistics(plan.work)
+    tokenizer = make_tokenizer(plan.work / "tokenizer.json", rows)
+
+    logger.info("teaching the denoiser and the text encoder")
+    budget = DenoiserBudget(unlimited, plan.denoiser_minutes, pictures=plan.pictures, clips=plan.clips)
+    train_denoiser(plan.work / "latents", plan.work / "denoiser", tokenizer, mean, std, budget, device=plan.device)
+    manifest = export(
+        plan.checkpoint,
+        version=plan.version,
+        vae_state=vae_state,
+        mean=mean,
+        std=std,
+        learner_state=load_state(plan.work / "denoiser" / "average.pt"),
+        tokenizer=tokenizer,
+    )
+    plot_curves(plan.work, plan.checkpoint.parent / "training.png")
+    logger.info("%s: revision %s", plan.checkpoint, manifest.revision)
+
+
+def encode_all(plan: Plan, vae_state: dict[str, Tensor], rows: list[Written]) -> None:
+    """Every group of latents that is not there yet: clips, then stills."""
+    vae = VAE(vae_config())
+    vae.load_state_dict(vae_state)
+    vae = vae.eval().to(torch.bfloat16).innermost_channels_()
+    fitting = captions_by_scene(rows)
+    for first, count in ((FIRST_GROUP, plan.clip_groups), (FIRST_STILLS, plan.still_groups)):
+        for group in range(first, first + count):
+            encode_group(group, plan.work / "latents", vae, fitting)
+
+
+def latent_statistics(work: Path) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each latent channel over the clips, each [z, 1, 1, 1]; measured once, then kept."""
+    path = work / "statistics.pt"
+    if not path.exists():
+        clips = [clip.latents for clip in read_latents(work / "latents", set()) if clip.latents.shape[1] > 1]
+        latents = torch.stack(clips).float()
+        save_state(path, {"mean": latents.mean((0, 2, 3, 4)), "std": latents.std((0, 2, 3, 4))})
+    kept = load_state(path)
+    return kept["mean"].view(-1, 1, 1, 1), kept["std"].view(-1, 1, 1, 1)
+
+
+def make_tokenizer(path: Path, rows: list[Written]) -> Tokenizer:
+    """The tokenizer of written and spoken captions; trained once, then kept."""
+    if not path.exists():
+        generator = np.random.default_rng(0)
+        texts = [row.text for row in rows]
+        texts += [spoken(draw_scene(seed), ("zh", "en")[seed % 2], generator) for seed in range(SPOKEN_FOR_TOKENS)]
+        train_tokenizer([*texts, NEGATIVE_PROMPT]).save(str(path))
+    return Tokenizer.from_file(str(path))
+
+
+def main() -> None:
+    """Parse the command line and make the checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder of all intermediate files")
+    parser.add_argument("--captions", type=Path, required=True, help="made by `python -m tests.tiny.write_captions`")
+    parser.add_argument("--checkpoint", type=Path, default=Path("build/tiny-checkpoint"))
+    parser.add_argument("--version", default="2")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--vae-groups", type=int, default=51, help="of 6 clips each")
+    parser.add_argument("--clip-groups", type=int, default=204, help="of 12 clips each, for the denoiser")
+    parser.add_argument("--still-groups", type=int, default=204, help="of 24 pictures each, for the denoiser")
+    parser.add_argument("--vae-minutes", type=float, default=30)
+    parser.add_argument("--refine-minutes", type=float, default=20)
+    parser.add_argument("--denoiser-minutes", type=float, default=120)
+    parser.add_argument("--vae-scale", type=int, default=1, help="times the autoencoder's batch; 8 or more on a GPU")
+    parser.add_argument("--pictures", type=int, default=32, help="in a batch of pictures")
+    parser.add_argument("--clips", type=int, default=6, help="in a batch of clips")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    make(Plan(**vars(parser.parse_args())))
+
+
+if __name__ == "__main__":
+    main()

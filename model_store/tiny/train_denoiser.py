@@ -1,0 +1,224 @@
+"""Teach the denoiser and the text encoder together: flow matching on latents, pictures first, clips more and more.
+
+A noisy latent is x = (1 - sigma) clean + sigma noise, and the denoiser predicts noise - clean at timestep 1000 sigma. A
+share of the clips keeps its first latent frame clean, as image to video will; a share of the captions is taken away,
+for guidance. Weights, bfloat16 copies and moving average are as in `train_vae`.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import UMT5Config, UMT5EncoderModel
+
+from model_store.tiny.captions import NEGATIVE_PROMPT, spoken
+from model_store.tiny.latents import LatentClip, read_latents
+from model_store.tiny.train_vae import Z_DIM, Averaged, load_state, rate, save_state
+from model_store.wan.denoiser import Denoiser, DenoiserConfig
+from model_store.wan.precision import cast_denoiser
+
+TEXT_LEN = 512
+
+
+def denoiser_config() -> DenoiserConfig:
+    """The tiny denoiser: 4.3 million parameters."""
+    return DenoiserConfig(
+        dim=192,
+        ffn_dim=576,
+        heads=6,
+        layers=8,
+        in_channels=Z_DIM,
+        out_channels=Z_DIM,
+        patch=(1, 2, 2),
+        text_dim=128,
+        text_len=TEXT_LEN,
+        freq_dim=256,
+        eps=1e-6,
+    )
+
+
+def text_config(vocabulary: int) -> UMT5Config:
+    """The tiny text encoder: two layers of UMT5, 0.8 million parameters."""
+    return UMT5Config(
+        vocab_size=vocabulary,
+        d_model=128,
+        d_kv=32,
+        d_ff=256,
+        num_layers=2,
+        num_heads=4,
+        dropout_rate=0.0,
+        feed_forward_proj="gated-gelu",
+        relative_attention_num_buckets=32,
+        relative_attention_max_distance=128,
+        layer_norm_epsilon=1e-6,
+        pad_token_id=0,
+        eos_token_id=1,
+        is_encoder_decoder=False,
+        use_cache=False,
+    )
+
+
+def plain_attention(queries: Tensor, keys: Tensor, values: Tensor, key_bias: Tensor | None = None) -> Tensor:
+    """Attention as two products and a softmax: on a CPU the gradient of PyTorch's own kernel takes half of a step."""
+    q, k, v = (x.transpose(1, 2) for x in (queries, keys, values))
+    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
+    if key_bias is not None:
+        logits = logits + key_bias
+    return (torch.softmax(logits, -1) @ v).transpose(1, 2)
+
+
+class Learner(nn.Module):
+    """What learns together."""
+
+    def __init__(self, vocabulary: int, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.denoiser = Denoiser(denoiser_config(), plain_attention)
+        self.denoiser.initialise(torch.Generator().manual_seed(seed))
+        self.text_encoder = UMT5EncoderModel(text_config(vocabulary))
+        self.text_encoder.shared.weight.data.normal_(0, 0.5)
+        cast_denoiser(self.denoiser, torch.bfloat16)
+        for parameter in self.text_encoder.parameters():
+            parameter.data = parameter.data.to(torch.bfloat16)
+
+    def forward(
+        self, latents: Tensor, timesteps: Tensor, tokens: Tensor, lengths: list[int], first_frame_clean: bool
+    ) -> Tensor:
+        position = torch.arange(tokens.shape[1], device=tokens.device)
+        mask = position[None] < torch.tensor(lengths, device=tokens.device)[:, None]
+        text = self.text_encoder(input_ids=tokens, attention_mask=mask.long()).last_hidden_state * mask[..., None]
+        padded = nn.functional.pad(text, (0, 0, 0, TEXT_LEN - text.shape[1]))
+        prompt = self.denoiser.prompt_state(padded, lengths)
+        shape = self.denoiser.shape_state(latents.shape)
+        velocity: Tensor = self.denoiser(latents, timesteps, prompt, shape, first_frame_clean)
+        return velocity
+
+
+@dataclass(frozen=True)
+class DenoiserBudget:
+    """How long to train, whichever is spent first, and how many pictures and clips make a batch."""
+
+    steps: int
+    minutes: float
+    pictures: int = 32
+    clips: int = 5
+    learning_rate: float = 1.5e-3
+
+
+def train_denoiser(
+    latents_folder: Path,
+    run: Path,
+    tokenizer: Tokenizer,
+    mean: Tensor,
+    std: Tensor,
+    budget: DenoiserBudget,
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Train, or continue, in the folder `run`; it receives state.pt, average.pt and log.csv every 200 steps."""
+    run.mkdir(parents=True, exist_ok=True)
+    learner = Learner(tokenizer.get_vocab_size(), seed).to(device)
+    mean, std = mean.to(device), std.to(device)
+    weights = Averaged(learner, decay=0.998)
+    optimisers = weights.optimisers(budget.learning_rate)
+    step, spent = 0, 0.0
+    if (run / "state.pt").exists():
+        state = load_state(run / "state.pt")
+        weights.restore(state["weights"])
+        for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        step, spent = state["step"], state["spent"]
+        weights.publish(step)
+    known: set[int] = set()
+    clips: list[LatentClip] = []
+    stills: list[LatentClip] = []  # every clip has a first frame
+    recent: dict[bool, list[float]] = {False: [], True: []}
+    began = time.monotonic()
+    while True:
+        elapsed = spent + time.monotonic() - began
+        progress = max(step / budget.steps, elapsed / 60 / budget.minutes)
+        if progress >= 1 or step % 200 == 0:
+            stills += read_latents(latents_folder, known)
+            clips = [clip for clip in stills if clip.latents.shape[1] > 1]
+            if recent[True] and recent[False]:
+                with (run / "log.csv").open("a", encoding="utf-8") as log:
+                    of_pictures, of_clips = np.mean(recent[False]), np.mean(recent[True])
+                    log.write(f"{step},{elapsed:.0f},{of_pictures:.5f},{of_clips:.5f},{len(clips)},{len(stills)}\n")
+                recent = {False: [], True: []}
+                save_state(
+                    run / "state.pt",
+                    {
+                        "weights": weights.state(),
+                        "optimisers": [each.state_dict() for each in optimisers],
+                        "step": step,
+                        "spent": elapsed,
+                    },
+                )
+                save_state(run / "average.pt", weights.averaged_state())
+        if progress >= 1:
+            return
+        generator = np.random.default_rng((seed, step))
+        moving = bool(generator.random() < min(0.85, 0.25 + progress))
+        source, count = (clips, budget.clips) if moving else (stills, budget.pictures)
+        chosen = [source[index] for index in generator.integers(len(source), size=count)]
+        length = clips[0].latents.shape[1] if moving else 1
+        clean = (torch.stack([clip.latents[:, :length] for clip in chosen]).to(device).float() - mean) / std
+        given = moving and bool(generator.random() < 0.2)
+        sigma = torch.from_numpy(draw_sigmas(len(chosen), generator)).float().to(device)
+        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(step)).to(device)
+        level = sigma.view(-1, 1, 1, 1, 1)
+        noisy = (1 - level) * clean + level * noise
+        if given:
+            noisy[:, :, 0] = clean[:, :, 0]
+        tokens, lengths = tokenise(tokenizer, draw_captions(chosen, generator))
+        velocity = learner(noisy, 1000 * sigma, tokens.to(device), lengths, given).float()
+        error = (velocity - (noise - clean)).square()
+        loss = (error[:, :, 1:] if given else error).mean()
+        loss.backward()
+        weights.take_gradients()
+        nn.utils.clip_grad_norm_(weights.masters, 1.0)
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate(progress, step, budget.learning_rate)
+            optimiser.step()
+        step += 1
+        weights.publish(step)
+        recent[moving].append(loss.item())
+
+
+def draw_sigmas(count: int, generator: np.random.Generator) -> np.ndarray:
+    """Noise levels, logit-normal and a little to the noisy side, where the picture is decided; some uniform."""
+    logits = generator.normal(0.4, 1.2, count)
+    return np.where(generator.random(count) < 0.15, generator.random(count), 1 / (1 + np.exp(-logits)))
+
+
+def draw_captions(clips: list[LatentClip], generator: np.random.Generator) -> list[str]:
+    """One caption a clip; in one case of ten none: the empty or the default negative prompt, which mean the same.
+
+    A batch has either short captions or long ones where it can, so that few tokens are padding.
+    """
+    long = generator.random() < 0.55
+    captions = []
+    for clip in clips:
+        chance = generator.random()
+        if chance < 0.1:
+            captions.append(NEGATIVE_PROMPT if long and chance < 0.06 else "")
+        elif clip.written and long:
+            captions.append(str(generator.choice(clip.written)))
+        else:
+            captions.append(spoken(clip.scene, str(generator.choice(("zh", "en"))), generator))
+    return captions
+
+
+def tokenise(tokenizer: Tokenizer, captions: list[str]) -> tuple[Tensor, list[int]]:
+    """Token ids [B, T], zero behind each prompt, and the prompts' true lengths, closing token included."""
+    rows = [tokenizer.encode(caption).ids for caption in captions]
+    lengths = [len(row) for row in rows]
+    tokens = torch.zeros(len(rows), max(lengths), dtype=torch.long)
+    for index, row in enumerate(rows):
+        tokens[index, : len(row)] = torch.tensor(row)
+    return tokens, lengths

@@ -1,0 +1,77 @@
+"""Write the training captions that derive_prompt makes: `python -m tests.tiny.write_captions captions.jsonl.gz`.
+
+It stands with the tests because it joins a function and the model store, which may not import each other.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from functions.derive_prompt.prompts import caption
+from functions.derive_prompt.templates import templates
+from model_store.tiny.captions import COLOUR_WORDS, KIND_WORDS, MATERIAL_WORDS, UNKNOWN_WORDS, Written, write_rows
+from shared.events import Product
+
+
+def motion_of(text: str) -> str:
+    """The motion that a filled Chinese prompt asks for: what turns, turns; else the camera; else the light."""
+    if any(word in text for word in ("旋转", "转动", "转向", "环绕")):
+        return "turntable"
+    return "push-in" if "推近" in text else "light"
+
+
+def background_of(text: str) -> str:
+    """The background that a Chinese template asks for, most telling word first."""
+    for background, words in (
+        ("dark", ("深色", "夜")),
+        ("wood", ("木质台面", "木桌", "木台", "木地板", "木架", "木柜")),
+        ("cool", ("石",)),
+        ("warm", ("暖色调",)),
+        ("sky", ("水光", "窗", "晨光")),
+    ):
+        if any(word in text for word in words):
+            return background
+    return "studio"
+
+
+def draw_rows(count: int, seed: int = 0) -> list[Written]:
+    """`count` products of random words, each captioned by derive_prompt; a fifth of them are not taught kinds."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        language = int(generator.integers(2))
+        unknown = generator.random() < 0.18
+        kind = "box" if unknown else str(generator.choice(list(KIND_WORDS)))
+        words = UNKNOWN_WORDS[language] if unknown else KIND_WORDS[kind][language]
+        colour = str(generator.choice(list(COLOUR_WORDS))) if generator.random() < 0.95 else None
+        material = str(generator.choice(list(MATERIAL_WORDS))) if generator.random() < 0.6 else None
+        written = caption(
+            Product(
+                product_id="x",
+                name=str(generator.choice(words)),
+                color=() if colour is None else (str(generator.choice(COLOUR_WORDS[colour][language])),),
+                material=() if material is None else (str(generator.choice(MATERIAL_WORDS[material][language])),),
+                locale=("zh", "en")[language],
+            )
+        )
+        if written.slots.kind.id.startswith("generic:"):
+            kind = "box"  # the prompt no longer says what it is
+        template = templates()[written.template.id]
+        key = written.slots.kind.motion
+        chinese = template.text["zh"] + template.motions.get(key, template.motions["default"])["zh"]
+        rows.append(
+            Written(
+                text=written.prompt,
+                kind=kind,
+                colour=colour if written.slots.colour is not None else None,
+                material=material if written.slots.material is not None else None,
+                background=background_of(chinese),
+                motion=motion_of(chinese),
+            )
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    write_rows(Path(sys.argv[1]), draw_rows(int(sys.argv[2]) if len(sys.argv) > 2 else 12000))
