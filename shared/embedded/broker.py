@@ -15,6 +15,8 @@ Measured with confluent-kafka 2.14 and kafka-python 3.0.12, this is what it does
   checksum, on which kafka-python stops, therefore the extra asks for an older one.
 - `offsets_for_times` answers None for every time.
 - It refuses offset commits during a whole rebalance; Apache Kafka takes them in its first half.
+- A member that has left its group is only forgotten when its session times out, and the next one waits for that long;
+  hence a short session.
 - Broker versions above 2.3 are not understood by it, hence `api_version="2.3"`.
 """
 
@@ -25,6 +27,7 @@ from shared.errors import ConfigurationError
 from shared.settings import KafkaSettings
 
 START_TIMEOUT_SECONDS = 10.0
+SESSION_TIMEOUT_MS = 10_000
 
 
 @contextmanager
@@ -51,6 +54,7 @@ def embedded_broker() -> Iterator[KafkaSettings]:
             bootstrap_servers=",".join(f"{broker.host}:{broker.port}" for broker in brokers),
             api_version="2.3",
             offsets="plain",
+            session_timeout_ms=SESSION_TIMEOUT_MS,
         )
     finally:
         del owner
