@@ -19,13 +19,13 @@ from typing import Any
 from uuid import uuid4
 
 from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, TopicPartition
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import AuthorizationError, IllegalStateError, KafkaError, SaslAuthenticationFailedError
 from kafka.structs import MemberState
 
 from shared.errors import ConfigurationError, PermanentError
 from shared.function import Function
 from shared.kafka import story as stories
+from shared.kafka.assignment import EvenAssignor
 from shared.kafka.client import RETRY_SUFFIX, consumer_arguments, group_name, topic_name
 from shared.kafka.endings import Ending, Handling, reason_of
 from shared.kafka.pool import HandlerPool
@@ -192,7 +192,7 @@ class Worker:
             **consumer_arguments(self._settings, client_id=self._client_id),
             group_id=self.group,
             auto_offset_reset="earliest",
-            partition_assignment_strategy=(CooperativeStickyAssignor,),
+            partition_assignment_strategy=(EvenAssignor(lambda: self._trackers.keys()),),
             max_poll_interval_ms=self._settings.max_poll_interval_ms,
             session_timeout_ms=self._settings.session_timeout_ms,
             heartbeat_interval_ms=self._settings.heartbeat_interval_ms,
