@@ -142,7 +142,7 @@ class PositionBias(nn.Module):
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(config.buckets, config.heads)
+        self.embedding = embedding(config.buckets, config.heads)
 
     def forward(self, buckets: Tensor) -> Tensor:
         bias: Tensor = self.embedding(buckets)
@@ -180,6 +180,12 @@ class Block(nn.Module):
         return x
 
 
+def embedding(entries: int, width: int) -> nn.Embedding:
+    """A table with random entries, or none on the meta device, where drawing them would import PyTorch's compiler."""
+    table = torch.empty(entries, width)
+    return nn.Embedding.from_pretrained(table if table.is_meta else table.normal_(), freeze=False)
+
+
 def position_buckets(length: int, config: TextEncoderConfig, device: torch.device) -> Tensor:
     """The bucket of each key's distance from each query, int64 [T, T]: exact when near, logarithmic when far."""
     position = torch.arange(length, device=device)
@@ -204,7 +210,7 @@ class TextEncoder(nn.Module):
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.token_embedding = nn.Embedding(config.vocabulary, config.dim)
+        self.token_embedding = embedding(config.vocabulary, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.dim, eps=config.eps)
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -410,3 +412,20 @@ def test_a_tokenizer_with_more_tokens_than_the_encoder_is_refused(folder):
 def test_a_folder_that_is_no_model_says_what_was_expected(tmp_path):
     assert "no model_index.json" in complaint(tmp_path)
     assert "does not exist" in complaint(tmp_path / "nowhere")
+
+
+# What a start costs
+
+
+def test_a_start_imports_neither_diffusers_nor_transformers_nor_the_compiler(diffusers_folder):
+    """Each takes longer to import than a small model takes to load."""
+    code = (
+        "import sys; from pathlib import Path; from model_store.wan.engine import Engine;"
+        "Engine.load(Path(sys.argv[1]));"
+        "heavy = 'diffusers', 'transformers', 'torch._dynamo', 'kafka', 'minio';"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(diffusers_folder)], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert ran.stdout.strip() == "[]"
