@@ -430,7 +430,7 @@ def fold(x: Tensor, folds: tuple[int, int, int], channels: int) -> Tensor:
     """Fold neighbouring positions into channels: [B, C, F, H, W] -> [B, channels, F/f, H/h, W/w] with folds (f, h, w).
 
     The f*h*w positions of a channel share `channels / C` new channels in order; those that share one are averaged. A
-    first frame, which has no other to be folded with, is folded with a black one before it.
+    first frame, which has no other to be folded with, is folded with zeros before it.
     """
     own = channels_of_positions(channels // x.shape[1], folds)
     x = split_positions(F.pad(x, (0, 0, 0, 0, -x.shape[2] % folds[0], 0)), folds)
@@ -738,8 +738,8 @@ class VAE(nn.Module):
     def _check_frames(self, frames: Tensor) -> None:
         count, rows, columns = frames.shape[2:]
         step, side = self.config.frames_per_latent, self.config.pixels_per_latent
-        if (count - 1) % step:
-            below = (count - 1) // step * step + 1
+        if count < 1 or (count - 1) % step:
+            below = max(0, count - 1) // step * step + 1
             raise PermanentError(
                 f"{count} frames cannot be encoded: counts are {step}n+1, the nearest {below} and {below + step}",
                 reason="invalid-frame-count",

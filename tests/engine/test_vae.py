@@ -60,6 +60,7 @@ CONFIGS = {
     "three blocks, decoder narrower": config(base_dim=12, decoder_base_dim=4, z_dim=16, num_res_blocks=3),
     "levels equally wide": config(dim_mult=(1, 1, 1, 1)),
     "levels that quadruple": config(base_dim=4, decoder_base_dim=4, dim_mult=(1, 4, 8, 8)),
+    "time halved at the finest levels": config(temporal_downsample=(True, True, False)),
     "finest level wider than the base": config(dim_mult=(2, 2, 4, 4)),
 }
 CLIPS = [(1, 1, 32, 48), (2, 5, 48, 16), (1, 13, 16, 32), (1, 25, 32, 32)]  # batch, frames, rows, columns
@@ -205,6 +206,13 @@ def test_a_frame_count_other_than_4n_plus_1_is_refused(frames):
     with pytest.raises(PermanentError, match=rf"{frames} frames .* 4n\+1") as refused:
         VAE(config()).encode(picture_noise(1, 3, frames, 16, 16))
     assert refused.value.reason == "invalid-frame-count"
+
+
+def test_a_refused_frame_count_comes_with_the_counts_beside_it():
+    with pytest.raises(PermanentError, match="the nearest 69 and 73"):
+        VAE(config()).encode(torch.zeros(1, 3, 72, 16, 16))
+    with pytest.raises(PermanentError, match="the nearest 1 and 5"):
+        VAE(config()).encode(torch.zeros(1, 3, 0, 16, 16))
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(16, 24), (8, 16), (40, 32)])
