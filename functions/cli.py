@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,18 @@ class _Commands(click.Group):
             ctx.exit(0)
 
 
+def _time(_: click.Context, option: click.Parameter, text: str | None) -> datetime | None:
+    """Read a moment in ISO 8601. One without a zone is in UTC, wherever the command runs."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        example = "2026-11-20 or 2026-11-20T08:00:00Z"
+        raise click.BadParameter(f"{text!r} is no time; give e.g. {example}", param=option) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="skureel")
 def main() -> None:
@@ -54,7 +67,9 @@ def demo(products: Path | None, count: int | None, out: Path) -> None:
     from shared.telemetry import configure_logging
 
     settings = load_settings()
-    configure_logging(settings.log)
+    # Whoever looks on wants the bar; what goes well is on the page.
+    quiet = "level" not in settings.log.model_fields_set
+    configure_logging(settings.log.model_copy(update={"level": "WARNING"}) if quiet else settings.log)
     outcome = run_demo(settings, products, count, out)
     click.echo(summary(outcome))
     sys.exit(0 if outcome.everything_answered else EXIT_FAILED)
@@ -165,6 +180,102 @@ def generate(
     )
     for line in generate_clip(settings, wanted, output):
         click.echo(line, err=True)
+
+
+@main.command()
+@click.option(
+    "--from",
+    "since",
+    metavar="T",
+    callback=_time,
+    help="Only events from this time on: 2026-11-20 or 2026-11-20T08:00:00Z.",
+)
+@click.option(
+    "--until", metavar="T", callback=_time, help="Only events before this time; without it, before this replay's start."
+)
+@click.option("--product", "products", metavar="ID", multiple=True, help="Only this product. May be repeated.")
+@click.option(
+    "--category", "categories", metavar="C", multiple=True, help="Only this category, or template. May be repeated."
+)
+@click.option("--model", metavar="NAME_OR_FOLDER", help="Draw with this model instead of the configured one.")
+@click.option("--template-version", type=click.IntRange(min=1), help="Only products whose template has this version.")
+@click.option("--force", is_flag=True, help="Draw anew what is there already, under new video ids.")
+@click.option("--rate", metavar="N/s", default="10/s", show_default=True, help="Products a second; also N/min, N/h.")
+@click.option("--dry-run", is_flag=True, help="Say what it would do and cost, and do nothing.")
+def replay(
+    since: datetime | None,
+    until: datetime | None,
+    products: Sequence[str],
+    categories: Sequence[str],
+    model: str | None,
+    template_version: int | None,
+    force: bool,
+    rate: str,
+    dry_run: bool,
+) -> None:
+    """Answer past products again, with the model and the templates of today, through the bulk lane.
+
+    The latest product.created or product.updated of each product is taken. Old clips stay. First it says what it will
+    do and cost. Interrupted, the same command goes on where it stopped; a product is not sent twice.
+    """
+    from functions.derive_prompt import DerivePrompt
+    from functions.progress import Progress
+    from functions.replay_events import LookedUpLater, Rate, Replay, Selection, describe
+    from model_store.manifest import model_folder, read_manifest
+    from shared.clips import ClipStore
+    from shared.objects import ObjectStore
+    from shared.photos import Photos
+    from shared.telemetry import configure_logging
+
+    try:
+        wanted_rate = Rate.parse(rate)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    settings = load_settings()
+    configure_logging(settings.log)
+    if model is not None:
+        # The revision that the settings pin belongs to the model that they name.
+        other = settings.model.model_copy(update={"name": model, "revision": None})
+        settings = settings.model_copy(update={"model": other})
+    manifest = read_manifest(model_folder(settings.model.name))
+    objects = ObjectStore(settings.objects)
+    photos = Photos(objects, settings.render.image_hosts)
+    derive_prompt = DerivePrompt(settings, LookedUpLater(objects), manifest, photo_digest=photos.digest)
+    derive_prompt.start()
+    selection = Selection(
+        model=f"{manifest.name} {manifest.revision}",
+        since=since,
+        until=until,
+        products=frozenset(products),
+        categories=frozenset(categories),
+        template_version=template_version,
+        force=force,
+    )
+    with Replay(settings.kafka, selection, derive=derive_prompt.handle, find=ClipStore(objects).find) as this:
+        plan = this.plan()
+        if this.run.is_resumed:
+            click.echo(f"goes on   with the replay begun at {this.run.begun:%Y-%m-%dT%H:%M:%SZ}")
+        click.echo(f"model     {manifest.name} {manifest.revision[:12]}")
+        for line in describe(plan, this.cost(plan.specs()), wanted_rate, unreadable=this.unreadable):
+            click.echo(line)
+        if not dry_run:
+            with Progress("replayed", len(plan.steps)) as progress:
+                sent = this.send(plan, wanted_rate, lambda done, _: progress.update(done))
+            click.echo(f"sent      {sent} events", err=True)
+    sys.exit(EXIT_FAILED if plan.failed else 0)
+
+
+@main.command()
+def lag() -> None:
+    """Say how far each function is behind, by topic and partition."""
+    from functions.registry import CONSUMES
+    from shared.kafka import read_lag
+
+    row = "{:<16} {:<32} {:>9} {:>12} {:>12} {:>8}"
+    click.echo(row.format("function", "topic", "partition", "committed", "end", "lag"))
+    for part in read_lag(load_settings().kafka, CONSUMES):
+        committed = "-" if part.committed is None else part.committed
+        click.echo(row.format(part.function, part.topic, part.partition, committed, part.end, part.records))
 
 
 @main.group()

@@ -1,6 +1,6 @@
 """Which functions there are, and how each is built. They are imported when asked for: only render_video needs torch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import cast
 
@@ -11,6 +11,12 @@ FUNCTIONS: Mapping[str, str] = {
     "derive_prompt": "functions.derive_prompt",
     "render_video": "functions.render_video",
 }
+
+CONSUMES: Mapping[str, Sequence[str]] = {
+    "derive_prompt": ("product.created", "product.updated"),
+    "render_video": ("video.requested", "video.requested.bulk"),
+}
+"""What each function says it consumes, for those who must not import it: `skureel lag` needs no torch."""
 
 
 def build(name: str, settings: Settings) -> Function:

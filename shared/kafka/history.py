@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
-from kafka.errors import KafkaError, ProducerFencedError
+from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError
 
 from shared.errors import PermanentError, TemporaryError
 from shared.events import Event
@@ -28,6 +28,7 @@ Partition = tuple[str, int]
 _STALLED_POLLS = 60
 _POLL_MS = 500
 _SEND_SECONDS = 60.0
+_UNSETTLED_MS = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +212,8 @@ class Ledger:
         self._producer: Any = None
 
     def __enter__(self) -> "Ledger":
-        arguments = {
-            **consumer_arguments(self._settings, client_id=f"{self._group}-{uuid4().hex[:8]}"),
-            # Bookmarks below a transaction that a crash left open: readers of committed ones wait until it times out.
-            "isolation_level": "read_uncommitted",
-        }
         try:
-            self._consumer = KafkaConsumer(**arguments, group_id=self._group)
+            self._consumer = self._open_consumer("read_committed")
         except KafkaError as error:
             raise _translated(self._settings, "no ledger of the replay", error) from error
         return self
@@ -252,15 +248,19 @@ class Ledger:
 
     def bookmarks(self, partitions: Collection[Partition]) -> dict[Partition, Bookmark]:
         """What was written last for each partition; those without a bookmark are left out."""
-        found = {}
         try:
-            for partition in partitions:
-                committed = self._consumer.committed(TopicPartition(*partition), metadata=True, timeout_ms=30_000)
-                if committed is not None and committed.offset >= 0:
-                    found[partition] = Bookmark(committed.offset, committed.metadata or "")
+            try:
+                return _committed(self._consumer, partitions, timeout_ms=_UNSETTLED_MS)
+            except KafkaTimeoutError:
+                # A crash left a transaction open, and who reads committed offsets waits until it times out. Below it
+                # lie those of the transaction before; `claim` ends it, and what is read then is settled.
+                consumer = self._open_consumer("read_uncommitted")
+                try:
+                    return _committed(consumer, partitions, timeout_ms=30_000)
+                finally:
+                    consumer.close(autocommit=False)
         except KafkaError as error:
             raise _translated(self._settings, "no ledger of the replay", error) from error
-        return found
 
     def write(self, events: Sequence[Event[Any]], bookmarks: Mapping[Partition, Bookmark]) -> None:
         """Send events and commit bookmarks; returns when both are acknowledged.
@@ -292,9 +292,22 @@ class Ledger:
         except KafkaError as error:
             raise _translated(self._settings, "the replay could not send", error) from error
 
+    def _open_consumer(self, isolation_level: str) -> Any:
+        arguments = consumer_arguments(self._settings, client_id=f"{self._group}-{uuid4().hex[:8]}")
+        return KafkaConsumer(**{**arguments, "isolation_level": isolation_level}, group_id=self._group)
+
     def _send(self, event: Event[Any]) -> Any:
         message = to_kafka(event)
         return self._producer.send(topic_name(self._settings, event.type), message.value, message.key, message.headers)
+
+
+def _committed(consumer: Any, partitions: Collection[Partition], *, timeout_ms: int) -> dict[Partition, Bookmark]:
+    found = {}
+    for partition in partitions:
+        committed = consumer.committed(TopicPartition(*partition), metadata=True, timeout_ms=timeout_ms)
+        if committed is not None and committed.offset >= 0:
+            found[partition] = Bookmark(committed.offset, committed.metadata or "")
+    return found
 
 
 def _translated(settings: KafkaSettings, subject: str, error: KafkaError) -> TemporaryError:

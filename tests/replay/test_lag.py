@@ -1,0 +1,69 @@
+"""`skureel lag` counts what KEDA counts."""
+
+from collections.abc import Mapping
+
+import pytest
+from kafka.errors import KafkaTimeoutError
+
+from functions.derive_prompt import DerivePrompt
+from functions.registry import CONSUMES, FUNCTIONS
+from functions.render_video import RenderVideo
+from shared.errors import TemporaryError
+from shared.kafka import read_lag
+from shared.settings import KafkaSettings
+from tests.delivery.harness import Answering, make_delivery_topics, publish_products, running
+from tests.polling import eventually
+
+CONSUMED = {"answering": ("product.created",)}
+
+
+def lag_by_topic(settings: KafkaSettings, consumed: Mapping[str, tuple[str, ...]] = CONSUMED) -> dict[str, int]:
+    """Records behind, by topic without prefix."""
+    total: dict[str, int] = {}
+    for part in read_lag(settings, consumed):
+        name = part.topic.removeprefix(settings.topic_prefix)
+        total[name] = total.get(name, 0) + part.records
+    return total
+
+
+def test_what_was_never_committed_is_all_behind(kafka_broker: KafkaSettings) -> None:
+    make_delivery_topics(kafka_broker)
+    publish_products(kafka_broker, [f"p{n}" for n in range(12)])
+    parts = list(read_lag(kafka_broker, CONSUMED))
+    created = [part for part in parts if not part.topic.endswith(".retry")]
+    assert sum(part.records for part in created) == 12
+    assert {part.committed for part in parts} == {None}
+    assert [part.partition for part in created] == [0, 1, 2, 3]
+
+
+def test_a_drained_function_is_not_behind(kafka_broker: KafkaSettings) -> None:
+    make_delivery_topics(kafka_broker)
+    publish_products(kafka_broker, [f"p{n}" for n in range(12)])
+    with running(Answering(), kafka_broker):
+        eventually(
+            lambda: sum(lag_by_topic(kafka_broker).values()) == 0, 60, lambda: list(read_lag(kafka_broker, CONSUMED))
+        )
+    publish_products(kafka_broker, ["late"])
+    assert lag_by_topic(kafka_broker)["product.created"] == 1
+
+
+@pytest.mark.connected
+def test_lag_is_told_of_retry_topics_and_existing_topics_only(real_kafka: KafkaSettings) -> None:
+    make_delivery_topics(real_kafka)
+    wanted = {"answering": ("product.created", "product.updated")}
+    assert set(lag_by_topic(real_kafka, wanted)) == {"product.created", "product.created.retry"}
+
+
+def test_a_broker_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(**_: object) -> None:
+        raise KafkaTimeoutError("no broker")
+
+    monkeypatch.setattr("shared.kafka.lag.KafkaConsumer", refuses)
+    with pytest.raises(TemporaryError, match=r"lag of answering: Kafka at here:1: KafkaTimeoutError"):
+        list(read_lag(KafkaSettings(bootstrap_servers="here:1"), CONSUMED))
+
+
+def test_the_table_says_what_the_functions_say() -> None:
+    assert set(CONSUMES) == set(FUNCTIONS)
+    assert tuple(CONSUMES["derive_prompt"]) == tuple(DerivePrompt.consumes)
+    assert tuple(CONSUMES["render_video"]) == tuple(RenderVideo.consumes)
