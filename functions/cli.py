@@ -257,7 +257,7 @@ def replay(
             click.echo(f"goes on   with the replay begun at {this.run.begun:%Y-%m-%dT%H:%M:%SZ}")
         click.echo(f"model     {manifest.name} {manifest.revision[:12]}")
         for line in describe(plan, this.cost(plan.specs()), wanted_rate, unreadable=this.unreadable):
-            click.echo(line)
+            click.echo(printable(line))
         if not dry_run:
             with Progress("replayed", len(plan.steps)) as progress:
                 sent = this.send(plan, wanted_rate, lambda done, _: progress.update(done))

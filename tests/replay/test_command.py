@@ -1,0 +1,157 @@
+"""`skureel replay` and `skureel lag`, with the derivation that derive_prompt uses, on a broker and a store."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from pydantic import SecretStr
+
+from functions.cli import main
+from model_store.manifest import ClipDefaults, Manifest, SamplerDefaults, write_manifest
+from shared.clips import ClipStore
+from shared.events import Event, Product
+from shared.kafka import Publisher
+from shared.objects import ObjectStore
+from shared.settings import KafkaSettings, ObjectSettings
+from tests.replay.past import CREATED, READY, make_replay_topics, products_of, record, sent
+
+PRODUCTS = (
+    Product(product_id="cup", name="红色陶瓷马克杯", color=("红色",)),
+    Product(product_id="cup-pack-of-2", name="红色陶瓷马克杯", color=("红色",)),
+    Product(product_id="lamp", name="a white desk lamp", color=("white",), category=("Lighting",)),
+)
+
+
+def model(folder: Path, name: str) -> Path:
+    """A model's folder as far as deriving looks into it: the manifest."""
+    folder.mkdir()
+    manifest = Manifest(
+        name=name,
+        version="1",
+        architecture="wan2.2-ti2v",
+        quantisation="none",
+        licence="Apache-2.0",
+        sampler=SamplerDefaults(kind="unipc"),
+        defaults=ClipDefaults(width=64, height=64, frames=5, fps=8, steps=2, guidance=1.0),
+        files=(),
+    )
+    write_manifest(folder, manifest)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """The command sends the log to a stream that ends with it."""
+    root, client = logging.getLogger(), logging.getLogger("kafka")
+    handlers, level, client_level = list(root.handlers), root.level, client.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    client.setLevel(client_level)
+
+
+class Command:
+    """The command line, told by its environment where the servers are."""
+
+    def __init__(self, kafka: KafkaSettings, objects: ObjectSettings, model_folder: Path) -> None:
+        assert isinstance(objects.secret_key, SecretStr)
+        self._environment = {
+            "SKUREEL_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+            "SKUREEL_KAFKA__TOPIC_PREFIX": kafka.topic_prefix,
+            "SKUREEL_KAFKA__API_VERSION": kafka.api_version,
+            "SKUREEL_KAFKA__OFFSETS": kafka.offsets,
+            "SKUREEL_OBJECTS__ENDPOINT": objects.endpoint,
+            "SKUREEL_OBJECTS__ACCESS_KEY": objects.access_key,
+            "SKUREEL_OBJECTS__SECRET_KEY": objects.secret_key.get_secret_value(),
+            "SKUREEL_OBJECTS__BUCKET": objects.bucket,
+            "SKUREEL_OBJECTS__SECURE": "false",
+            "SKUREEL_MODEL__NAME": str(model_folder),
+        }
+
+    def __call__(self, *arguments: str) -> Result:
+        return CliRunner().invoke(main, arguments, env=self._environment)
+
+    def lines(self, *arguments: str) -> Sequence[str]:
+        """What a command that succeeds says."""
+        result = self(*arguments)
+        assert result.exit_code == 0, result.output
+        return result.output.splitlines()
+
+
+@pytest.fixture
+def command(embedded_kafka: KafkaSettings, embedded_objects: ObjectSettings, tmp_path: Path) -> Command:
+    """The command on embedded servers, with three products in the past."""
+    make_replay_topics(embedded_kafka)
+    ObjectStore(embedded_objects).check()
+    with Publisher(embedded_kafka) as publisher:
+        for product in PRODUCTS:
+            publisher.publish(Event(CREATED, "/tests", product.product_id, product))
+    return Command(embedded_kafka, embedded_objects, model(tmp_path / "first", "first"))
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(command: Command, embedded_kafka: KafkaSettings) -> None:
+    told = command.lines("replay", "--dry-run", "--rate", "2/s")
+    assert "products  3" in told
+    assert "to send   3 requests into the bulk lane, 0 answers whose clip is there" in told
+    assert "to draw   2 videos" in told
+    assert any(line.startswith("GPU time  unknown") for line in told)
+    assert "sending   takes 1.5 s at 2/s" in told
+    assert sent(embedded_kafka) == []
+
+
+def test_another_model_gives_new_ids_and_the_old_clips_stay(
+    command: Command, embedded_kafka: KafkaSettings, embedded_objects: ObjectSettings, tmp_path: Path
+) -> None:
+    command.lines("replay", "--rate", "1000/s")
+    first = sent(embedded_kafka)
+    assert products_of(first) == ["cup", "cup-pack-of-2", "lamp"]
+    clips = ClipStore(ObjectStore(embedded_objects))
+    kept = {clips.keep_record(record(event.data.spec)).video_id for event in first}
+
+    told = command.lines("replay", "--rate", "1000/s")
+    assert "to send   0 requests into the bulk lane, 3 answers whose clip is there" in told
+    assert "GPU time  none" in told
+    assert products_of(sent(embedded_kafka, READY)) == ["cup", "cup-pack-of-2", "lamp"]
+
+    other = model(tmp_path / "second", "second")
+    told = command.lines("replay", "--rate", "1000/s", "--model", str(other))
+    assert "to draw   2 videos" in told
+    assert "sent      3 events" in told
+    newer = [event for event in sent(embedded_kafka) if event.data.spec.model.name == "second"]
+    assert kept.isdisjoint(event.data.video_id for event in newer)
+    assert all(clips.find(video_id) is not None for video_id in kept)
+
+
+def test_options_select(command: Command) -> None:
+    assert "products  1" in command.lines("replay", "--dry-run", "--category", "lighting")
+    assert "products  2" in command.lines("replay", "--dry-run", "--category", "drinkware")
+    assert "products  2" in command.lines("replay", "--dry-run", "--product", "cup", "--product", "lamp")
+    assert "products  0" in command.lines("replay", "--dry-run", "--until", "2020-01-01")
+    assert "left out  3 have a template of another version" in command.lines(
+        "replay", "--dry-run", "--template-version", "999"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--rate", "fast"), "no rate"),
+        (("--from", "yesterday"), "no time"),
+        (("--model", "nowhere"), "no bundled model"),
+        (("--template-version", "0"), "template-version"),
+    ],
+)
+def test_what_makes_no_sense_ends_with_exit_code_2(command: Command, arguments: Sequence[str], told: str) -> None:
+    result = command("replay", "--dry-run", *arguments)
+    assert result.exit_code == 2
+    assert told in result.output
+
+
+def test_lag_is_a_table(command: Command) -> None:
+    heading, *rows = command.lines("lag")
+    assert heading.split() == ["function", "topic", "partition", "committed", "end", "lag"]
+    assert {row.split()[0] for row in rows} == {"derive_prompt", "render_video"}
+    assert sum(int(row.split()[-1]) for row in rows) == len(PRODUCTS)
+    assert {row.split()[3] for row in rows} == {"-"}
