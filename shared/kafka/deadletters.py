@@ -87,9 +87,12 @@ def show_dead_letter(settings: KafkaSettings, place: str) -> DeadLetter:
     partition, offset = parse_place(place)
     with _Reader(settings) as reader:
         if partition in reader.partitions([partition.topic]):
-            for letter in reader.read({partition: offset}, {partition: offset + 1}):
-                if letter.offset == offset:
-                    return letter
+            # Reading up to the end there is, for the place may be beyond it.
+            for letter in reader.read({partition: offset}, reader.ends([partition])):
+                if letter.offset >= offset:
+                    if letter.offset == offset:
+                        return letter
+                    break
     raise PermanentError(
         f"there is no dead letter at {place}; `skureel deadletters list` names those there are",
         reason="no-such-dead-letter",

@@ -38,6 +38,8 @@ MEMBERSHIP_ERRORS = (CommitFailedError, IllegalGenerationError, UnknownMemberIdE
 kafka-python raises CommitFailedError for the first two of the broker's three codes.
 """
 
+_DELIVERY_SECONDS = 150.0
+"""Above the client's own 120 s, after which it gives up a record."""
 _REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
 
 
@@ -96,12 +98,18 @@ class Outbox:
         self._busy = False
         self._closed = False
         self._failures = 0
+        self._begun = 0.0
+        self._current: Release | None = None
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def start(self) -> None:
         """Connect, fence an earlier self, and start the thread."""
         self._producer = self._open()
         self._thread.start()
+
+    def stuck(self, seconds: float) -> bool:
+        """Whether the release under way takes longer than that."""
+        return self._busy and self._ended is None and time.monotonic() - self._begun > seconds
 
     @property
     def busy(self) -> bool:
@@ -114,6 +122,8 @@ class Outbox:
             if self._busy:
                 raise RuntimeError("a release is under way; wait for its end")
             self._busy = True
+            self._begun = time.monotonic()
+            self._current = release
             self._waiting = release
             self._condition.notify_all()
 
@@ -127,12 +137,23 @@ class Outbox:
                 self._busy = False
             return ended
 
+    def forsake(self) -> Release | None:
+        """Give up a release that is stuck. What became of it is uncertain; this outbox must not be used again.
+
+        Its thread may still come back, hence the copy. A new outbox under the same name fences its producer.
+        """
+        with self._condition:
+            self._closed = True
+            stuck = self._current
+        return None if stuck is None else Release(stuck.parts, stuck.group, Verdict.UNCERTAIN)
+
     def close(self, timeout_seconds: float) -> None:
         """Let the thread end, and close the producer within the timeout."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
-        self._thread.join(timeout_seconds)
+        if self._thread.is_alive():
+            self._thread.join(timeout_seconds)
         if self._producer is not None:
             _discard(self._producer, timeout_seconds)
 
@@ -176,37 +197,34 @@ class Outbox:
             producer.begin_transaction()
             sent = _send_all(producer, release.works())
             producer.send_offsets_to_transaction(release.offsets, release.group)
+            # A commit that finds a failed batch is never answered by kafka-python 3.0.12: the failure must come first.
+            producer.flush(timeout=_DELIVERY_SECONDS)
+            _raise_first(sent)
             committing = True
             producer.commit_transaction()
             release.verdict = Verdict.RELEASED
         except KafkaError as error:
             release.refused = _refused(sent)
-            release.verdict = (
-                Verdict.STALE
-                if isinstance(error, MEMBERSHIP_ERRORS)
-                else Verdict.REFUSED
-                if release.refused
-                else Verdict.FAILED
-            )
+            if isinstance(error, MEMBERSHIP_ERRORS):
+                release.verdict = Verdict.STALE
+            elif release.refused:
+                release.verdict = Verdict.REFUSED
+            elif committing:
+                # Whatever became of the producer, the broker may have heard.
+                release.verdict = Verdict.UNCERTAIN
             try:
                 producer.abort_transaction()
             except KafkaError:
                 # Fenced or broken: only a new producer can go on, and it ends what this one left open.
                 self._lose_producer()
-                if committing:
-                    release.verdict = Verdict.UNCERTAIN
             raise
 
     def _send(self, release: Release) -> None:
         sent = _send_all(self._producer, release.works())
-        self._producer.flush(timeout=30)
+        self._producer.flush(timeout=_DELIVERY_SECONDS)
         release.refused = _refused(sent)
-        if release.refused:
-            release.verdict = Verdict.REFUSED
-            raise next(future.exception for _, future in sent if future.failed())
-        for _, future in sent:
-            if future.failed():
-                raise future.exception
+        release.verdict = Verdict.REFUSED if release.refused else Verdict.FAILED
+        _raise_first(sent)
         release.verdict = Verdict.SENT
 
     def _lose_producer(self) -> None:
@@ -237,6 +255,13 @@ def _send_all(producer: Any, works: Sequence[Work]) -> list[tuple[Work, Any]]:
             value = NULL if output.value is None else output.value
             sent.append((work, send(output.topic, value, output.key, output.headers)))
     return sent
+
+
+def _raise_first(sent: Sequence[tuple[Work, Any]]) -> None:
+    """Raise what the first failed record failed with."""
+    for _, future in sent:
+        if future.failed():
+            raise future.exception
 
 
 def _refused(sent: Sequence[tuple[Work, Any]]) -> list[Work]:

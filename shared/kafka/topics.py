@@ -1,6 +1,7 @@
 """The topics skureel needs: made on request, and checked by `skureel doctor`."""
 
 import logging
+from collections.abc import Collection
 from typing import Any
 from uuid import uuid4
 
@@ -52,9 +53,11 @@ def create_topics(settings: KafkaSettings, *, partitions: int = 6, replication: 
             if not missing:
                 return ()
             if settings.offsets == "plain":
-                admin.describe_topics(list(missing))
+                _ask_for(settings, missing)
             else:
                 _create(admin, [_topic(settings, name, partitions, replication) for name in missing])
+                # Made is not yet known everywhere: the next command must not find them missing.
+                admin.wait_for_topics(list(missing), timeout_ms=30_000)
         except KafkaError as error:
             raise TemporaryError(f"topics could not be made: {type(error).__name__}: {error}") from error
     return missing
@@ -102,6 +105,12 @@ def _create(admin: Any, topics: list[Any]) -> None:
             admin.create_topics([topic])
         except TopicAlreadyExistsError:
             log.info("another process made %s meanwhile", topic.name)
+
+
+def _ask_for(settings: KafkaSettings, names: Collection[str]) -> None:
+    with KafkaConsumer(**connection(settings, client_id=f"{GROUP_PREFIX}topics-{uuid4().hex[:8]}")) as consumer:
+        for name in names:
+            consumer.partitions_for_topic(name)
 
 
 def _admin(settings: KafkaSettings) -> Any:

@@ -26,7 +26,7 @@ from shared.errors import ConfigurationError, PermanentError
 from shared.function import Function
 from shared.kafka import story as stories
 from shared.kafka.assignment import EvenAssignor
-from shared.kafka.client import RETRY_SUFFIX, consumer_arguments, group_name, topic_name
+from shared.kafka.client import RETRY_SUFFIX, consumer_arguments, group_name, topic_name, wait_for_broker
 from shared.kafka.endings import Ending, Handling, reason_of
 from shared.kafka.pool import HandlerPool
 from shared.kafka.release import MEMBERSHIP_ERRORS, Outbox, Release, Verdict
@@ -171,21 +171,22 @@ class Worker:
 
     def _connect(self) -> None:
         """Reach the brokers, however long they are away, and ask to join the group."""
-        for attempt in count(1):
+        while wait_for_broker(self._settings, give_up=self._not_wanted, pause=self._abandoned.wait):
+            self._outbox = Outbox(self._settings, client_id=self._client_id, wake=self._wake.set)
             try:
-                self._outbox = Outbox(self._settings, client_id=self._client_id, wake=self._wake.set)
                 self._outbox.start()
                 self._subscribe()
                 return
             except (AuthorizationError, SaslAuthenticationFailedError) as error:
                 raise ConfigurationError(f"Kafka refuses {self.group}: {error}; check credentials and ACLs") from error
             except (KafkaError, OSError) as error:
-                self._came_round = time.monotonic()
-                if self._phase is not Phase.RUNNING:
-                    return
-                pause = min(2.0**attempt, 15.0)
-                log.warning("no Kafka broker answers (%s); asking again in %g s", error, pause)
-                self._abandoned.wait(pause)
+                self._outbox.close(1.0)
+                log.warning("connecting to Kafka failed (%s: %s); trying again", type(error).__name__, error)
+                self._abandoned.wait(1.0)
+
+    def _not_wanted(self) -> bool:
+        self._came_round = time.monotonic()
+        return self._phase is not Phase.RUNNING
 
     def _subscribe(self) -> None:
         self._consumer = KafkaConsumer(
@@ -225,6 +226,10 @@ class Worker:
         try:
             polled = self._consumer.poll(timeout_ms=int(timeout * 1000))
             self._joined = self._consumer.group_metadata().state is MemberState.STABLE
+            if not self._joined:
+                # A join outlasts a short poll. If a change of the topics' metadata began it, kafka-python 3.0.12 finds
+                # no reason to go on with it at the next poll, and the member waits for ever, without heartbeats.
+                self._consumer._coordinator.request_rejoin()
         except (AuthorizationError, SaslAuthenticationFailedError) as error:
             raise ConfigurationError(f"Kafka refuses {self.group}: {error}; check credentials and ACLs") from error
         except KafkaError as error:
@@ -378,9 +383,12 @@ class Worker:
         if outbox is None:
             return None
         release = outbox.take()
-        if release is None and self._uncommitted is not None:
-            release = self._uncommitted
-        return release
+        if release is None and outbox.stuck(_STUCK_RELEASE_SECONDS):
+            log.error("%s: a release hangs in the client; going on with a new producer", self.group)
+            release = outbox.forsake()
+            self._outbox = Outbox(self._settings, client_id=self._client_id, wake=self._wake.set)
+            self._outbox.start()
+        return release or self._uncommitted
 
     def _settle(self, release: Release | None) -> None:
         """Act on how a release ended. In the plain way this is where offsets are committed."""

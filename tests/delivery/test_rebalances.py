@@ -121,6 +121,23 @@ def test_a_job_longer_than_the_poll_interval_causes_no_rebalance(real_kafka: Kaf
     assert function.handled == ["p-1"]
 
 
+def test_new_partitions_are_taken_up_while_a_job_runs(real_kafka: KafkaSettings) -> None:
+    make_delivery_topics(real_kafka, partitions=2)
+    publish_products(real_kafka, ["p-1"])
+    function = Gated()
+    with running(function, real_kafka) as worker:
+        eventually(lambda: function.handled, 30)
+        with KafkaAdminClient(**connection(real_kafka, client_id="test-admin")) as admin:
+            admin.create_partitions({real_kafka.topic_prefix + CREATED: 5})
+        # Otherwise known after five minutes.
+        eventually(
+            lambda: worker._consumer._cluster.request_update() and len(partitions_of(worker, real_kafka)) == 5, 30
+        )
+        function.gate.set()
+        eventually(lambda: answered(real_kafka) == ["p-1"], 30)
+    assert function.handled == ["p-1"]
+
+
 def test_pausing_outlives_a_rebalance(real_kafka: KafkaSettings) -> None:
     settings = real_kafka.model_copy(update={"max_in_flight": 4, "handler_threads": 2})
     make_delivery_topics(settings, partitions=4)

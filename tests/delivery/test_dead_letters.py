@@ -1,0 +1,96 @@
+"""Dead letters are listed, shown with their exact bytes, and sent again, but not for ever."""
+
+from typing import Any
+
+import pytest
+
+from shared.errors import PermanentError
+from shared.events import Event
+from shared.kafka import Publisher, list_dead_letters, replay_dead_letters, show_dead_letter
+from shared.kafka.deadletters import MOST_REPLAYS, parse_place
+from shared.settings import KafkaSettings
+from tests.delivery.harness import (
+    CREATED,
+    Answering,
+    answered,
+    headers_of,
+    make_delivery_topics,
+    publish_products,
+    records_of,
+    running,
+)
+from tests.polling import eventually
+
+
+class Mended(Answering):
+    """Fails on every product until it is mended."""
+
+    def __init__(self) -> None:
+        self.mended = False
+        super().__init__(self._fail)
+
+    def _fail(self, event: Event[Any]) -> None:
+        if not self.mended:
+            raise PermanentError(f"{event.data.product_id} has no template", reason="no-template")
+
+
+def test_a_dead_letter_is_listed_shown_and_sent_again(kafka_broker: KafkaSettings) -> None:
+    make_delivery_topics(kafka_broker)
+    topics = [kafka_broker.topic_prefix + CREATED + ".dlq"]
+    publish_products(kafka_broker, ["p-1", "p-2"])
+    with Publisher(kafka_broker) as publisher:
+        publisher.publish_raw(kafka_broker.topic_prefix + CREATED, b"\xff", b"\x00poison")
+    function = Mended()
+    with running(function, kafka_broker):
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 3, 30)
+        letters = {letter.key: letter for letter in list_dead_letters(kafka_broker, topics)}
+        assert {letter.story.reason for letter in letters.values()} == {"no-template", "not-a-cloudevent"}
+        shown = show_dead_letter(kafka_broker, letters[b"\xff"].place)
+        assert (shown.value, shown.story.topic) == (b"\x00poison", kafka_broker.topic_prefix + CREATED)
+        done = replay_dead_letters(kafka_broker, [letters[b"p-1"].place])
+        assert [letter.key for letter in done.sent] == [b"p-1"]
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 4, 30)
+    done = replay_dead_letters(kafka_broker, topics=topics)
+    assert sorted(letter.key or b"" for letter in done.sent) == [b"p-1", b"p-1", b"p-2", b"\xff"]
+    assert replay_dead_letters(kafka_broker, topics=topics).sent == (), "the same letters were sent again"
+    function.mended = True
+    with running(function, kafka_broker):
+        eventually(lambda: sorted(answered(kafka_broker)) == ["p-1", "p-1", "p-2"], 30)
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 5, 30)
+    again = [record for record in records_of(kafka_broker, CREATED + ".dlq") if record.key == b"\xff"]
+    assert [record.value for record in again] == [b"\x00poison"] * 2
+    first, second = (headers_of(record) for record in again)
+    assert second["skureel.first-failed-at"] == first["skureel.first-failed-at"]
+    assert (first["skureel.replays"], second["skureel.replays"]) == ("0", "1")
+
+
+def test_replays_of_a_letter_that_always_fails_come_to_an_end(kafka_broker: KafkaSettings) -> None:
+    make_delivery_topics(kafka_broker, partitions=1)
+    topics = [kafka_broker.topic_prefix + CREATED + ".dlq"]
+    publish_products(kafka_broker, ["p-1"])
+    function = Mended()
+    with running(function, kafka_broker):
+        for number in range(MOST_REPLAYS):
+            eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == number + 1, 30)  # noqa: B023
+            assert len(replay_dead_letters(kafka_broker, topics=topics).sent) == 1
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == MOST_REPLAYS + 1, 30)
+        last = replay_dead_letters(kafka_broker, topics=topics)
+        assert last.sent == ()
+        assert [letter.key for letter in last.parked] == [b"p-1"]
+    assert len(function.handled) == MOST_REPLAYS + 1
+    sizes = [sum(len(raw) for _, raw in record.headers) for record in records_of(kafka_broker, CREATED + ".dlq")]
+    assert max(sizes) - min(sizes) <= 2, "headers grow with every replay"
+
+
+@pytest.mark.parametrize("place", ["", "topic", "topic:0", "topic:a:1", "topic:0:-1", "topic:0:٣", "t:0:" + "9" * 30])
+def test_a_place_that_is_none_is_said(place: str) -> None:
+    with pytest.raises(PermanentError) as caught:
+        parse_place(place)
+    assert caught.value.reason == "bad-place"
+
+
+def test_a_letter_that_is_not_there_is_said(kafka_broker: KafkaSettings) -> None:
+    make_delivery_topics(kafka_broker, partitions=1)
+    with pytest.raises(PermanentError) as caught:
+        show_dead_letter(kafka_broker, f"{kafka_broker.topic_prefix}{CREATED}.dlq:0:5")
+    assert caught.value.reason == "no-such-dead-letter"

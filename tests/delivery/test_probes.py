@@ -1,0 +1,118 @@
+"""Live while the owner comes round, ready while records are taken; metrics without labels from events."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from shared.errors import ConfigurationError, PermanentError
+from shared.events import Event
+from shared.health import HealthServer
+from shared.kafka import Worker
+from shared.settings import HealthSettings, KafkaSettings
+from shared.telemetry import JOB_BUCKETS_SECONDS
+from tests.delivery.harness import Answering, answered, make_delivery_topics, publish_products, running
+from tests.polling import eventually
+
+LOOPBACK = HealthSettings(host="127.0.0.1", port=0)
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize(("live", "ready"), [(True, True), (True, False), (False, True), (False, False)])
+def test_probes_answer_by_status_and_body(live: bool, ready: bool) -> None:
+    with HealthServer(LOOPBACK, live=lambda: live, ready=lambda: ready, registry=CollectorRegistry()) as server:
+        status, body = get(server.port, "/health/live")
+        assert (status, json.loads(body)) == (200 if live else 503, {"live": live})
+        status, body = get(server.port, "/health/ready?verbose")
+        assert (status, json.loads(body)) == (200 if live and ready else 503, {"ready": live and ready})
+        assert get(server.port, "/elsewhere")[0] == 404
+
+
+def test_a_port_that_is_taken_is_a_configuration_error() -> None:
+    with HealthServer(LOOPBACK, live=lambda: True, ready=lambda: True, registry=CollectorRegistry()) as server:
+        taken = HealthSettings(host="127.0.0.1", port=server.port)
+        second = HealthServer(taken, live=lambda: True, ready=lambda: True, registry=CollectorRegistry())
+        with pytest.raises(ConfigurationError, match="SKUREEL_HEALTH__PORT"):
+            second.__enter__()
+
+
+def test_a_worker_is_ready_only_with_a_warm_function_and_a_group(kafka_broker: KafkaSettings) -> None:
+    class Warming(Answering):
+        warm = False
+
+        def ready(self) -> bool:
+            return self.warm
+
+    make_delivery_topics(kafka_broker, partitions=1)
+    function = Warming()
+    idle = Worker(function, kafka_broker)
+    assert idle.live()
+    assert not idle.ready()
+    with running(function, kafka_broker) as worker:
+        eventually(lambda: worker.assigned, 30)
+        assert not worker.ready()
+        function.warm = True
+        eventually(worker.ready, 10)
+        worker.stop()
+        assert not worker.ready(), "a draining worker must not be sent anything"
+
+
+def test_a_long_job_does_not_make_a_worker_look_dead(
+    kafka_broker: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.kafka.worker._STALLED_SECONDS", 2.0)
+    make_delivery_topics(kafka_broker, partitions=1)
+    gate = threading.Event()
+    function = Answering(lambda event: gate.wait(60) and None)
+    publish_products(kafka_broker, ["p-1"])
+    with running(function, kafka_broker) as worker:
+        eventually(lambda: function.handled, 30)
+        for _ in range(8):
+            # Half a second each, four in all: twice what an owner may stay away.
+            gate.wait(0.5)
+            assert worker.live()
+        gate.set()
+        eventually(lambda: answered(kafka_broker) == ["p-1"], 30)
+
+
+def test_metrics_count_every_ending(kafka_broker: KafkaSettings) -> None:
+    make_delivery_topics(kafka_broker, partitions=1)
+
+    def behave(event: Event[Any]) -> None:
+        if event.data.product_id == "bad":
+            raise PermanentError("never", reason="no-name")
+
+    publish_products(kafka_broker, ["a", "bad", "b"])
+    with running(Answering(behave), kafka_broker) as worker:
+        eventually(lambda: len(answered(kafka_broker)) == 2, 30)
+        registry = worker.metrics.registry
+        with HealthServer(LOOPBACK, live=worker.live, ready=worker.ready, registry=registry) as server:
+            text = get(server.port, "/metrics")[1]
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    topic = kafka_broker.topic_prefix + "product.created"
+    counts = {
+        sample.labels["ending"]: sample.value
+        for sample in families["skureel_records"].samples
+        if sample.name.endswith("_total") and sample.labels["topic"] == topic
+    }
+    assert counts == {"emitted": 2, "dead": 1}
+    reasons = [s.labels["reason"] for s in families["skureel_dead_letters"].samples if s.name.endswith("_total")]
+    assert reasons == ["no-name"]
+    buckets = [s for s in families["skureel_handler_seconds"].samples if s.name.endswith("_bucket")]
+    assert [bucket.labels["le"] for bucket in buckets] == [*map(str, JOB_BUCKETS_SECONDS), "+Inf"]
+    assert buckets[-1].value == 3
+    labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
+    assert labels <= {"topic", "ending", "reason", "verdict", "kind", "le"}, "a label could take any value"

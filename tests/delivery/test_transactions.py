@@ -1,0 +1,133 @@
+"""Outputs and offsets are one, whatever happens to the producer or the broker in between."""
+
+import dataclasses
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient, NewTopic
+
+from shared.events import Event
+from shared.kafka.client import connection
+from shared.settings import KafkaSettings
+from tests.delivery.conftest import with_short_sessions
+from tests.delivery.harness import (
+    ANSWER,
+    CREATED,
+    Answering,
+    answered,
+    committed,
+    ends,
+    headers_of,
+    make_delivery_topics,
+    publish_products,
+    records_of,
+    running,
+)
+from tests.polling import eventually
+from tests.servers import RealKafka, make_topics
+
+pytestmark = pytest.mark.connected
+
+
+def test_answers_and_offsets_become_visible_together(real_kafka: KafkaSettings) -> None:
+    make_delivery_topics(real_kafka, partitions=1)
+    products = [f"p-{number}" for number in range(300)]
+    publish_products(real_kafka, products)
+    with running(Answering(), real_kafka) as worker:
+        seen = 0
+        while seen < len(products):
+            # In this order: what is committed was answered before.
+            offset = committed(real_kafka, worker.group).get(0, 0)
+            answers = answered(real_kafka)
+            assert len(answers) >= offset or offset > len(products)
+            seen = len(answers)
+    assert answered(real_kafka) == products
+
+
+def test_a_fenced_producer_is_replaced_and_nothing_is_lost_or_repeated(real_kafka: KafkaSettings) -> None:
+    make_delivery_topics(real_kafka, partitions=1)
+    publish_products(real_kafka, [f"p-{number}" for number in range(5)])
+    with running(Answering(), real_kafka) as worker:
+        eventually(lambda: len(answered(real_kafka)) == 5, 30)
+        thief = KafkaProducer(**connection(real_kafka, client_id="thief"), transactional_id=worker._client_id)
+        thief.init_transactions()
+        thief.close(timeout=5)
+        publish_products(real_kafka, [f"q-{number}" for number in range(5)])
+        eventually(lambda: len(answered(real_kafka)) == 10, 60)
+        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka), 20)
+        value = worker.metrics.registry.get_sample_value
+        failures = [
+            value("skureel_commit_failures_total", {"verdict": verdict}) or 0 for verdict in ("failed", "uncertain")
+        ]
+        assert sum(failures) >= 1
+    assert sorted(set(answered(real_kafka))) == sorted(answered(real_kafka))
+
+
+def test_an_output_that_the_broker_refuses_becomes_a_dead_letter(real_kafka: KafkaSettings) -> None:
+    make_topics(real_kafka, CREATED, CREATED + ".retry", CREATED + ".dlq", partitions=1)
+    with KafkaAdminClient(**connection(real_kafka, client_id="test-admin")) as admin:
+        small = NewTopic(real_kafka.topic_prefix + ANSWER, 1, 1, topic_configs={"max.message.bytes": "1500"})
+        admin.create_topics([small])
+    publish_products(real_kafka, ["p-1", "p-verbose", "p-2"])
+    with running(Verbose(), real_kafka) as worker:
+        eventually(lambda: sorted(answered(real_kafka)) == ["p-1", "p-2"], 60)
+        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka), 20)
+    (dead,) = records_of(real_kafka, CREATED + ".dlq")
+    assert headers_of(dead)["skureel.reason"] == "output-refused"
+    assert dead.key == b"p-verbose"
+
+
+class Verbose(Answering):
+    """Says more about one product than the answer's topic takes."""
+
+    def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
+        (answer,) = super().handle(event)
+        if event.data.product_id != "p-verbose":
+            return [answer]
+        return [dataclasses.replace(answer, extensions={"pad": "x" * 3_000})]
+
+
+@pytest.fixture
+def breakable(breakable_kafka: RealKafka, prefix_of_its_own: Any) -> KafkaSettings:
+    settings: KafkaSettings = prefix_of_its_own(breakable_kafka.settings)
+    return with_short_sessions(settings, 6_000)
+
+
+def test_a_broker_that_goes_away_and_comes_back_costs_nothing(
+    breakable_kafka: RealKafka, breakable: KafkaSettings
+) -> None:
+    make_delivery_topics(breakable, partitions=2)
+    products = [f"p-{number}" for number in range(300)]
+    publish_products(breakable, products)
+    pace = threading.Event()
+
+    def slow(event: Event[Any]) -> None:
+        pace.wait(0.02)
+
+    with running(Answering(slow), breakable) as worker:
+        eventually(lambda: len(answered(breakable)) > 20, 30)
+        breakable_kafka.kill()
+        pace.set()
+        assert worker.live()
+        breakable_kafka.start()
+        eventually(lambda: len(answered(breakable)) >= len(products), 90)
+        eventually(lambda: committed(breakable, worker.group) == ends(breakable), 30)
+        assert worker.live()
+    assert sorted(answered(breakable)) == sorted(products)
+
+
+def test_a_worker_waits_for_a_broker_that_is_not_there_yet(
+    breakable_kafka: RealKafka, breakable: KafkaSettings
+) -> None:
+    make_delivery_topics(breakable, partitions=1)
+    publish_products(breakable, ["p-1"])
+    breakable_kafka.stop()
+    with running(Answering(), breakable) as worker:
+        assert worker.live()
+        assert not worker.ready()
+        breakable_kafka.start()
+        eventually(lambda: answered(breakable) == ["p-1"], 90)
+        assert worker.ready()
