@@ -55,6 +55,9 @@ def a_public_pipeline(flow_shift: float = 5.0) -> WanPipeline:
             if name.endswith("bias") or "norm" in name or "relative" in name:
                 centre = 1.0 if name.endswith(("norm.weight", "gamma")) or ".norm" in name else 0.0
                 torch.nn.init.normal_(parameter, centre if not name.endswith("bias") else 0.0, 0.2)
+    for name, parameter in transformer.named_parameters():  # a prompt that hardly matters would hide what is done to it
+        if name.endswith("weight") and ("attn2.to" in name or "text_embedder" in name or name.startswith("proj_out")):
+            parameter.data *= 4
     scheduler = UniPCMultistepScheduler(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=flow_shift, num_train_timesteps=1000
     )
