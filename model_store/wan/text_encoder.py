@@ -183,7 +183,8 @@ class Block(nn.Module):
 def embedding(entries: int, width: int) -> nn.Embedding:
     """A table with random entries, or none on the meta device, where drawing them would import PyTorch's compiler."""
     table = torch.empty(entries, width)
-    return nn.Embedding.from_pretrained(table if table.is_meta else table.normal_(), freeze=False)
+    made: nn.Embedding = nn.Embedding.from_pretrained(table if table.is_meta else table.normal_(), freeze=False)
+    return made
 
 
 def position_buckets(length: int, config: TextEncoderConfig, device: torch.device) -> Tensor:
