@@ -260,7 +260,10 @@ def _send_all(producer: Any, works: Sequence[Work]) -> list[tuple[Work, Any]]:
 def _raise_first(sent: Sequence[tuple[Work, Any]]) -> None:
     """Raise what the first failed record failed with."""
     for _, future in sent:
-        if future.failed():
+        if not future.is_done:
+            # A batch that was too large is split, and a flush waits for the batch it was, not for its parts.
+            future.get(timeout=_DELIVERY_SECONDS)
+        elif future.failed():
             raise future.exception
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import uuid4
 
-from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
@@ -108,9 +108,13 @@ def _create(admin: Any, topics: list[Any]) -> None:
 
 
 def _ask_for(settings: KafkaSettings, names: Collection[str]) -> None:
-    with KafkaConsumer(**connection(settings, client_id=f"{GROUP_PREFIX}topics-{uuid4().hex[:8]}")) as consumer:
+    """As before a first record is sent; a consumer's question makes no topic there."""
+    producer = KafkaProducer(**connection(settings, client_id=f"{GROUP_PREFIX}topics-{uuid4().hex[:8]}"))
+    try:
         for name in names:
-            consumer.partitions_for_topic(name)
+            producer.partitions_for(name)
+    finally:
+        producer.close(timeout=5)
 
 
 def _admin(settings: KafkaSettings) -> Any:

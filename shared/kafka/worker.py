@@ -19,7 +19,15 @@ from typing import Any
 from uuid import uuid4
 
 from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, TopicPartition
-from kafka.errors import AuthorizationError, IllegalStateError, KafkaError, SaslAuthenticationFailedError
+from kafka.errors import (
+    AuthorizationError,
+    IllegalStateError,
+    InconsistentGroupProtocolError,
+    InvalidGroupIdError,
+    InvalidSessionTimeoutError,
+    KafkaError,
+    SaslAuthenticationFailedError,
+)
 from kafka.structs import MemberState
 
 from shared.errors import ConfigurationError, PermanentError
@@ -232,6 +240,11 @@ class Worker:
                 self._consumer._coordinator.request_rejoin()
         except (AuthorizationError, SaslAuthenticationFailedError) as error:
             raise ConfigurationError(f"Kafka refuses {self.group}: {error}; check credentials and ACLs") from error
+        except (InvalidSessionTimeoutError, InvalidGroupIdError, InconsistentGroupProtocolError) as error:
+            raise ConfigurationError(
+                f"Kafka does not let {self.group} join: {error}; check the session timeout and the group's "
+                "other members"
+            ) from error
         except KafkaError as error:
             self._poll_failed(error)
             return
