@@ -3,7 +3,8 @@
     python -m tests.benchmarks.engine_cpu [denoiser] [decode] [clip] [memory] [start]
 
 Without a name, all of them. Contestants take turns, so that a busy neighbour slows both; the ratio of CPU seconds
-stands beside that of wall seconds, because it hardly feels the neighbour.
+stands beside that of wall seconds, because it hardly feels the neighbour. On a shared machine set
+OMP_NUM_THREADS=1: two threads that wait for each other on busy cores take minutes for seconds of work.
 """
 
 import argparse
