@@ -8,7 +8,7 @@ from model_store.manifest import model_folder, read_manifest, verify
 from shared.errors import SkureelError
 from shared.settings import Settings
 
-RENDER_PACKAGES = ("torch", "transformers", "safetensors", "numpy", "PIL", "imageio_ffmpeg", "ftfy")
+RENDER_PACKAGES = ("torch", "tokenizers", "safetensors", "numpy", "PIL", "imageio_ffmpeg", "ftfy")
 
 
 class Finding(NamedTuple):
