@@ -132,10 +132,18 @@ def rate(progress: float, step: int, peak: float) -> float:
     return peak * warm * max(0.02, fall)
 
 
-def draw_batch(clips: list[np.ndarray], generator: np.random.Generator, scale: int = 1) -> Tensor:
-    """Pictures [B, 3, F, H, W]: crops of 5 or 9 frames where the product is, or one whole frame's run of 5."""
-    form = generator.choice(3, p=(0.65, 0.2, 0.15))
-    count, frames, width, height = ((3, 5, 96, 96), (2, 9, 80, 80), (2, 5, WIDTH, HEIGHT))[form]
+Forms = tuple[tuple[float, int, int, int, int], ...]
+"""Of a batch: its probability, pictures, frames, width and height in pixels."""
+
+LEARNING: Forms = ((0.65, 3, 5, 96, 96), (0.2, 2, 9, 80, 80), (0.15, 2, 5, WIDTH, HEIGHT))
+REFINING: Forms = ((0.4, 2, 17, 64, 64), (0.3, 1, 25, 96, 96), (0.3, 3, 5, 96, 96))
+"""Refinement sees whole clips: a decoder that only ever saw their first frames drifts in hue towards their end."""
+
+
+def draw_batch(clips: list[np.ndarray], forms: Forms, generator: np.random.Generator, scale: int = 1) -> Tensor:
+    """Pictures [B, 3, F, H, W]: crops where the product is, or whole frames, of a run of frames."""
+    form = forms[generator.choice(len(forms), p=[row[0] for row in forms])]
+    _, count, frames, width, height = form
     pieces = []
     for _ in range(count * scale):
         group = clips[generator.integers(len(clips))]
@@ -201,7 +209,7 @@ def train_vae(
         if progress >= 1:
             return
         generator = np.random.default_rng((seed, step))
-        true = draw_batch(groups, generator, budget.scale).to(device)
+        true = draw_batch(groups, LEARNING if start is None else REFINING, generator, budget.scale).to(device)
         with torch.set_grad_enabled(start is None):
             mean, log_variance = vae.encode_moments(true)
         mean, log_variance = mean.float(), log_variance.float().clamp(-20, 4)
