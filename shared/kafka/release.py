@@ -19,6 +19,7 @@ from kafka.errors import (
     IllegalGenerationError,
     InvalidRecordError,
     KafkaError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
     RebalanceInProgressError,
     RecordListTooLargeError,
@@ -40,6 +41,7 @@ kafka-python raises CommitFailedError for the first two of the broker's three co
 
 _DELIVERY_SECONDS = 150.0
 """Above the client's own 120 s, after which it gives up a record."""
+_SPLIT_POLL_SECONDS = 0.005
 _REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
 
 
@@ -213,6 +215,9 @@ class Outbox:
                 # Whatever became of the producer, the broker may have heard.
                 release.verdict = Verdict.UNCERTAIN
             try:
+                if release.refused:
+                    # Lost parts of a split batch also keep an abort waiting; a new producer's start aborts for it.
+                    raise error
                 producer.abort_transaction()
             except KafkaError:
                 # Fenced or broken: only a new producer can go on, and it ends what this one left open.
@@ -258,13 +263,22 @@ def _send_all(producer: Any, works: Sequence[Work]) -> list[tuple[Work, Any]]:
 
 
 def _raise_first(sent: Sequence[tuple[Work, Any]]) -> None:
-    """Raise what the first failed record failed with."""
-    for _, future in sent:
-        if not future.is_done:
-            # A batch that was too large is split, and a flush waits for the batch it was, not for its parts.
-            future.get(timeout=_DELIVERY_SECONDS)
-        elif future.failed():
-            raise future.exception
+    """Wait until every record is acknowledged or failed, and raise what the first failed one failed with."""
+    # A batch that was too large is split. A flush waits for the batch it was, not for its parts, and so does a future's
+    # own `get`; once one part has failed, the others may never be heard of.
+    deadline = time.monotonic() + _DELIVERY_SECONDS
+    while True:
+        unheard = False
+        for _, future in sent:
+            if not future.is_done:
+                unheard = True
+            elif future.failed():
+                raise future.exception
+        if not unheard:
+            return
+        if time.monotonic() > deadline:
+            raise KafkaTimeoutError("the client lost sight of a record that it split off")
+        time.sleep(_SPLIT_POLL_SECONDS)
 
 
 def _refused(sent: Sequence[tuple[Work, Any]]) -> list[Work]:

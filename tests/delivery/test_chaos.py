@@ -1,4 +1,4 @@
-"""Real workers in processes of their own, killed, frozen and cut off from a real broker: each product is answered once."""
+"""Real workers in processes of their own, killed, frozen and cut off from a broker: each product is answered once."""
 
 import random
 import signal

@@ -1,33 +1,26 @@
 """Outputs and offsets are one, whatever happens to the producer or the broker in between."""
 
-import dataclasses
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from kafka import KafkaProducer
-from kafka.admin import KafkaAdminClient, NewTopic
 
 from shared.events import Event
 from shared.kafka.client import connection
 from shared.settings import KafkaSettings
 from tests.delivery.conftest import with_short_sessions
 from tests.delivery.harness import (
-    ANSWER,
-    CREATED,
     Answering,
     answered,
     committed,
     ends,
-    headers_of,
     make_delivery_topics,
     publish_products,
-    records_of,
     running,
 )
 from tests.polling import eventually
-from tests.servers import RealKafka, make_topics
+from tests.servers import RealKafka
 
 pytestmark = pytest.mark.connected
 
@@ -64,30 +57,6 @@ def test_a_fenced_producer_is_replaced_and_nothing_is_lost_or_repeated(real_kafk
         ]
         assert sum(failures) >= 1
     assert sorted(set(answered(real_kafka))) == sorted(answered(real_kafka))
-
-
-def test_an_output_that_the_broker_refuses_becomes_a_dead_letter(real_kafka: KafkaSettings) -> None:
-    make_topics(real_kafka, CREATED, CREATED + ".retry", CREATED + ".dlq", partitions=1)
-    with KafkaAdminClient(**connection(real_kafka, client_id="test-admin")) as admin:
-        small = NewTopic(real_kafka.topic_prefix + ANSWER, 1, 1, topic_configs={"max.message.bytes": "1500"})
-        admin.create_topics([small])
-    publish_products(real_kafka, ["p-1", "p-verbose", "p-2"])
-    with running(Verbose(), real_kafka) as worker:
-        eventually(lambda: sorted(answered(real_kafka)) == ["p-1", "p-2"], 60)
-        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka), 20)
-    (dead,) = records_of(real_kafka, CREATED + ".dlq")
-    assert headers_of(dead)["skureel.reason"] == "output-refused"
-    assert dead.key == b"p-verbose"
-
-
-class Verbose(Answering):
-    """Says more about one product than the answer's topic takes."""
-
-    def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
-        (answer,) = super().handle(event)
-        if event.data.product_id != "p-verbose":
-            return [answer]
-        return [dataclasses.replace(answer, extensions={"pad": "x" * 3_000})]
 
 
 @pytest.fixture
