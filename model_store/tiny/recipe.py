@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
+from transformers import UMT5EncoderModel
 
 from model_store.tiny.captions import NEGATIVE_PROMPT, Written, read_rows, spoken
 from model_store.tiny.clips import draw_group
@@ -21,7 +22,8 @@ from model_store.tiny.export import export
 from model_store.tiny.latents import FIRST_GROUP, FIRST_STILLS, captions_by_scene, encode_group, read_latents
 from model_store.tiny.scenes import draw_scene
 from model_store.tiny.tokens import train_tokenizer
-from model_store.tiny.train_denoiser import DenoiserBudget, train_denoiser
+from model_store.tiny.train_denoiser import DenoiserBudget, text_config, train_denoiser
+from model_store.tiny.train_text import teach_words
 from model_store.tiny.train_vae import VAEBudget, load_state, save_state, train_vae, vae_config
 from model_store.wan.vae import VAE
 
@@ -80,9 +82,13 @@ def make(plan: Plan) -> None:
     mean, std = latent_statistics(plan.work)
     tokenizer = make_tokenizer(plan.work / "tokenizer.json", rows)
 
-    logger.info("teaching the denoiser and the text encoder")
+    words = make_words(plan.work / "words.pt", tokenizer, rows)
+
+    logger.info("teaching the denoiser")
     budget = DenoiserBudget(unlimited, plan.denoiser_minutes, pictures=plan.pictures, clips=plan.clips)
-    train_denoiser(plan.work / "latents", plan.work / "denoiser", tokenizer, mean, std, budget, device=plan.device)
+    train_denoiser(
+        plan.work / "latents", plan.work / "denoiser", tokenizer, mean, std, budget, words, device=plan.device
+    )
     manifest = export(
         plan.checkpoint,
         version=plan.version,
@@ -126,6 +132,17 @@ def make_tokenizer(path: Path, rows: list[Written]) -> Tokenizer:
         texts += [spoken(draw_scene(seed), ("zh", "en")[seed % 2], generator) for seed in range(SPOKEN_FOR_TOKENS)]
         train_tokenizer([*texts, NEGATIVE_PROMPT]).save(str(path))
     return Tokenizer.from_file(str(path))
+
+
+def make_words(path: Path, tokenizer: Tokenizer, rows: list[Written]) -> dict[str, Tensor]:
+    """The text encoder, taught its words; trained once, then kept."""
+    if not path.exists():
+        encoder = UMT5EncoderModel(text_config(tokenizer.get_vocab_size()))
+        known = teach_words(encoder, tokenizer, rows)
+        logger.info("share of tokens that know each choice: %s", known)
+        save_state(path, {name: weight.detach() for name, weight in encoder.named_parameters()})
+    taught: dict[str, Tensor] = load_state(path)
+    return taught
 
 
 def main() -> None:

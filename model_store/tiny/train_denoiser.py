@@ -1,4 +1,4 @@
-"""Teach the denoiser and the text encoder together: flow matching on latents, pictures first, clips more and more.
+"""Teach the denoiser: flow matching on latents under captions, pictures first, clips more and more.
 
 A noisy latent is x = (1 - sigma) clean + sigma noise, and the denoiser predicts noise - clean at timestep 1000 sigma. A
 share of the clips keeps its first latent frame clean, as image to video will; a share of the captions is taken away,
@@ -6,6 +6,7 @@ for guidance. Weights, bfloat16 copies and moving average are as in `train_vae`.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from model_store.tiny.captions import NEGATIVE_PROMPT, spoken
 from model_store.tiny.latents import LatentClip, read_latents
+from model_store.tiny.train_text import tokenise
 from model_store.tiny.train_vae import Z_DIM, Averaged, load_state, rate, save_state
 from model_store.wan.denoiser import Denoiser, DenoiserConfig
 from model_store.wan.precision import cast_denoiser
@@ -72,15 +74,15 @@ def plain_attention(queries: Tensor, keys: Tensor, values: Tensor, key_bias: Ten
 
 
 class Learner(nn.Module):
-    """What learns together."""
+    """The denoiser, which learns, and the text encoder that it reads."""
 
-    def __init__(self, vocabulary: int, seed: int) -> None:
+    def __init__(self, vocabulary: int, words: Mapping[str, Tensor], seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)
         self.denoiser = Denoiser(denoiser_config(), plain_attention)
         self.denoiser.initialise(torch.Generator().manual_seed(seed))
         self.text_encoder = UMT5EncoderModel(text_config(vocabulary))
-        self.text_encoder.shared.weight.data.normal_(0, 0.5)
+        self.text_encoder.load_state_dict(words, strict=False)  # the embedding is known by two names
         cast_denoiser(self.denoiser, torch.bfloat16)
         for parameter in self.text_encoder.parameters():
             parameter.data = parameter.data.to(torch.bfloat16)
@@ -117,12 +119,16 @@ def train_denoiser(
     mean: Tensor,
     std: Tensor,
     budget: DenoiserBudget,
+    words: Mapping[str, Tensor],
     seed: int = 0,
     device: str = "cpu",
 ) -> None:
-    """Train, or continue, in the folder `run`; it receives state.pt, average.pt and log.csv every 200 steps."""
+    """Train, or continue, in the folder `run`; it receives state.pt, average.pt and log.csv every 200 steps.
+
+    `words` is the taught text encoder, which stays as it is.
+    """
     run.mkdir(parents=True, exist_ok=True)
-    learner = Learner(tokenizer.get_vocab_size(), seed).to(device)
+    learner = Learner(tokenizer.get_vocab_size(), words, seed).to(device)
     mean, std = mean.to(device), std.to(device)
     weights = Averaged(learner, decay=0.998)
     optimisers = weights.optimisers(budget.learning_rate)
@@ -142,7 +148,7 @@ def train_denoiser(
     while True:
         elapsed = spent + time.monotonic() - began
         progress = max(step / budget.steps, elapsed / 60 / budget.minutes)
-        if progress >= 1 or step % 200 == 0:
+        if progress >= 1 or step % 200 == 0 or not stills:
             stills += read_latents(latents_folder, known)
             clips = [clip for clip in stills if clip.latents.shape[1] > 1]
             if recent[True] and recent[False]:
@@ -218,13 +224,3 @@ def draw_captions(clips: list[LatentClip], generator: np.random.Generator) -> li
         else:
             captions.append(spoken(clip.scene, str(generator.choice(("zh", "en"))), generator))
     return captions
-
-
-def tokenise(tokenizer: Tokenizer, captions: list[str]) -> tuple[Tensor, list[int]]:
-    """Token ids [B, T], zero behind each prompt, and the prompts' true lengths, closing token included."""
-    rows = [tokenizer.encode(caption).ids for caption in captions]
-    lengths = [len(row) for row in rows]
-    tokens = torch.zeros(len(rows), max(lengths), dtype=torch.long)
-    for index, row in enumerate(rows):
-        tokens[index, : len(row)] = torch.tensor(row)
-    return tokens, lengths

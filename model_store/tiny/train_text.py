@@ -59,10 +59,11 @@ def tokenise(tokenizer: Tokenizer, captions: list[str]) -> tuple[Tensor, list[in
 
 
 def teach_words(
-    encoder: UMT5EncoderModel, tokenizer: Tokenizer, rows: list[Written], *, steps: int = 700, seed: int = 0
+    encoder: UMT5EncoderModel, tokenizer: Tokenizer, rows: list[Written], *, steps: int = 1500, seed: int = 0
 ) -> dict[str, float]:
     """Train a float32 encoder in place; returns the share of tokens that knew each choice at the end."""
     torch.manual_seed(seed)
+    encoder.shared.weight.data.normal_(0, 0.5)
     sizes = [len(choices) for choices in CHOICES.values()]
     heads = nn.Linear(encoder.config.d_model, sum(sizes))
     optimiser = torch.optim.AdamW([*encoder.parameters(), *heads.parameters()], lr=2e-3, weight_decay=0.01)

@@ -190,7 +190,7 @@ def train_vae(
     while True:
         elapsed = spent + time.monotonic() - began
         progress = max(step / budget.steps, elapsed / 60 / budget.minutes)
-        if progress >= 1 or step % 50 == 0:
+        if progress >= 1 or step % 50 == 0 or not groups:
             groups = [np.load(clips_folder / f"{group:07d}.npy", mmap_mode="r") for group in drawn_groups(clips_folder)]
             if recent:
                 with (run / "log.csv").open("a", encoding="utf-8") as log:
