@@ -230,7 +230,9 @@ class Worker:
 
     def _poll(self) -> None:
         idle = not (self._in_work or self._busy() or self._finished_since is not None)
-        timeout = _IDLE_POLL_SECONDS if idle and self._phase is Phase.RUNNING else 0.0
+        # A join needs longer than a glance, and until it is done nothing can be released anyway.
+        joining = not self._joined and self._phase is not Phase.ABANDONED
+        timeout = _IDLE_POLL_SECONDS if joining or (idle and self._phase is Phase.RUNNING) else 0.0
         try:
             polled = self._consumer.poll(timeout_ms=int(timeout * 1000))
             self._joined = self._consumer.group_metadata().state is MemberState.STABLE

@@ -1,5 +1,7 @@
 """What stands outside the worker: topics, the publisher and the tail."""
 
+import random
+
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
@@ -119,6 +121,6 @@ def test_what_could_not_be_sent_is_raised_when_the_publisher_closes(real_kafka: 
         admin.create_topics([small])
     publisher = Publisher(real_kafka)
     publisher.__enter__()
-    publisher.publish_raw(real_kafka.topic_prefix + CREATED, b"k", b"x" * 5000)
+    publisher.publish_raw(real_kafka.topic_prefix + CREATED, b"k", random.Random(1).randbytes(5000))
     with pytest.raises(PermanentError, match="1 records"):
         publisher.__exit__(None, None, None)
