@@ -26,7 +26,7 @@ from tests.delivery.worker_process import WorkerProcess, worker_process
 from tests.polling import eventually
 from tests.servers import RealKafka
 
-pytestmark = [pytest.mark.connected, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.connected, pytest.mark.soak, pytest.mark.timeout(600)]
 
 WORKERS = 3
 GROUP = "skureel-{}answering"
