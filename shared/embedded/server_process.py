@@ -1,6 +1,7 @@
 """A server in a child process that never outlives us, with a log file that says what went wrong."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from shared.settings import child_environment
 
 POLL_SECONDS = 0.02
 LOG_LINES_SHOWN = 15
+_SERVER_PORTS = range(20_000, 32_000)
 
 
 class ServerProcess:
@@ -106,9 +108,21 @@ class ServerProcess:
 
 
 def free_ports(count: int) -> list[int]:
-    """Distinct TCP ports that are free on the loopback now. Another process may take one before it is used."""
+    """Distinct TCP ports that are free on the loopback now. Another process may take one before it is used.
+
+    They lie below those that the system gives to outgoing connections (Linux: from 32768, others: from 49152). A port
+    among these may become the other end of somebody's connection while its server restarts; a client that tries to
+    reach the absent server can even be connected to itself. Either way the server could not have its port back.
+    """
+    candidates = list(_SERVER_PORTS)
+    random.SystemRandom().shuffle(candidates)
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        found: list[int] = []
+        while len(found) < count:
+            if not candidates:
+                raise ConfigurationError(f"fewer than {count} loopback ports are free; stop what holds them")
+            one = held.enter_context(socket.socket())
+            with suppress(OSError):
+                one.bind(("127.0.0.1", port := candidates.pop()))
+                found.append(port)
+        return found

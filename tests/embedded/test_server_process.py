@@ -15,6 +15,7 @@ from shared.errors import ConfigurationError
 from tests.polling import eventually
 from tests.servers import REPOSITORY
 
+LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 
 
@@ -97,3 +98,9 @@ def test_a_command_that_does_not_exist_says_so(tmp_path: Path) -> None:
 def test_free_ports_are_distinct() -> None:
     ports = free_ports(50)
     assert len(set(ports)) == 50
+
+
+@pytest.mark.skipif(not LOCAL_PORTS.is_file(), reason="only Linux says which ports it gives to outgoing connections")
+def test_free_ports_are_none_that_an_outgoing_connection_may_get() -> None:
+    lowest = int(LOCAL_PORTS.read_text().split()[0])
+    assert max(free_ports(50)) < lowest
