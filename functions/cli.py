@@ -47,6 +47,14 @@ def _time(_: click.Context, option: click.Parameter, text: str | None) -> dateti
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _timesteps(_: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
+    """Read whole numbers with commas between them."""
+    try:
+        return tuple(int(number) for number in text.split(",")) if text is not None else ()
+    except ValueError:
+        raise click.BadParameter(f"{text!r} are no timesteps; give e.g. 1000,757,522", param=option) from None
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="skureel")
 def main() -> None:
@@ -276,6 +284,49 @@ def lag() -> None:
     for part in read_lag(load_settings().kafka, CONSUMES):
         committed = "-" if part.committed is None else part.committed
         click.echo(row.format(part.function, part.topic, part.partition, committed, part.end, part.records))
+
+
+@main.group()
+def models() -> None:
+    """Models as verified folders."""
+
+
+@models.command("import")
+@click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("destination", metavar="DEST", type=click.Path(path_type=Path))
+@click.option("--name", help="By default the name of DEST.")
+@click.option("--version", help="By default 1.")
+@click.option("--licence", help="What the model's publisher says, e.g. Apache-2.0; by default unknown.")
+@click.option("--timesteps", metavar="T,T...", callback=_timesteps, help="Those a distilled model was made for.")
+def import_command(
+    source: Path,
+    destination: Path,
+    name: str | None,
+    version: str | None,
+    licence: str | None,
+    timesteps: tuple[int, ...],
+) -> None:
+    """Make the model DEST of the Wan2.2-TI2V checkpoint in SOURCE: either public layout, as published.
+
+    Every tensor is checked before anything is written, and DEST appears when it is complete. Pickles become
+    safetensors without running what they hold; safetensors files are linked where the disk allows it.
+    """
+    from functions.progress import Progress
+    from model_store.importing import import_model
+
+    with Progress("imported %", 100) as progress:
+        manifest = import_model(
+            source,
+            destination,
+            name=name,
+            version=version,
+            licence=licence,
+            timesteps=timesteps,
+            progress=lambda done, total, file: progress.update(100 * done // max(total, 1), file),
+        )
+    click.echo(f"model     {manifest.name} {manifest.revision[:12]}")
+    click.echo(f"files     {len(manifest.files)}, {sum(file.size_bytes for file in manifest.files) / 1e9:.1f} GB")
+    click.echo(f"use it    SKUREEL_MODEL__NAME={destination}")
 
 
 @main.group()

@@ -5,6 +5,7 @@ Read without torch: derive_prompt needs the revision and the defaults, not the w
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -15,6 +16,7 @@ from shared.settings import RenderSettings
 
 MANIFEST_NAME = "manifest.json"
 BUNDLED = {"tiny": Path(__file__).parent / "tiny" / "checkpoint"}
+PIECE_BYTES = 1 << 24  # hashed at once
 
 
 class _Record(BaseModel):
@@ -62,6 +64,19 @@ class ClipDefaults(_Record):
     fps: Annotated[int, Field(ge=1, le=120)]
     steps: Annotated[int, Field(ge=1, le=200)]
     guidance: Annotated[float, Field(ge=0, le=50)]
+
+    @classmethod
+    def sampled_by(cls, sampler: SamplerDefaults) -> Self:
+        """3 s of 480p at 24 fps: in the full model's own steps and guidance, or in a distilled one's steps and none."""
+        distilled = bool(sampler.timesteps)
+        return cls(
+            width=640,
+            height=480,
+            frames=73,
+            fps=24,
+            steps=len(sampler.timesteps) if distilled else 50,
+            guidance=1.0 if distilled else 5.0,
+        )
 
     def overridden_by(self, wanted: RenderSettings) -> "ClipDefaults":
         """These defaults, with what the settings say in their place."""
@@ -119,11 +134,18 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
 
 
-def list_files(folder: Path) -> tuple[ModelFile, ...]:
-    """Every file below the folder but the manifest, with its digest and size, sorted by path."""
+def list_files(folder: Path, hashed: Callable[[int, Path], None] | None = None) -> tuple[ModelFile, ...]:
+    """Every file below the folder but the manifest, with its digest and size, sorted by path.
+
+    `hashed` is told the bytes of each piece, and the file that it is of.
+    """
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST_NAME)
     return tuple(
-        ModelFile(path=path.relative_to(folder).as_posix(), sha256=file_sha256(path), size_bytes=path.stat().st_size)
+        ModelFile(
+            path=path.relative_to(folder).as_posix(),
+            sha256=file_sha256(path, hashed),
+            size_bytes=path.stat().st_size,
+        )
         for path in paths
     )
 
@@ -143,7 +165,12 @@ def verify(folder: Path, manifest: Manifest) -> None:
             raise ConfigurationError(f"model {manifest.name}: {path} differs from its sha256; fetch it again")
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
+def file_sha256(path: Path, hashed: Callable[[int, Path], None] | None = None) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits; `hashed` as for `list_files`."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(PIECE_BYTES):
+            digest.update(piece)
+            if hashed is not None:
+                hashed(len(piece), path)
+    return digest.hexdigest()

@@ -1,6 +1,6 @@
 """A stand-in for the engine: draws what a test says, in milliseconds, through the real studio."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class Painter:
         self.specs: list[Any] = []
         self.closed = False
 
-    def generate(self, spec: Any, progress: Callable[[int, int], None] | None = None) -> Iterator[Frame]:
+    def generate(self, spec: Any, progress: Callable[[int, int], None] | None = None) -> Generator[Frame, None, None]:
         """Frames by `paint`, none before it is asked for."""
         self.specs.append(spec)
         return (self.paint(spec.seed, index) for index in range(spec.frames))

@@ -9,7 +9,8 @@ import logging
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +54,7 @@ class Painter(Protocol):
 
     def generate(
         self, spec: "ClipSpec", progress: Callable[[int, int], None] | None = None
-    ) -> "Iterator[NDArray[np.uint8]]":
+    ) -> "Generator[NDArray[np.uint8], None, None]":
         """Frames [H, W, 3], RGB, as they are decoded; the request is checked before the call returns."""
 
     def close(self) -> None:
@@ -109,9 +110,10 @@ class Studio:
                 report("decode", index + 1, clip.frames)
 
         path = folder / f"{produce_id}.mp4"
-        encoded = encode_clip(
-            finished(), path, width=clip.width, height=clip.height, fps=fps, tags=self.labeller.tags(produce_id)
-        )
+        with closing(frames):  # a clip that is given up must not hold the device's memory until it is collected
+            encoded = encode_clip(
+                finished(), path, width=clip.width, height=clip.height, fps=fps, tags=self.labeller.tags(produce_id)
+            )
         still = encode_poster(poster[0], self.labeller.tags(produce_id))
         self.labeller.verify(path, produce_id)
         self.labeller.verify_poster(still, produce_id)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from model_store.tiny.clips import FRAMES, HEIGHT, WIDTH
+from model_store.tiny.clips import FRAMES, LARGE
 from model_store.tiny.scenes import draw_scene, shade, trace
 from model_store.tiny.shapes import KINDS
 

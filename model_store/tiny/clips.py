@@ -16,7 +16,16 @@ from torch import Tensor
 from model_store.tiny.scenes import MOTIONS, Scene, draw_scene, shade, trace
 from model_store.tiny.shapes import KINDS
 
-WIDTH, HEIGHT, FRAMES, FPS = 192, 128, 25, 12
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+LARGE: Size = (256, 192)
+"""Of the clips that the model makes."""
+
+SMALL: Size = (192, 128)
+"""Of the clips that the autoencoder learns on, and the denoiser at first: half the pixels of a large clip."""
+
+FRAMES, FPS = 25, 12
 SHADES = 2
 HELD_OUT = 1_000_000
 """Groups from this number on are never trained on."""
@@ -52,7 +61,7 @@ def draw_group(group: int, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     clips, scenes = [], []
     for looks in group_scenes(group):
-        geometry = trace(looks[0], width=WIDTH, height=HEIGHT, frames=FRAMES, only=range(FRAMES))
+        geometry = trace(looks[0], width=SMALL[0], height=SMALL[1], frames=FRAMES, only=range(FRAMES))
         for scene in looks:
             clips.append(shade(scene, geometry).numpy())
             scenes.append(dataclasses.asdict(scene))

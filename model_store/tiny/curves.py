@@ -7,12 +7,13 @@ from matplotlib.figure import Figure
 
 def plot_curves(work: Path, path: Path) -> None:
     """Losses of the autoencoder, its refinement and the denoiser against minutes, from their log.csv."""
-    figure = Figure(figsize=(8, 2.6), dpi=80, layout="constrained")
-    panels = figure.subplots(1, 3)
+    figure = Figure(figsize=(10, 2.6), dpi=80, layout="constrained")
+    panels = figure.subplots(1, 4)
     columns = (
         ("vae", "autoencoder", (2,), ("loss",)),
         ("vae-refined", "decoder, refined", (2,), ("loss",)),
-        ("denoiser", "denoiser", (2, 3), ("pictures", "clips")),
+        ("denoiser-small", "denoiser, 192x128", (2, 3), ("pictures", "clips")),
+        ("denoiser-large", "denoiser, 256x192", (2, 3), ("pictures", "clips")),
     )
     for panel, (folder, title, places, labels) in zip(panels, columns, strict=True):
         log = work / folder / "log.csv"

@@ -25,7 +25,7 @@ from model_store.manifest import (
     verify,
     write_manifest,
 )
-from model_store.tiny.clips import FPS, FRAMES, HEIGHT, WIDTH
+from model_store.tiny.clips import FPS, FRAMES, LARGE
 from model_store.tiny.tokens import END, PAD, UNKNOWN
 from model_store.tiny.train_denoiser import TEXT_LEN, denoiser_config, text_config
 from model_store.tiny.train_vae import vae_config
@@ -44,13 +44,17 @@ def export(
     vae_state: Mapping[str, Tensor],
     mean: Tensor,
     std: Tensor,
-    learner_state: Mapping[str, Tensor],
+    denoiser_state: Mapping[str, Tensor],
+    words: Mapping[str, Tensor],
     tokenizer: Tokenizer,
     steps: int = STEPS,
     guidance: float = GUIDANCE,
     shift: float = SHIFT,
 ) -> Manifest:
-    """Write `folder` anew and prove it. States are `average.pt` of the two trainings; mean and std [z]."""
+    """Write `folder` anew and prove it.
+
+    States are `average.pt` of the two trainings, `words` is the taught text encoder; mean and std [z].
+    """
     if folder.exists():
         shutil.rmtree(folder)
     config = vae_config(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))
@@ -93,20 +97,14 @@ def export(
     write_json(folder / "vae" / "config.json", {"_class_name": "AutoencoderKLWan", **config.to_diffusers()})
 
     theirs = {ours: name for name, ours in denoiser.checkpoint_names("diffusers").items()}
-    denoiser_state = {
-        theirs[name.removeprefix("denoiser.")]: tensor
-        for name, tensor in learner_state.items()
-        if name.startswith("denoiser.")
-    }
-    save(folder / "transformer", "diffusion_pytorch_model", denoiser_state)
+    save(
+        folder / "transformer",
+        "diffusion_pytorch_model",
+        {theirs[name]: tensor for name, tensor in denoiser_state.items()},
+    )
     write_json(folder / "transformer" / "config.json", transformer_config())
 
-    text_state = {
-        name.removeprefix("text_encoder."): tensor
-        for name, tensor in learner_state.items()
-        if name.startswith("text_encoder.")
-    }
-    save(folder / "text_encoder", "model", text_state)
+    save(folder / "text_encoder", "model", words)
     text = text_config(tokenizer.get_vocab_size()).to_dict()
     write_json(folder / "text_encoder" / "config.json", {**text, "architectures": ["UMT5EncoderModel"]})
 
@@ -122,7 +120,7 @@ def export(
         quantisation="none",
         licence="Apache-2.0",
         sampler=SamplerDefaults(kind="unipc", shift=shift),
-        defaults=ClipDefaults(width=WIDTH, height=HEIGHT, frames=FRAMES, fps=FPS, steps=steps, guidance=guidance),
+        defaults=ClipDefaults(width=LARGE[0], height=LARGE[1], frames=FRAMES, fps=FPS, steps=steps, guidance=guidance),
         files=list_files(folder),
     )
     write_manifest(folder, manifest)

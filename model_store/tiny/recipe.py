@@ -16,20 +16,26 @@ from torch import Tensor
 from transformers import UMT5EncoderModel
 
 from model_store.tiny.captions import NEGATIVE_PROMPT, Written, read_rows, spoken
-from model_store.tiny.clips import draw_group
+from model_store.tiny.clips import LARGE, SMALL, draw_group
 from model_store.tiny.curves import plot_curves
 from model_store.tiny.export import export
 from model_store.tiny.latents import FIRST_GROUP, FIRST_STILLS, captions_by_scene, encode_group, read_latents
 from model_store.tiny.scenes import draw_scene
 from model_store.tiny.tokens import train_tokenizer
-from model_store.tiny.train_denoiser import DenoiserBudget, text_config, train_denoiser
+from model_store.tiny.train_denoiser import Batches, text_config, train_denoiser
 from model_store.tiny.train_text import teach_words
-from model_store.tiny.train_vae import VAEBudget, load_state, save_state, train_vae, vae_config
+from model_store.tiny.train_vae import train_vae, vae_config
+from model_store.tiny.training import Budget, load_state, save_state
 from model_store.wan.vae import VAE
 
 logger = logging.getLogger(__name__)
 
 SPOKEN_FOR_TOKENS = 12_000
+UNLIMITED = 10**9
+"""Steps: the recipe's budgets are minutes."""
+
+LARGE_GROUPS = 5_000
+"""Added to a group's number for the large size, so that the denoiser meets other shapes there."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ class Plan:
     still_groups: int
     vae_minutes: float
     refine_minutes: float
-    denoiser_minutes: float
+    small_minutes: float
+    large_minutes: float
     vae_scale: int
     pictures: int
     clips: int
@@ -60,20 +67,20 @@ def make(plan: Plan) -> None:
         draw_group(group, plan.work / "clips")
 
     logger.info("teaching the autoencoder")
-    unlimited = 10**9
     train_vae(
         plan.work / "clips",
         plan.work / "vae",
-        VAEBudget(unlimited, plan.vae_minutes, scale=plan.vae_scale),
+        Budget(UNLIMITED, plan.vae_minutes, learning_rate=3e-3),
+        scale=plan.vae_scale,
         device=plan.device,
     )
-    first = load_state(plan.work / "vae" / "average.pt")
     train_vae(
         plan.work / "clips",
         plan.work / "vae-refined",
-        VAEBudget(unlimited, plan.refine_minutes, learning_rate=2e-3, scale=plan.vae_scale),
+        Budget(UNLIMITED, plan.refine_minutes, learning_rate=2e-3),
+        scale=plan.vae_scale,
         device=plan.device,
-        start=first,
+        start=load_state(plan.work / "vae" / "average.pt"),
     )
     vae_state = load_state(plan.work / "vae-refined" / "average.pt")
 
@@ -84,10 +91,29 @@ def make(plan: Plan) -> None:
 
     words = make_words(plan.work / "words.pt", tokenizer, rows)
 
-    logger.info("teaching the denoiser")
-    budget = DenoiserBudget(unlimited, plan.denoiser_minutes, pictures=plan.pictures, clips=plan.clips)
+    logger.info("teaching the denoiser, small and then large")
     train_denoiser(
-        plan.work / "latents", plan.work / "denoiser", tokenizer, mean, std, budget, words, device=plan.device
+        plan.work / "latents-small",
+        plan.work / "denoiser-small",
+        tokenizer,
+        mean,
+        std,
+        Budget(UNLIMITED, plan.small_minutes, learning_rate=2.5e-3),
+        Batches(plan.pictures, plan.clips, moving=(0.3, 0.5)),
+        words,
+        device=plan.device,
+    )
+    train_denoiser(
+        plan.work / "latents-large",
+        plan.work / "denoiser-large",
+        tokenizer,
+        mean,
+        std,
+        Budget(UNLIMITED, plan.large_minutes, learning_rate=2e-3),
+        Batches(plan.pictures // 2, plan.clips // 2, moving=(0.5, 0.8)),
+        words,
+        device=plan.device,
+        start=load_state(plan.work / "denoiser-small" / "average.pt"),
     )
     manifest = export(
         plan.checkpoint,
@@ -95,7 +121,8 @@ def make(plan: Plan) -> None:
         vae_state=vae_state,
         mean=mean,
         std=std,
-        learner_state=load_state(plan.work / "denoiser" / "average.pt"),
+        denoiser_state=load_state(plan.work / "denoiser-large" / "average.pt"),
+        words=words,
         tokenizer=tokenizer,
     )
     plot_curves(plan.work, plan.checkpoint.parent / "training.png")
@@ -103,21 +130,22 @@ def make(plan: Plan) -> None:
 
 
 def encode_all(plan: Plan, vae_state: dict[str, Tensor], rows: list[Written]) -> None:
-    """Every group of latents that is not there yet: clips, then stills."""
+    """Every group of latents that is not there yet, of both sizes: stills, then clips."""
     vae = VAE(vae_config())
     vae.load_state_dict(vae_state)
     vae = vae.eval().to(torch.bfloat16).innermost_channels_()
     fitting = captions_by_scene(rows)
-    for first, count in ((FIRST_GROUP, plan.clip_groups), (FIRST_STILLS, plan.still_groups)):
-        for group in range(first, first + count):
-            encode_group(group, plan.work / "latents", vae, fitting)
+    for folder, size, offset in (("latents-small", SMALL, 0), ("latents-large", LARGE, LARGE_GROUPS)):
+        for first, count in ((FIRST_STILLS, plan.still_groups), (FIRST_GROUP, plan.clip_groups)):
+            for group in range(first + offset, first + offset + count):
+                encode_group(group, plan.work / folder, vae, fitting, size)
 
 
 def latent_statistics(work: Path) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each latent channel over the clips, each [z, 1, 1, 1]; measured once, then kept."""
     path = work / "statistics.pt"
     if not path.exists():
-        clips = [clip.latents for clip in read_latents(work / "latents", set()) if clip.latents.shape[1] > 1]
+        clips = [clip.latents for clip in read_latents(work / "latents-small", set()) if clip.latents.shape[1] > 1]
         latents = torch.stack(clips).float()
         save_state(path, {"mean": latents.mean((0, 2, 3, 4)), "std": latents.std((0, 2, 3, 4))})
     kept = load_state(path)
@@ -137,7 +165,9 @@ def make_tokenizer(path: Path, rows: list[Written]) -> Tokenizer:
 def make_words(path: Path, tokenizer: Tokenizer, rows: list[Written]) -> dict[str, Tensor]:
     """The text encoder, taught its words; trained once, then kept."""
     if not path.exists():
+        torch.manual_seed(0)
         encoder = UMT5EncoderModel(text_config(tokenizer.get_vocab_size()))
+        encoder.shared.weight.data.normal_(0, 0.5)
         known = teach_words(encoder, tokenizer, rows)
         logger.info("share of tokens that know each choice: %s", known)
         save_state(path, {name: weight.detach() for name, weight in encoder.named_parameters()})
@@ -151,17 +181,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of all intermediate files")
     parser.add_argument("--captions", type=Path, required=True, help="made by `python -m tests.tiny.write_captions`")
     parser.add_argument("--checkpoint", type=Path, default=Path("build/tiny-checkpoint"))
-    parser.add_argument("--version", default="2")
+    parser.add_argument("--version", default="3")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--vae-groups", type=int, default=51, help="of 6 clips each")
     parser.add_argument("--clip-groups", type=int, default=204, help="of 12 clips each, for the denoiser")
     parser.add_argument("--still-groups", type=int, default=204, help="of 24 pictures each, for the denoiser")
     parser.add_argument("--vae-minutes", type=float, default=30)
     parser.add_argument("--refine-minutes", type=float, default=20)
-    parser.add_argument("--denoiser-minutes", type=float, default=120)
+    parser.add_argument("--small-minutes", type=float, default=60, help="of the denoiser on small clips")
+    parser.add_argument("--large-minutes", type=float, default=60, help="of the denoiser on large clips")
     parser.add_argument("--vae-scale", type=int, default=1, help="times the autoencoder's batch; 8 or more on a GPU")
-    parser.add_argument("--pictures", type=int, default=32, help="in a batch of pictures")
-    parser.add_argument("--clips", type=int, default=6, help="in a batch of clips")
+    parser.add_argument("--pictures", type=int, default=48, help="in a batch of small pictures")
+    parser.add_argument("--clips", type=int, default=8, help="in a batch of small clips")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     make(Plan(**vars(parser.parse_args())))
 

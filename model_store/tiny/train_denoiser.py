@@ -2,13 +2,13 @@
 
 A noisy latent is x = (1 - sigma) clean + sigma noise, and the denoiser predicts noise - clean at timestep 1000 sigma. A
 share of the clips keeps its first latent frame clean, as image to video will; a share of the captions is taken away,
-for guidance. Weights, bfloat16 copies and moving average are as in `train_vae`.
+for guidance. The loop is in `training`.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from transformers import UMT5Config, UMT5EncoderModel
 from model_store.tiny.captions import NEGATIVE_PROMPT, spoken
 from model_store.tiny.latents import LatentClip, read_latents
 from model_store.tiny.train_text import tokenise
-from model_store.tiny.train_vae import Z_DIM, Averaged, load_state, rate, save_state
-from model_store.wan.denoiser import Denoiser, DenoiserConfig
+from model_store.tiny.train_vae import Z_DIM
+from model_store.tiny.training import Budget, Run
+from model_store.wan.denoiser import Block, Denoiser, DenoiserConfig
 from model_store.wan.precision import cast_denoiser
 
 TEXT_LEN = 512
@@ -81,6 +82,7 @@ class Learner(nn.Module):
         torch.manual_seed(seed)
         self.denoiser = Denoiser(denoiser_config(), plain_attention)
         self.denoiser.initialise(torch.Generator().manual_seed(seed))
+        set_padding_aside(self.denoiser, torch.Generator().manual_seed(seed))
         self.text_encoder = UMT5EncoderModel(text_config(vocabulary))
         self.text_encoder.load_state_dict(words, strict=False)  # the embedding is known by two names
         cast_denoiser(self.denoiser, torch.bfloat16)
@@ -101,111 +103,108 @@ class Learner(nn.Module):
         return velocity
 
 
-@dataclass(frozen=True)
-class DenoiserBudget:
-    """How long to train, whichever is spent first, and how many pictures and clips make a batch."""
+ASIDE, SHARPER = 1.5, 2.0
+"""How far queries start on the side away from padding, and how much sharper they are, which makes up for it."""
 
-    steps: int
-    minutes: float
-    pictures: int = 32
-    clips: int = 5
-    learning_rate: float = 1.5e-3
+
+@torch.no_grad()
+def set_padding_aside(denoiser: Denoiser, generator: torch.Generator) -> None:
+    """Start cross-attention so that it reads words, not padding.
+
+    A prompt is padded to `TEXT_LEN` tokens, all of them attended, and a caption has ten: from an even start, 98 % of
+    all attention goes to padding, and the more the shorter the caption. Padding is zero and its key is the key bias;
+    queries start with a bias away from that.
+    """
+    for block in denoiser.blocks:
+        reader = cast(Block, block).cross_attn
+        side = torch.randint(2, reader.k.bias.shape, generator=generator).float() * 2 - 1
+        reader.k.bias.copy_(0.03 * side)
+        reader.q.bias.copy_(-ASIDE * side)
+        reader.norm_q.weight.fill_(SHARPER)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How many pictures or clips make a batch, and which share of the batches is clips, at first and at last."""
+
+    pictures: int
+    clips: int
+    moving: tuple[float, float]
 
 
 def train_denoiser(
     latents_folder: Path,
-    run: Path,
+    folder: Path,
     tokenizer: Tokenizer,
     mean: Tensor,
     std: Tensor,
-    budget: DenoiserBudget,
+    budget: Budget,
+    batches: Batches,
     words: Mapping[str, Tensor],
+    *,
     seed: int = 0,
     device: str = "cpu",
+    start: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Train, or continue, in the folder `run`; it receives state.pt, average.pt and log.csv every 200 steps.
+    """Train, or continue, in `folder`, from nothing or from an earlier run's average.
 
-    `words` is the taught text encoder, which stays as it is.
+    `words` is the taught text encoder, which stays as it is. Latents that are drawn meanwhile join in.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    learner = Learner(tokenizer.get_vocab_size(), words, seed).to(device)
+    learner = Learner(tokenizer.get_vocab_size(), words, seed)
+    if start is not None:
+        learner.denoiser.load_state_dict(start)
+    learner = learner.to(device)
     mean, std = mean.to(device), std.to(device)
-    weights = Averaged(learner, decay=0.998)
-    optimisers = weights.optimisers(budget.learning_rate)
-    step, spent = 0, 0.0
-    if (run / "state.pt").exists():
-        state = load_state(run / "state.pt")
-        weights.restore(state["weights"])
-        for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-        step, spent = state["step"], state["spent"]
-        weights.publish(step)
+    run = Run(folder, learner.denoiser, budget, ("pictures", "clips"), report_every=200)
     known: set[int] = set()
     clips: list[LatentClip] = []
     stills: list[LatentClip] = []  # every clip has a first frame
-    recent: dict[bool, list[float]] = {False: [], True: []}
-    began = time.monotonic()
-    while True:
-        elapsed = spent + time.monotonic() - began
-        progress = max(step / budget.steps, elapsed / 60 / budget.minutes)
-        if progress >= 1 or step % 200 == 0 or not stills:
+    while run.goes_on():
+        if run.step % 100 == 0 or not stills:
             stills += read_latents(latents_folder, known)
             clips = [clip for clip in stills if clip.latents.shape[1] > 1]
-            if recent[True] and recent[False]:
-                with (run / "log.csv").open("a", encoding="utf-8") as log:
-                    of_pictures, of_clips = np.mean(recent[False]), np.mean(recent[True])
-                    log.write(f"{step},{elapsed:.0f},{of_pictures:.5f},{of_clips:.5f},{len(clips)},{len(stills)}\n")
-                recent = {False: [], True: []}
-                save_state(
-                    run / "state.pt",
-                    {
-                        "weights": weights.state(),
-                        "optimisers": [each.state_dict() for each in optimisers],
-                        "step": step,
-                        "spent": elapsed,
-                    },
-                )
-                save_state(run / "average.pt", weights.averaged_state())
-        if progress >= 1:
-            return
-        generator = np.random.default_rng((seed, step))
-        moving = bool(generator.random() < 0.25 + 0.5 * progress)
-        source, count = (clips, budget.clips) if moving else (stills, budget.pictures)
+        generator = np.random.default_rng((seed, run.step))
+        first, last = batches.moving
+        moving = bool(clips) and bool(generator.random() < first + (last - first) * run.progress)
+        source, count = (clips, batches.clips) if moving else (stills, batches.pictures)
         chosen = [source[index] for index in generator.integers(len(source), size=count)]
         length = clips[0].latents.shape[1] if moving else 1
         clean = (torch.stack([clip.latents[:, :length] for clip in chosen]).to(device).float() - mean) / std
         given = moving and bool(generator.random() < 0.2)
         sigma = torch.from_numpy(draw_sigmas(len(chosen), generator)).float().to(device)
-        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(step)).to(device)
+        noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(run.step)).to(device)
         level = sigma.view(-1, 1, 1, 1, 1)
         noisy = (1 - level) * clean + level * noise
         if given:
             noisy[:, :, 0] = clean[:, :, 0]
         tokens, lengths = tokenise(tokenizer, draw_captions(chosen, generator))
         velocity = learner(noisy, 1000 * sigma, tokens.to(device), lengths, given).float()
-        error = (velocity - (noise - clean)).square()
-        loss = (error[:, :, 1:] if given else error).mean()
+        error = velocity - (noise - clean)
+        loss, logged = velocity_loss(error[:, :, 1:] if given else error)
         loss.backward()
-        weights.take_gradients()
-        nn.utils.clip_grad_norm_(weights.masters, 1.0)
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = rate(progress, step, budget.learning_rate)
-            optimiser.step()
-        step += 1
-        weights.publish(step)
-        recent[moving].append(loss.item())
+        run.descend("clips" if moving else "pictures", logged.item())
+
+
+def velocity_loss(error: Tensor) -> tuple[Tensor, Tensor]:
+    """What is minimised, and the plain mean square in it, of an error [B, C, F, H, W].
+
+    Colour is the coarse part of a latent and a small part of its mean square, so the means of patches of 4 x 4 latents
+    count on their own, a frame and over the whole clip; the best velocity stays the same.
+    """
+    plain = error.square().mean()
+    patches = nn.functional.avg_pool3d(error, (1, 4, 4))
+    return plain + 2 * patches.square().mean() + 2 * patches.mean(2).square().mean(), plain.detach()
 
 
 def draw_sigmas(count: int, generator: np.random.Generator) -> np.ndarray:
-    """Noise levels: half logit-normal, half crowded towards pure noise.
+    """Noise levels: a third logit-normal, the rest crowded towards pure noise.
 
     A product's colour fills many latents, so it shows through all but the strongest noise. Only there does the caption
     decide anything, and only there are its words learnt.
     """
     logits = generator.normal(0.4, 1.2, count)
     even = generator.random(count)
-    return np.where(generator.random(count) < 0.5, 6 * even / (1 + 5 * even), 1 / (1 + np.exp(-logits)))
+    return np.where(generator.random(count) < 0.65, 8 * even / (1 + 7 * even), 1 / (1 + np.exp(-logits)))
 
 
 def draw_captions(clips: list[LatentClip], generator: np.random.Generator) -> list[str]:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import UMT5EncoderModel
 
-from model_store.tiny.captions import Written, spoken
+from model_store.tiny.captions import MATERIAL_WORDS, Written, spoken
 from model_store.tiny.scenes import BACKGROUNDS, COLOURS, MATERIALS, MOTIONS, draw_scene
 from model_store.tiny.shapes import KINDS
 
@@ -26,10 +26,20 @@ LEFT_OPEN = -100
 """The label of a choice that a caption does not make; cross-entropy leaves it out."""
 
 
-def draw_batch(rows: list[Written], count: int, generator: np.random.Generator) -> tuple[list[str], list[list[int]]]:
-    """Captions, written ones or spoken ones, and the number of each of their choices."""
+LANGUAGES = ("zh", "en")
+PEAK_RATE = 2e-3
+
+
+def draw_batch(
+    rows: list[Written],
+    count: int,
+    generator: np.random.Generator,
+    *,
+    long: bool,
+    languages: tuple[str, ...] = LANGUAGES,
+) -> tuple[list[str], list[list[int]]]:
+    """Captions, long ones as written or short ones as spoken, and the number of each of their choices."""
     texts, labels = [], []
-    long = generator.random() < 0.45
     for _ in range(count):
         if long:
             row = rows[int(generator.integers(len(rows)))]
@@ -37,8 +47,11 @@ def draw_batch(rows: list[Written], count: int, generator: np.random.Generator) 
             texts.append(row.text)
         else:
             scene = draw_scene(int(generator.integers(2**31)))
-            said = [scene.kind, scene.colour, None, scene.background, scene.motion]
-            texts.append(spoken(scene, str(generator.choice(("zh", "en"))), generator))
+            language = str(generator.choice(languages))
+            text = spoken(scene, language, generator)
+            named = any(word in text for word in MATERIAL_WORDS[scene.material][LANGUAGES.index(language)])
+            said = [scene.kind, scene.colour, scene.material if named else None, scene.background, scene.motion]
+            texts.append(text)
         labels.append(
             [
                 LEFT_OPEN if word is None else choices.index(word)
@@ -59,31 +72,56 @@ def tokenise(tokenizer: Tokenizer, captions: list[str]) -> tuple[Tensor, list[in
 
 
 def teach_words(
-    encoder: UMT5EncoderModel, tokenizer: Tokenizer, rows: list[Written], *, steps: int = 1500, seed: int = 0
+    encoder: UMT5EncoderModel, tokenizer: Tokenizer, rows: list[Written], *, steps: int = 4000, seed: int = 0
 ) -> dict[str, float]:
-    """Train a float32 encoder in place; returns the share of tokens that knew each choice at the end."""
+    """Train a float32 encoder in place; returns the share of tokens that know each choice, by language, afterwards."""
     torch.manual_seed(seed)
-    encoder.shared.weight.data.normal_(0, 0.5)
-    sizes = [len(choices) for choices in CHOICES.values()]
-    heads = nn.Linear(encoder.config.d_model, sum(sizes))
-    optimiser = torch.optim.AdamW([*encoder.parameters(), *heads.parameters()], lr=2e-3, weight_decay=0.01)
-    right: dict[str, list[float]] = {name: [] for name in CHOICES}
+    reader = Reader(encoder, tokenizer)
+    optimiser = torch.optim.AdamW(reader.parameters(), lr=PEAK_RATE, weight_decay=0.01)
     for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = 2e-3 * min(1.0, (step + 1) / 50) * max(0.03, 1 - step / steps)
-        texts, labels = draw_batch(rows, 48, np.random.default_rng((seed, step)))
-        tokens, lengths = tokenise(tokenizer, texts)
-        mask = torch.arange(tokens.shape[1])[None] < torch.tensor(lengths)[:, None]
-        known = heads(encoder(input_ids=tokens, attention_mask=mask.long()).last_hidden_state)[mask]
-        truth = torch.tensor(labels)[:, None].expand(-1, tokens.shape[1], -1)[mask]
-        loss = torch.zeros(())
-        for index, (name, guess) in enumerate(zip(CHOICES, known.split(sizes, dim=-1), strict=True)):
-            said = truth[:, index] != LEFT_OPEN
-            if said.any():
-                loss = loss + nn.functional.cross_entropy(guess, truth[:, index], ignore_index=LEFT_OPEN)
-                right[name].append(float((guess.argmax(-1) == truth[:, index])[said].float().mean()))
+            group["lr"] = PEAK_RATE * min(1.0, (step + 1) / 50) * max(0.03, 1 - step / steps)
+        generator = np.random.default_rng((seed, step))
+        long = bool(generator.random() < 0.4)
+        texts, labels = draw_batch(rows, 24 if long else 64, generator, long=long)
+        guesses, truth = reader(texts, labels)
+        loss = torch.stack(
+            [
+                nn.functional.cross_entropy(guess, truth[:, index], ignore_index=LEFT_OPEN)
+                for index, guess in enumerate(guesses)
+                if (truth[:, index] != LEFT_OPEN).any()
+            ]
+        ).sum()
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
         optimiser.step()
-    return {name: float(np.mean(shares[-30:])) for name, shares in right.items()}
+    return reader.examine(rows, np.random.default_rng((seed, steps)))
+
+
+class Reader(nn.Module):
+    """A text encoder with a linear head a choice on every token."""
+
+    def __init__(self, encoder: UMT5EncoderModel, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.encoder, self.tokenizer = encoder, tokenizer
+        self.heads = nn.ModuleList(nn.Linear(encoder.config.d_model, len(choices)) for choices in CHOICES.values())
+
+    def forward(self, texts: list[str], labels: list[list[int]]) -> tuple[list[Tensor], Tensor]:
+        """Scores [N, options] of each choice and the truth [N, choices], of all N tokens that are not padding."""
+        tokens, lengths = tokenise(self.tokenizer, texts)
+        mask = torch.arange(tokens.shape[1])[None] < torch.tensor(lengths)[:, None]
+        known = self.encoder(input_ids=tokens, attention_mask=mask.long()).last_hidden_state[mask]
+        truth = torch.tensor(labels)[:, None].expand(-1, tokens.shape[1], -1)[mask]
+        return [head(known) for head in self.heads], truth
+
+    @torch.no_grad()
+    def examine(self, rows: list[Written], generator: np.random.Generator, count: int = 300) -> dict[str, float]:
+        """The share of tokens that know each choice, in fresh captions of each sort."""
+        shares = {}
+        for sort, long, languages in (("zh", False, ("zh",)), ("en", False, ("en",)), ("written", True, LANGUAGES)):
+            guesses, truth = self(*draw_batch(rows, count, generator, long=long, languages=languages))
+            for index, name in enumerate(CHOICES):
+                said = truth[:, index] != LEFT_OPEN
+                shares[f"{sort} {name}"] = float((guesses[index].argmax(-1) == truth[:, index])[said].float().mean())
+        return shares

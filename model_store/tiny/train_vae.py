@@ -1,21 +1,17 @@
 """Teach the autoencoder on drawn clips: crops and whole frames, absolute error of pixels and of edges, a trace of KL.
 
-The weights that learn are float32 masters; forward and backward run in bfloat16 on a copy. What is kept is their moving
-average. A run continues from its last state, and its learning rate falls with the share of its budget that is spent.
+The loop is in `training`. Clips are of the small size: shapes and edges are the same at any size, and crops cost less.
 """
 
-import math
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model_store.tiny.clips import HEIGHT, WIDTH, as_signed, drawn_groups
+from model_store.tiny.clips import SMALL, as_signed, drawn_groups
+from model_store.tiny.training import Budget, Run
 from model_store.wan.vae import VAE, VAEConfig
 
 Z_DIM = 24
@@ -39,16 +35,6 @@ def vae_config(mean: tuple[float, ...] = (0.0,) * Z_DIM, std: tuple[float, ...] 
     )
 
 
-@dataclass(frozen=True)
-class VAEBudget:
-    """How long to train: whichever of steps and minutes is spent first, and how much at once."""
-
-    steps: int
-    minutes: float
-    learning_rate: float = 3e-3
-    scale: int = 1  # times as many pictures a batch as two CPU cores can bear
-
-
 def reconstruction_loss(made: Tensor, true: Tensor) -> Tensor:
     """Absolute error of pixels, of hue, of differences along frames, rows and columns, and of patches' mean colours."""
     error = made - true
@@ -61,81 +47,10 @@ def reconstruction_loss(made: Tensor, true: Tensor) -> Tensor:
     return loss
 
 
-class Averaged:
-    """Float32 master weights of a bfloat16 module, with their moving average."""
-
-    def __init__(self, module: torch.nn.Module, decay: float) -> None:
-        self.module, self.decay = module, decay
-        self.masters = [as_matrix(name, weight.detach().float().clone()) for name, weight in module.named_parameters()]
-        for master in self.masters:
-            master.requires_grad_()
-        self.average = [master.detach().clone() for master in self.masters]
-
-    def take_gradients(self) -> None:
-        for master, parameter in zip(self.masters, self.module.parameters(), strict=True):
-            master.grad = None if parameter.grad is None else parameter.grad.float().view_as(master)
-            parameter.grad = None
-
-    @torch.no_grad()
-    def publish(self, step: int) -> None:
-        """Masters to the working copy, and into the average, which warms up over the first steps."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for master, average, parameter in zip(self.masters, self.average, self.module.parameters(), strict=True):
-            parameter.copy_(master.view_as(parameter))
-            average.lerp_(master, 1 - decay)
-
-    def averaged_state(self) -> dict[str, Tensor]:
-        named = self.module.named_parameters()
-        return {
-            name: average.view_as(parameter).cpu().clone()
-            for (name, parameter), average in zip(named, self.average, strict=True)
-        }
-
-    def optimisers(self, learning_rate: float) -> list[torch.optim.Optimizer]:
-        """Muon for matrices, which learns in fewer steps than Adam; AdamW for the rest."""
-        matrices = [master for master in self.masters if master.dim() == 2]
-        others = [master for master in self.masters if master.dim() != 2]
-        return [
-            torch.optim.Muon(
-                matrices, lr=learning_rate, weight_decay=0.02, momentum=0.95, adjust_lr_fn="match_rms_adamw"
-            ),
-            torch.optim.AdamW(others, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
-        ]
-
-    def state(self) -> dict[str, Any]:
-        return {"masters": [master.detach() for master in self.masters], "average": self.average}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        with torch.no_grad():
-            for mine, theirs in zip(self.masters, state["masters"], strict=True):
-                mine.copy_(theirs)
-            for mine, theirs in zip(self.average, state["average"], strict=True):
-                mine.copy_(theirs)
-
-
-TABLES = ("shared.weight", "relative_attention_bias", "time_embedding", "head.head")
-"""Names of weights that are looked up, or small and delicate, rather than multiplied by activations of every token."""
-
-
-def as_matrix(name: str, weight: Tensor) -> Tensor:
-    """A kernel as the matrix it is, [out, in * taps]; vectors, vectors in disguise, and tables, flat."""
-    flat = weight.dim() < 2 or weight.numel() == max(weight.shape) or weight.shape[0] == 1
-    if flat or any(table in name for table in TABLES):
-        return weight.reshape(-1)
-    return weight.reshape(weight.shape[0], -1)
-
-
-def rate(progress: float, step: int, peak: float) -> float:
-    """Warm up over 100 steps, hold, then fall to a fiftieth over the last half of the budget, as a cosine."""
-    warm = min(1.0, (step + 1) / 100)
-    fall = 0.5 + 0.5 * math.cos(math.pi * max(0.0, progress - 0.4) / 0.6)
-    return peak * warm * max(0.02, fall)
-
-
 Forms = tuple[tuple[float, int, int, int, int], ...]
 """Of a batch: its probability, pictures, frames, width and height in pixels."""
 
-LEARNING: Forms = ((0.65, 3, 5, 96, 96), (0.2, 2, 9, 80, 80), (0.15, 2, 5, WIDTH, HEIGHT))
+LEARNING: Forms = ((0.65, 3, 5, 96, 96), (0.2, 2, 9, 80, 80), (0.15, 2, 5, *SMALL))
 REFINING: Forms = ((0.4, 2, 17, 64, 64), (0.3, 1, 25, 96, 96), (0.3, 3, 5, 96, 96))
 """Refinement sees whole clips: a decoder that only ever saw their first frames drifts in hue towards their end."""
 
@@ -149,85 +64,48 @@ def draw_batch(clips: list[np.ndarray], forms: Forms, generator: np.random.Gener
         group = clips[generator.integers(len(clips))]
         clip = group[generator.integers(len(group))]
         start = generator.integers(clip.shape[0] - frames + 1)
-        left = int(generator.integers(16, WIDTH - width - 16 + 1)) if width < WIDTH else 0
-        top = int(generator.integers(8, HEIGHT - height + 1)) if height < HEIGHT else 0
+        left = int(generator.integers(16, SMALL[0] - width - 16 + 1)) if width < SMALL[0] else 0
+        top = int(generator.integers(8, SMALL[1] - height + 1)) if height < SMALL[1] else 0
         pieces.append(as_signed(clip[start : start + frames, top : top + height, left : left + width]))
     return torch.stack(pieces)
 
 
 def train_vae(
     clips_folder: Path,
-    run: Path,
-    budget: VAEBudget,
+    folder: Path,
+    budget: Budget,
+    *,
+    scale: int = 1,
     seed: int = 0,
     device: str = "cpu",
     start: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Train, or continue, in the folder `run`; it receives state.pt, average.pt and log.csv every 50 steps.
+    """Train, or continue, in `folder`; `scale` is how many times as many pictures a batch has as two cores can bear.
 
     With `start`, an earlier run's average, the encoder stays as it is there and the decoder alone learns on, from
     latents that are shaken a little: so the latents keep their meaning while a denoiser learns them.
     """
-    run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     vae = VAE(vae_config())
     if start is not None:
         vae.load_state_dict(start)
-    vae = vae.to(device, torch.bfloat16)
-    weights = Averaged(vae, decay=0.998)
-    optimisers = weights.optimisers(budget.learning_rate)
-    step, spent = 0, 0.0
-    if (run / "state.pt").exists():
-        state = load_state(run / "state.pt")
-        weights.restore(state["weights"])
-        for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-        step, spent = state["step"], state["spent"]
-        weights.publish(step)
-    began = time.monotonic()
-    recent: list[float] = []
+    run = Run(folder, vae.to(device, torch.bfloat16), budget, ("loss",), report_every=50)
     groups: list[np.ndarray] = []
-    while True:
-        elapsed = spent + time.monotonic() - began
-        progress = max(step / budget.steps, elapsed / 60 / budget.minutes)
-        if progress >= 1 or step % 50 == 0 or not groups:
+    while run.goes_on():
+        if run.step % 50 == 0 or not groups:
             groups = [np.load(clips_folder / f"{group:07d}.npy", mmap_mode="r") for group in drawn_groups(clips_folder)]
-            if recent:
-                with (run / "log.csv").open("a", encoding="utf-8") as log:
-                    log.write(f"{step},{elapsed:.0f},{np.mean(recent):.5f},{len(groups)}\n")
-                recent = []
-                save_state(
-                    run / "state.pt",
-                    {
-                        "weights": weights.state(),
-                        "optimisers": [each.state_dict() for each in optimisers],
-                        "step": step,
-                        "spent": elapsed,
-                    },
-                )
-                save_state(run / "average.pt", weights.averaged_state())
-        if progress >= 1:
-            return
-        generator = np.random.default_rng((seed, step))
-        true = draw_batch(groups, LEARNING if start is None else REFINING, generator, budget.scale).to(device)
+        generator = np.random.default_rng((seed, run.step))
+        true = draw_batch(groups, LEARNING if start is None else REFINING, generator, scale).to(device)
         with torch.set_grad_enabled(start is None):
             mean, log_variance = vae.encode_moments(true)
         mean, log_variance = mean.float(), log_variance.float().clamp(-20, 4)
-        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(step)).to(device)
+        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(run.step)).to(device)
         deviation = (0.5 * log_variance).exp() if start is None else SHAKE * mean.std()
         made = decode_unclamped(vae, mean + noise * deviation)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         error = reconstruction_loss(made.float(), true)
         (error + 1e-4 * divergence).backward()
-        weights.take_gradients()
-        torch.nn.utils.clip_grad_norm_(weights.masters, 1.0)
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = rate(progress, step, budget.learning_rate)
-            optimiser.step()
-        step += 1
-        weights.publish(step)
-        recent.append(error.item())
+        run.descend("loss", error.item())
 
 
 def decode_unclamped(vae: VAE, latents: Tensor) -> Tensor:
@@ -240,15 +118,3 @@ def decode_unclamped(vae: VAE, latents: Tensor) -> Tensor:
         patches = vae.decoder(vae.from_latents(chunk.contiguous(memory_format=torch.channels_last_3d)), history)
         made.append(unstack_patches(patches, vae.config.patch_size))
     return torch.cat(made, dim=2)
-
-
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a training state so that a crash leaves the one before."""
-    unfinished = path.with_suffix(".part")
-    torch.save(state, unfinished)
-    unfinished.replace(path)
-
-
-def load_state(path: Path) -> Any:
-    """Read a training state of one's own; weights_only keeps pickle from running code."""
-    return torch.serialization.load(path, weights_only=True)

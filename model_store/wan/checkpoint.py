@@ -6,8 +6,8 @@ Two layouts are read. "diffusers" is a folder with model_index.json and a folder
     Wan2.2_VAE.safetensors, models_t5_umt5-xxl-enc-bf16.safetensors
     google/umt5-xxl/tokenizer.json
 
-where the second line's are the published pickles, which the import command turned into safetensors. Beside either may
-lie its sizes, under the same name with .json, in the diffusers layout's words; without, they are the published sizes.
+where the second line's are the published pickles, which `skureel models import` turned into safetensors. Beside either
+may lie its sizes, under the same name with .json, in the diffusers layout's words; without, they are the published ones.
 The denoiser may also be a repack: one safetensors file of any other name, its tensors prefixed or not.
 
 A network is built on the meta device, so its weights never lie in memory twice, and filled strictly: a tensor that is
@@ -16,11 +16,11 @@ missing, surplus, misshapen or not a floating-point number is an error that name
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -45,8 +45,33 @@ REPACK_PREFIX = "model.diffusion_model."
 READABLE = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
+# What is read beside the weights, where it is there.
+CONFIGURATIONS: dict[Layout, tuple[str, ...]] = {
+    "diffusers": (
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "text_encoder/config.json",
+        "tokenizer/tokenizer.json",
+        "transformer/config.json",
+        "vae/config.json",
+    ),
+    "original": ("config.json", f"{ORIGINAL_VAE}.json", f"{ORIGINAL_TEXT_ENCODER}.json", ORIGINAL_TOKENIZER),
+}
+
+
 class CheckpointError(ConfigurationError):
     """A model folder that cannot be loaded: incomplete, damaged, or another model's."""
+
+
+class TensorFile(Protocol):
+    """A file's tensors by name; what safetensors' `safe_open` gives."""
+
+    def keys(self) -> Iterable[str]: ...
+
+    def get_tensor(self, name: str) -> Tensor: ...
+
+
+Reader = Callable[[Path], AbstractContextManager[TensorFile]]
 
 
 @dataclass(frozen=True)
@@ -56,31 +81,35 @@ class Weights:
     files: tuple[Path, ...]
     index: Path | None  # says which file holds which tensor, where there are several files
     prefix: str  # before every tensor's name in the files
+    read: Reader
 
     @classmethod
-    def find(cls, folder: Path, stem: str) -> "Weights":
-        """`stem`.safetensors, or the shards that `stem`.safetensors.index.json names."""
+    def find(cls, folder: Path, stem: str, pickles: Reader | None = None) -> "Weights":
+        """`stem`.safetensors, or the shards that `stem`.safetensors.index.json names, or `stem`.pth, read by `pickles`."""
         single, index = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
         if single.is_file() and index.is_file():
             raise CheckpointError(
                 f"{folder} holds both {single.name} and {index.name}; remove the one that is not meant"
             )
         if single.is_file():
-            return cls((single,), None, common_prefix(single))
+            return cls((single,), None, common_prefix(single), opened)
         if index.is_file():
             shards = sorted(set(read_weight_map(index).values()))
-            return cls(tuple(folder / shard for shard in shards), index, "")
-        if (folder / f"{stem}.pth").is_file():
-            raise CheckpointError(
-                f"{folder / stem}.pth is a pickle, which is not loaded here; convert it with `skureel models import`"
-            )
+            return cls(tuple(folder / shard for shard in shards), index, "", opened)
+        pickled = folder / f"{stem}.pth"
+        if pickled.is_file():
+            if pickles is None:
+                raise CheckpointError(
+                    f"{pickled} is a pickle, which is not loaded here; convert it with `skureel models import`"
+                )
+            return cls((pickled,), None, "", pickles)
         raise CheckpointError(f"{folder} has no {single.name} and no {index.name}; download the model again")
 
     def locate(self) -> dict[str, Path]:
         """{tensor name, without the prefix: its file}. CheckpointError: files and index disagree."""
         located: dict[str, Path] = {}
         for file in self.files:
-            with opened(file) as tensors:
+            with self.read(file) as tensors:
                 for key in tensors.keys():
                     if key in located:
                         raise CheckpointError(
@@ -120,11 +149,15 @@ class Checkpoint:
     sampler: SamplerConfig
 
     @classmethod
-    def open(cls, folder: Path) -> "Checkpoint":
-        """Recognise the layout and read all but the weights. CheckpointError names the file that is wrong."""
+    def open(cls, folder: Path, pickles: Reader | None = None) -> "Checkpoint":
+        """Recognise the layout and read all but the weights. CheckpointError names the file that is wrong.
+
+        pickles: how to read the original layout's .pth files, for the import alone; without, they are refused.
+        """
         if not folder.is_dir():
             raise CheckpointError(f"model folder {folder} does not exist; import or pull the model first")
-        found = open_diffusers(folder) if (folder / "model_index.json").is_file() else open_original(folder)
+        is_diffusers = (folder / "model_index.json").is_file()
+        found = open_diffusers(folder) if is_diffusers else open_original(folder, pickles)
         found._check_fit(folder)
         return found
 
@@ -208,7 +241,7 @@ def open_diffusers(folder: Path) -> Checkpoint:
     )
 
 
-def open_original(folder: Path) -> Checkpoint:
+def open_original(folder: Path, pickles: Reader | None) -> Checkpoint:
     """The files of the first release side by side; sizes that no file states are the published ones."""
     config = folder / "config.json"
     vae, text_encoder = folder / f"{ORIGINAL_VAE}.json", folder / f"{ORIGINAL_TEXT_ENCODER}.json"
@@ -220,13 +253,13 @@ def open_original(folder: Path) -> Checkpoint:
         else DenoiserConfig.wan22(),
         denoiser_weights=denoiser_weights,
         vae_config=read_config(vae, VAEConfig.from_diffusers) if vae.is_file() else VAEConfig.wan22(),
-        vae_weights=Weights.find(folder, ORIGINAL_VAE),
+        vae_weights=Weights.find(folder, ORIGINAL_VAE, pickles),
         text_encoder_config=(
             read_config(text_encoder, TextEncoderConfig.from_transformers)
             if text_encoder.is_file()
             else TextEncoderConfig.umt5_xxl()
         ),
-        text_encoder_weights=Weights.find(folder, ORIGINAL_TEXT_ENCODER),
+        text_encoder_weights=Weights.find(folder, ORIGINAL_TEXT_ENCODER, pickles),
         tokenizer_path=folder / ORIGINAL_TOKENIZER,
         sampler=sampler_of_manifest(folder) or SamplerConfig("unipc"),
     )
@@ -243,7 +276,7 @@ def find_original_denoiser(folder: Path) -> Weights:
             f"{folder} has no model_index.json, no {ORIGINAL_DENOISER}*.safetensors and {len(repacks)} other "
             "safetensors files, where one would be the denoiser; give the folder of a Wan2.2-TI2V model"
         )
-    return Weights((repacks[0],), None, common_prefix(repacks[0]))
+    return Weights((repacks[0],), None, common_prefix(repacks[0]), opened)
 
 
 def sampler_of_manifest(folder: Path) -> SamplerConfig | None:
@@ -314,7 +347,7 @@ def common_prefix(file: Path) -> str:
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Any]:
+def opened(file: Path) -> Iterator[TensorFile]:
     """A safetensors file, memory-mapped. CheckpointError: truncated, damaged or something else."""
     try:
         with safe_open(str(file), framework="pt") as tensors:
@@ -342,10 +375,10 @@ def fill(
         by_file[file].append(key)
     filled: dict[str, Tensor] = {}
     for file, keys in by_file.items():
-        with opened(file) as tensors:
+        with weights.read(file) as tensors:
             for key in keys:
                 name = names[key]
-                stored: Tensor = tensors.get_tensor(weights.prefix + key)
+                stored = tensors.get_tensor(weights.prefix + key)
                 if tuple(stored.shape) != shapes[name]:
                     raise CheckpointError(
                         f"{file}: {key} has shape {tuple(stored.shape)}, the configuration says {shapes[name]}; "

@@ -8,7 +8,7 @@ engine.close()
 
 import gc
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
@@ -131,19 +131,24 @@ class Engine:
 
     # From a spec to frames --------------------------------------------------------------------------------------
 
-    def generate(self, spec: ClipSpec, progress: Progress | None = None) -> Iterator[NDArray[np.uint8]]:
+    def generate(
+        self, spec: ClipSpec, progress: Progress | None = None
+    ) -> Generator[NDArray[np.uint8], None, None]:
         """Render a clip: uint8 RGB frames [H, W, 3], handed out as they are decoded.
 
         The spec is checked before this returns; PermanentError: it cannot be rendered, `reason` says why. Work starts
         with the first frame asked for. `progress(steps done, steps in all)` is called after each step and may raise to
-        cancel: what it raises comes out here, and the engine stays usable. DeviceOutOfMemory: see there.
+        cancel: what it raises comes out here, and the engine stays usable. Close the iterator of a clip that is given
+        up: it holds the clip's memory. DeviceOutOfMemory: see there.
         """
         self._loaded()
         self._check(spec)
         photo = None if spec.image is None else cover(open_photo(spec.image), spec.width, spec.height)
         return self._render(spec, photo, progress)
 
-    def _render(self, spec: ClipSpec, photo: Tensor | None, progress: Progress | None) -> Iterator[NDArray[np.uint8]]:
+    def _render(
+        self, spec: ClipSpec, photo: Tensor | None, progress: Progress | None
+    ) -> Generator[NDArray[np.uint8], None, None]:
         latents = self.denoise(spec, photo, progress)
         for chunk in self.decode(latents):
             yield from to_pictures(chunk)

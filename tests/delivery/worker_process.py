@@ -1,7 +1,8 @@
 """A worker in a process of its own, for tests that send it signals: `python -m tests.delivery.worker_process SPEC`.
 
 SPEC is a JSON object: `kafka` (settings), `mode` (how handling behaves), `folder` (where it leaves traces). It is
-what `skureel run` does, with a function that needs no model.
+what `skureel run` does, with a function that needs no model; with `objects` (settings) it is render_video itself, but
+for the engine, whose place a painter takes.
 """
 
 import json
@@ -16,19 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from shared.events import Event
+from shared.function import Function
 from shared.kafka import serve
-from shared.settings import HealthSettings, KafkaSettings, LogSettings
+from shared.settings import HealthSettings, KafkaSettings, LogSettings, ObjectSettings, Settings, child_environment
 from shared.telemetry import configure_logging
 from tests.delivery.harness import Answering
 from tests.polling import eventually
 from tests.servers import REPOSITORY
 
 
-class Traced(Answering):
-    """Notes each handling in a file before and after it, and behaves as the mode says."""
+class Traced:
+    """A function that notes each handling in a file before and after it, and behaves as the mode says."""
 
-    def __init__(self, folder: Path, mode: Mapping[str, Any]) -> None:
-        super().__init__()
+    def __init__(self, function: Function, folder: Path, mode: Mapping[str, Any]) -> None:
+        self.name = function.name
+        self.consumes = function.consumes
+        self._function = function
         self._folder = folder
         self._seconds = float(mode.get("seconds", 0.0))
         self._gate = folder / str(mode["gate"]) if "gate" in mode else None
@@ -37,6 +41,10 @@ class Traced(Answering):
     def start(self) -> None:
         (self._folder / f"warming-{os.getpid()}").touch()
         time.sleep(self._slow_start)
+        self._function.start()
+
+    def ready(self) -> bool:
+        return self._function.ready()
 
     def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
         product = event.data.product_id
@@ -45,11 +53,12 @@ class Traced(Answering):
             while not self._gate.exists():
                 time.sleep(0.02)
         time.sleep(self._seconds)
-        events = super().handle(event)
+        events = self._function.handle(event)
         self._note("ended", product)
         return events
 
     def stop(self) -> None:
+        self._function.stop()
         (self._folder / f"stopped-{os.getpid()}").touch()
 
     def _note(self, what: str, product: str) -> None:
@@ -57,16 +66,48 @@ class Traced(Answering):
             file.write(product + "\n")
 
 
+def painting(objects: ObjectSettings, model: Path) -> Function:
+    """render_video with a painter: all it does to inspect, label, encode and store a clip is real."""
+    from functions.render_video import RenderVideo  # only who draws pays for importing torch
+    from shared.clips import ClipStore
+    from shared.objects import ObjectStore
+    from shared.photos import Photos
+    from tests.painting import Painter, studio
+
+    bare = Settings()
+    settings = bare.model_copy(
+        update={"objects": objects, "model": bare.model.model_copy(update={"name": str(model), "threads": 1})}
+    )
+    store = ObjectStore(objects)
+    return RenderVideo(
+        settings, ClipStore(store), Photos(store, ()), open_studio=lambda _settings, _folder: studio(Painter())
+    )
+
+
 class WorkerProcess:
     """The test's hold on such a process."""
 
-    def __init__(self, settings: KafkaSettings, folder: Path, **mode: Any) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        folder: Path,
+        *,
+        objects: ObjectSettings | None = None,
+        model: Path | None = None,
+        **mode: Any,
+    ) -> None:
         self.folder = folder
-        spec = {"kafka": settings.model_dump(mode="json"), "mode": mode, "folder": str(folder)}
+        spec: dict[str, Any] = {"kafka": settings.model_dump(mode="json"), "mode": mode, "folder": str(folder)}
+        if objects is not None:
+            assert objects.secret_key is not None
+            secret = {"secret_key": objects.secret_key.get_secret_value()}
+            spec |= {"objects": {**objects.model_dump(mode="json"), **secret}, "model": str(model)}
         self._log = (folder / f"worker-{time.monotonic_ns()}.log").open("wb")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.delivery.worker_process", json.dumps(spec)],
             cwd=REPOSITORY,
+            # A killed process leaves its temporary files; here they go with the test's folder.
+            env=child_environment({"TMPDIR": str(folder)}),
             stderr=self._log,
         )
 
@@ -119,8 +160,11 @@ def began(process: WorkerProcess, *products: str, timeout_seconds: float = 30.0)
 def main() -> int:
     spec = json.loads(sys.argv[1])
     configure_logging(LogSettings(format="text"))
-    function = Traced(Path(spec["folder"]), spec["mode"])
-    return serve(function, KafkaSettings(**spec["kafka"]), HealthSettings(host="127.0.0.1", port=0))
+    function: Function = Answering()
+    if "objects" in spec:
+        function = painting(ObjectSettings(**spec["objects"]), Path(spec["model"]))
+    traced = Traced(function, Path(spec["folder"]), spec["mode"])
+    return serve(traced, KafkaSettings(**spec["kafka"]), HealthSettings(host="127.0.0.1", port=0))
 
 
 if __name__ == "__main__":
