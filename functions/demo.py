@@ -22,7 +22,7 @@ import jinja2
 from functions.products_file import read_events
 from functions.progress import Progress
 from functions.registry import build
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, TemporaryError
 from shared.events import Event, Product, VideoReady, VideoRejected, VideoRequested, VideoReview
 from shared.events.cloudevents import to_structured
 from shared.kafka import Publisher, Worker, create_topics, list_dead_letters, tail
@@ -195,7 +195,12 @@ def _follow(kafka: KafkaSettings, journeys: Sequence[Journey], workers: Sequence
 
 
 def _note_dead_letters(kafka: KafkaSettings, by_trace: Mapping[str, Journey]) -> None:
-    for letter in list_dead_letters(kafka):
+    try:
+        letters = list(list_dead_letters(kafka))
+    except TemporaryError:
+        # Looked at again after the next quiet while; a broker that stays away ends the demo as stalled.
+        return
+    for letter in letters:
         parent = next((raw for name, raw in letter.headers if name == "ce_traceparent" and raw), b"")
         journey = by_trace.get(_trace_of(parent.decode("ascii", "replace")))
         if journey is not None:
