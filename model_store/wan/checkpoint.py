@@ -7,7 +7,7 @@ Two layouts are read. "diffusers" is a folder with model_index.json and a folder
     google/umt5-xxl/tokenizer.json
 
 where the second line's are the published pickles, which `skureel models import` turned into safetensors. Beside either
-may lie its sizes, under the same name with .json, in the diffusers layout's words; without, they are the published ones.
+may lie its sizes, under the same name with .json, in the diffusers layout's words; without, the published ones hold.
 The denoiser may also be a repack: one safetensors file of any other name, its tensors prefixed or not.
 
 A network is built on the meta device, so its weights never lie in memory twice, and filled strictly: a tensor that is
@@ -85,7 +85,7 @@ class Weights:
 
     @classmethod
     def find(cls, folder: Path, stem: str, pickles: Reader | None = None) -> "Weights":
-        """`stem`.safetensors, or the shards that `stem`.safetensors.index.json names, or `stem`.pth, read by `pickles`."""
+        """`stem`.safetensors, or the shards that `stem`.safetensors.index.json names, or `stem`.pth for `pickles`."""
         single, index = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
         if single.is_file() and index.is_file():
             raise CheckpointError(

@@ -131,9 +131,7 @@ class Engine:
 
     # From a spec to frames --------------------------------------------------------------------------------------
 
-    def generate(
-        self, spec: ClipSpec, progress: Progress | None = None
-    ) -> Generator[NDArray[np.uint8], None, None]:
+    def generate(self, spec: ClipSpec, progress: Progress | None = None) -> Generator[NDArray[np.uint8], None, None]:
         """Render a clip: uint8 RGB frames [H, W, 3], handed out as they are decoded.
 
         The spec is checked before this returns; PermanentError: it cannot be rendered, `reason` says why. Work starts

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from functions.render_video import RenderVideo
+from functions.render_video import RenderVideo, clip_spec
 from functions.render_video.encoding import probe
 from functions.render_video.labels import read_label
 from model_store.manifest import ModelFile, write_manifest
@@ -224,6 +225,16 @@ def test_stopping_gives_the_device_back(start: Start) -> None:
     function.stop()
     assert painter.closed
     assert not function.ready()
+
+
+def test_a_clip_that_is_given_up_lets_go_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever handles the error may keep its traceback, and with it everything that waits for the next frame."""
+    frames = (np.zeros((HEIGHT, WIDTH + 2, 3), np.uint8) for _ in range(FRAMES))
+    painter = Painter()
+    monkeypatch.setattr(painter, "generate", lambda *_: frames)
+    with pytest.raises(PermanentError):
+        studio(painter).draw(clip_spec(spec(), 0, None), fps=FPS, name="given-up", folder=tmp_path)
+    assert frames.gi_frame is None
 
 
 def test_urls_are_of_the_moment_they_are_sent(start: Start, store: ClipStore, object_store: ObjectSettings) -> None:
