@@ -1,0 +1,318 @@
+"""The worker's books while partitions go and come back: what the group has committed is what was answered, once each.
+
+The worker is the real one; around it stand a client, handlers and an outbox that do what the test says, when it says
+it, so that every order of completion, revocation, loss, late result and failed commit can come about.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import assume, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from kafka import TopicPartition
+
+from shared.kafka import Worker
+from shared.kafka.endings import Ending
+from shared.kafka.release import Release, Verdict
+from shared.kafka.tracker import Work
+from shared.settings import KafkaSettings
+from tests.delivery.harness import CREATED, Answering
+
+pytestmark = pytest.mark.timeout(600)  # a failure is first made small
+
+PARTITIONS = [TopicPartition(CREATED, number) for number in range(3)]
+LIMIT = 6
+
+
+class Log:
+    """One partition: its records' offsets, with gaps where markers lie, and what the group has made of them."""
+
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+        self.end = 0
+        self.committed = 0
+        self.answered: list[int] = []
+        """Offsets of the records whose answers can be read, in the order in which they came."""
+
+    def append(self, gap: int, key: bytes | None, topic: TopicPartition) -> None:
+        offset = self.end + gap
+        self.records.append(
+            SimpleNamespace(
+                topic=topic.topic, partition=topic.partition, offset=offset, key=key, value=b"vv", headers=[]
+            )
+        )
+        self.end = offset + 1
+
+    def below(self, offset: int) -> list[int]:
+        return [record.offset for record in self.records if record.offset < offset]
+
+
+class Client:
+    """What the books ask of a consumer."""
+
+    def __init__(self, logs: dict[TopicPartition, Log]) -> None:
+        self._logs = logs
+        self.generation = 0
+        self.positions: dict[TopicPartition, int] = {}
+        self._paused: set[TopicPartition] = set()
+
+    def position(self, partition: TopicPartition, timeout_ms: int) -> int:
+        return self.positions[partition]
+
+    def committed(self, partition: TopicPartition, timeout_ms: int) -> int:
+        return self._logs[partition].committed
+
+    def group_metadata(self) -> int:
+        return self.generation
+
+    def paused(self) -> set[TopicPartition]:
+        return set(self._paused)
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        self._paused.update(partitions)
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        self._paused.difference_update(partitions)
+
+    def fetch(self, partition: TopicPartition, most: int) -> list[Any]:
+        """The next records. A consumer steps over the markers behind the last one."""
+        position = self.positions[partition]
+        found = [record for record in self._logs[partition].records if record.offset >= position][:most]
+        more = found and found[-1].offset != self._logs[partition].records[-1].offset
+        self.positions[partition] = found[-1].offset + 1 if more else self._logs[partition].end
+        return found
+
+    def assign(self, partition: TopicPartition) -> None:
+        self.positions[partition] = self._logs[partition].committed
+
+    def revoke(self, partition: TopicPartition) -> None:
+        del self.positions[partition]
+        self._paused.discard(partition)
+
+
+class Handlers:
+    """Holds what is in work until the test ends it."""
+
+    def __init__(self) -> None:
+        self.in_work: list[Work] = []
+        self.finished: deque[Work] = deque()
+
+    def submit(self, lane: int, works: Iterable[Work]) -> None:
+        self.in_work.extend(works)
+
+    def end(self, work: Work) -> None:
+        self.in_work.remove(work)
+        work.ending = Ending.EMITTED
+        self.finished.append(work)
+
+
+class Transactions:
+    """An outbox whose releases end as the test says. The broker fences those of an older generation."""
+
+    def __init__(self, logs: dict[TopicPartition, Log], client: Client) -> None:
+        self._logs = logs
+        self._client = client
+        self.under_way: Release | None = None
+        self._ended: Release | None = None
+        self.next_end: tuple[Verdict, bool] | None = None
+        """How a release ends that somebody waits for; None: not before the wait is over."""
+
+    @property
+    def busy(self) -> bool:
+        return self.under_way is not None or self._ended is not None
+
+    def stuck(self, seconds: float) -> bool:
+        return False
+
+    def put(self, release: Release) -> None:
+        assert not self.busy
+        self.under_way = release
+
+    def take(self, timeout_seconds: float = 0.0) -> Release | None:
+        if timeout_seconds and self.under_way is not None and self.next_end is not None:
+            self.end(*self.next_end)
+        ended, self._ended = self._ended, None
+        return ended
+
+    def end(self, verdict: Verdict, committed: bool, *, late: bool = False) -> None:
+        """End the release under way. `late`: its offsets had reached the group before the rebalance."""
+        release = self.under_way
+        assert release is not None
+        self.under_way = None
+        if release.group != self._client.generation and not late:
+            verdict, committed = Verdict.STALE, False
+        if committed:
+            for part in release.parts:
+                log = self._logs[part.tracker.partition]
+                log.answered += [work.record.offset for work in part.works]
+                log.committed = part.offset
+        release.verdict = verdict
+        self._ended = release
+
+
+ENDS = [
+    (Verdict.RELEASED, True),
+    (Verdict.UNCERTAIN, True),
+    (Verdict.UNCERTAIN, False),
+    (Verdict.FAILED, False),
+    (Verdict.STALE, False),
+]
+
+
+GAPS = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from([None, b"a", b"b"])),
+    min_size=1,
+    max_size=5,
+)
+"""Records to append: how many markers lie before each, and its key."""
+
+
+class Ownership(RuleBasedStateMachine):
+    """One worker of a group, and another one that takes what it lets go of."""
+
+    @initialize(gaps=GAPS)
+    def start(self, gaps: list[tuple[int, bytes | None]]) -> None:
+        self.logs = {partition: Log() for partition in PARTITIONS}
+        self.client = Client(self.logs)
+        self.handlers = Handlers()
+        self.outbox = Transactions(self.logs, self.client)
+        self.worker: Any = Worker(Answering(), KafkaSettings(max_in_flight=LIMIT, commit_interval_seconds=0))
+        self.worker._consumer = self.client
+        self.worker._pool = self.handlers
+        self.worker._outbox = self.outbox
+        self.worker._joined = True
+        self.owned: set[TopicPartition] = set()
+        for partition in PARTITIONS:
+            self.append(partition, gaps)
+            self._assign(partition)
+
+    def others(self) -> list[TopicPartition]:
+        return [partition for partition in PARTITIONS if partition not in self.owned]
+
+    @rule(partition=st.sampled_from(PARTITIONS), gaps=GAPS)
+    def append(self, partition: TopicPartition, gaps: list[tuple[int, bytes | None]]) -> None:
+        for gap, key in gaps:
+            self.logs[partition].append(gap, key, partition)
+
+    @rule(most=st.integers(1, 5))
+    def poll(self, most: int) -> None:
+        for partition in sorted(self.owned - self.client.paused()):
+            found = self.client.fetch(partition, most)
+            if found:
+                self.worker._take(partition, found)
+
+    @precondition(lambda self: self.handlers.in_work)
+    @rule(data=st.data(), number=st.integers(1, 4), turn=st.booleans())
+    def finish(self, data: st.DataObject, number: int, turn: bool) -> None:
+        for _ in range(min(number, len(self.handlers.in_work))):
+            self.handlers.end(data.draw(st.sampled_from(self.handlers.in_work)))
+        if turn:
+            self._come_round()
+
+    @precondition(lambda self: self.outbox.under_way is None)
+    @rule()
+    def come_round(self) -> None:
+        self._come_round()
+
+    @precondition(lambda self: self.outbox.under_way is not None)
+    @rule(end=st.sampled_from(ENDS), turn=st.booleans())
+    def end_release(self, end: tuple[Verdict, bool], turn: bool) -> None:
+        self.outbox.end(*end)
+        if turn:
+            self._come_round()
+
+    @precondition(lambda self: self.others())
+    @rule(data=st.data())
+    def assign(self, data: st.DataObject) -> None:
+        self._assign(data.draw(st.sampled_from(self.others())))
+
+    def _assign(self, partition: TopicPartition) -> None:
+        self.client.generation += 1
+        self.client.assign(partition)
+        self.owned.add(partition)
+        self.worker.assigned_to_me([partition])
+
+    @precondition(lambda self: self.owned)
+    @rule(
+        data=st.data(),
+        end=st.one_of(st.none(), st.sampled_from(ENDS)),
+        late=st.sampled_from([None, True, False]),
+    )
+    def revoke(self, data: st.DataObject, end: tuple[Verdict, bool] | None, late: bool | None) -> None:
+        partition = data.draw(st.sampled_from(sorted(self.owned)))
+        # The group waits for this worker: it may still commit, under the generation it knows.
+        self.outbox.next_end = end
+        self.client.revoke(partition)
+        self.owned.remove(partition)
+        asyncio.run(self.worker.revoked([partition]))
+        self.client.generation += 1
+        self._rebalanced(late)
+
+    @precondition(lambda self: self.owned)
+    @rule(late=st.sampled_from([None, True, False]))
+    def lose_all(self, late: bool | None) -> None:
+        for partition in self.owned:
+            self.client.revoke(partition)
+        self.client.generation += 1
+        lost, self.owned = list(self.owned), set()
+        self.worker.lost(lost)
+        self._rebalanced(late)
+
+    def _rebalanced(self, late: bool | None) -> None:
+        """A transaction that holds offsets of a partition ends before its next owner hears where to begin."""
+        if self.outbox.under_way is not None and late is not None:
+            self.outbox.end(Verdict.RELEASED, True, late=late)
+
+    @precondition(lambda self: self.others() and self.outbox.under_way is None)
+    @rule(data=st.data(), most=st.integers(1, 5))
+    def another_owner_works(self, data: st.DataObject, most: int) -> None:
+        log = self.logs[data.draw(st.sampled_from(self.others()))]
+        found = [record.offset for record in log.records if record.offset >= log.committed][:most]
+        assume(found)
+        log.answered += found
+        log.committed = found[-1] + 1
+
+    def _come_round(self) -> None:
+        """A turn of the owner, without its waits."""
+        self.worker._collect()
+        self.worker._settle(self.worker._outbox_ended())
+        self.worker._release_due = self.worker._idle_commit_due = 0.0
+        self.worker._release()
+        self.worker._steer()
+
+    @invariant()
+    def what_is_committed_is_what_was_answered_once_and_in_order(self) -> None:
+        for log in self.logs.values():
+            assert log.answered == log.below(log.committed)
+
+    @invariant()
+    def the_counts_that_bound_memory_are_those_of_the_books(self) -> None:
+        trackers = self.worker._trackers.values()
+        assert sum(self.worker._in_flight) == sum(len(tracker) for tracker in trackers)
+        assert self.worker._in_flight_bytes == sum(tracker.size_bytes for tracker in trackers)
+        assert self.worker._in_work == len(self.handlers.in_work) + len(self.handlers.finished)
+
+    def teardown(self) -> None:
+        """Whatever has happened: with handlers and a broker that work, all that is owned is committed to its end."""
+        if not hasattr(self, "worker"):
+            return
+        for _ in range(200):
+            while self.handlers.in_work:
+                self.handlers.end(self.handlers.in_work[-1])
+            self._come_round()
+            if self.outbox.under_way is not None:
+                self.outbox.end(Verdict.RELEASED, True)
+            self.poll(3)
+        self.what_is_committed_is_what_was_answered_once_and_in_order()
+        assert not self.outbox.busy
+        for partition in self.owned:
+            assert self.logs[partition].committed == self.client.positions[partition] == self.logs[partition].end
+
+
+TestOwnership = Ownership.TestCase
+TestOwnership.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
