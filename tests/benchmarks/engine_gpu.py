@@ -1,9 +1,18 @@
-"""The engine at the published sizes on an accelerator, with random weights: times, matmul utilisation, peak memory.
+"""The engine at the published sizes on an accelerator, beside diffusers with the same random weights.
 
-    python -m tests.benchmarks.engine_gpu [--compile] [--without-text-encoder] [--diffusers]
+    python -m tests.benchmarks.engine_gpu [640x480x73] [1280x704x121] [--only forward|decode|clip]... [--eager]
 
-Needs a CUDA device with 40 GB; without the text encoder 24 GB. It has been rehearsed, not yet run on one: `--rehearse`
-runs the same lines at toy size on a CPU, to prove the script, not the speed. Prints one JSON object a line.
+Needs a CUDA device with 48 GB, or 32 GB with `--small-text-encoder`. The larger shape takes over ten minutes, most of
+them for clips. `--rehearse` runs every line at toy size on a CPU, to prove the script, not the speed. Prints one JSON
+object a line.
+
+A denoiser's forward pass is taken as it is, compiled, and compiled and replayed as one CUDA graph, all from outside the
+model; diffusers' as it is and compiled. Denoiser and VAE are timed by CUDA events; a clip by the clock, from an unseen
+prompt to the finished MP4 of ours, and from encoded prompts to frames in memory of theirs. Random weights draw noise,
+which takes ffmpeg longer than any real clip: `seconds_to_frames` stands beside.
+
+Utilisation: the operations of all matrix products of a forward pass (`forward_flops`), over its seconds, over the most
+that plain products of this dtype reach on this device.
 """
 
 import argparse
@@ -11,25 +20,35 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers
-from torch import nn
+from torch import Tensor, nn
 
-from model_store.wan.denoiser import Denoiser, DenoiserConfig
+from functions.render_video.encoding import encode_clip
+from model_store.wan.denoiser import Denoiser, DenoiserConfig, PromptState, ShapeState
 from model_store.wan.engine import ClipSpec, Engine
 from model_store.wan.precision import denoiser_dtype, vae_dtype
 from model_store.wan.sampler import FASTWAN_TIMESTEPS, SamplerConfig
 from model_store.wan.text_encoder import END, PromptTokenizer, TextEncoder, TextEncoderConfig
 from model_store.wan.vae import VAE, VAEConfig
+from tests.engine.closeness import relative_error
 
-SHAPES = {"640x480x73": (640, 480, 73), "1280x704x121": (1280, 704, 121)}
-REHEARSAL = {"64x32x5": (64, 32, 5)}
+Shape = tuple[int, int, int]  # width, height, frames
+SHAPES: dict[str, Shape] = {"640x480x73": (640, 480, 73), "1280x704x121": (1280, 704, 121)}
+REHEARSAL: dict[str, Shape] = {"64x32x5": (64, 32, 5), "32x64x9": (32, 64, 9)}
 PROMPT = " ".join(["a red kettle turns slowly on a table"] * 6)
+FPS = 24
+PARTS = ("forward", "decode", "clip")
+
+
+# Measuring ----------------------------------------------------------------------------------------------------------
 
 
 def report(**figures: object) -> None:
@@ -37,37 +56,118 @@ def report(**figures: object) -> None:
     print(json.dumps(figures), flush=True)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One run of some work."""
+
+    seconds: float
+    peak_gib: float | None  # all that the device held; None on a CPU
+    working_gib: float | None  # of which beyond what it held before
+
+
 class Stopwatch:
     """Times work on the device, and the most memory it held."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
+        self.on_gpu = device.type == "cuda"
 
-    def seconds(self, work: Callable[[], object], rounds: int) -> float:
-        """The median of `rounds` after one warm-up."""
+    def measure(self, work: Callable[[], object]) -> Measured:
+        """By CUDA events, which the device itself stamps; on a CPU by the clock."""
+        if not self.on_gpu:
+            return self.measure_by_the_clock(work)
+        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        held = self._forget_peak()
+        began.record()
         work()
-        spent = []
-        for _ in range(rounds):
-            self._settle()
-            began = time.perf_counter()
-            work()
-            self._settle()
-            spent.append(time.perf_counter() - began)
-        return statistics.median(spent)
+        ended.record()
+        ended.synchronize()
+        return self._measured(began.elapsed_time(ended) / 1000, held)
 
-    def forget_peak(self) -> None:
-        """Begin a new measurement of memory."""
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-
-    def peak_gib(self) -> float | None:
-        """The most memory allocated since, in GiB; None on a CPU."""
-        return torch.cuda.max_memory_allocated() / 2**30 if self.device.type == "cuda" else None
-
-    def _settle(self) -> None:
-        if self.device.type == "cuda":
+    def measure_by_the_clock(self, work: Callable[[], object]) -> Measured:
+        """For work that leaves the device: files, other processes."""
+        held = self._forget_peak()
+        began = time.perf_counter()
+        work()
+        if self.on_gpu:
             torch.cuda.synchronize()
+        return self._measured(time.perf_counter() - began, held)
+
+    def _forget_peak(self) -> int:
+        if not self.on_gpu:
+            return 0
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+
+    def _measured(self, seconds: float, held: int) -> Measured:
+        if not self.on_gpu:
+            return Measured(seconds, None, None)
+        peak = torch.cuda.max_memory_allocated()
+        return Measured(seconds, peak / 2**30, (peak - held) / 2**30)
+
+
+Measure = Callable[[Callable[[], object]], Measured]
+
+
+def contest(
+    what: str, contestants: dict[str, Callable[[], object]], measure: Measure, rounds: int, warm_ups: int = 2
+) -> dict[str, float]:
+    """Warm each up, let them take turns, print medians and the ratio of ours to theirs. {label: seconds}"""
+    for work in contestants.values():
+        for _ in range(warm_ups):
+            work()
+    runs: dict[str, list[Measured]] = {label: [] for label in contestants}
+    for _ in range(rounds):
+        for label, work in contestants.items():
+            runs[label].append(measure(work))
+    medians = {label: statistics.median(run.seconds for run in taken) for label, taken in runs.items()}
+    for label, taken in runs.items():
+        report(
+            what=what,
+            who=label,
+            seconds=medians[label],
+            rounds=rounds,
+            peak_gib=taken[-1].peak_gib,
+            working_gib=taken[-1].working_gib,
+        )
+    if {"skureel", "diffusers"} <= contestants.keys():
+        ours, theirs = runs["skureel"][-1].working_gib, runs["diffusers"][-1].working_gib
+        report(
+            what=f"{what}, skureel over diffusers",
+            seconds=medians["skureel"] / medians["diffusers"],
+            working_gib=ours / theirs if ours is not None and theirs else None,
+        )
+    return medians
+
+
+def matmul_ceiling(device: torch.device, dtype: torch.dtype, sizes: tuple[int, ...], watch: Stopwatch) -> float:
+    """Operations a second of the fastest square product: what no forward pass can exceed."""
+    best = 0.0
+    for size in sizes:
+        one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+        product = torch.empty_like(one)
+        work = lambda: torch.mm(one, other, out=product)  # noqa: E731, B023 - measured before the next size
+        work()
+        seconds = statistics.median(watch.measure(work).seconds for _ in range(20))
+        best = max(best, 2 * size**3 / seconds)
+    return best
+
+
+def forward_flops(config: DenoiserConfig, tokens: int, text_tokens: int) -> int:
+    """Multiplications and additions of all matrix products of one forward pass at one timestep.
+
+    tokens of the video, text_tokens attended; what `prompt_state` did beforehand is left out.
+    """
+    dim = config.dim
+    patch = config.patch[0] * config.patch[1] * config.patch[2]
+    block = tokens * (6 * dim * dim + 2 * dim * config.ffn_dim)  # q k v o, q o, two of the feed-forward
+    block += 2 * tokens * (tokens + text_tokens) * dim  # logits and mixtures
+    edges = tokens * dim * patch * (config.in_channels + config.out_channels)
+    time_embedding = config.freq_dim * dim + dim * dim + dim * 6 * dim
+    return 2 * (config.layers * block + edges + time_embedding)
+
+
+# What is measured ---------------------------------------------------------------------------------------------------
 
 
 def random_weights(build: Callable[[], nn.Module], device: torch.device, dtype_of: Callable[[str], torch.dtype]) -> Any:
@@ -84,78 +184,10 @@ def random_weights(build: Callable[[], nn.Module], device: torch.device, dtype_o
     return network.eval().requires_grad_(False)
 
 
-def tokenizer(folder: Path) -> PromptTokenizer:
-    """Any tokenizer will do: only the number of tokens matters here."""
-    words = {word: number for number, word in enumerate(["<pad>", END, "<unk>", *sorted(set(PROMPT.split()))])}
-    pieces = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    pieces.pre_tokenizer = pre_tokenizers.Whitespace()
-    pieces.save(str(folder / "tokenizer.json"))
-    return PromptTokenizer(folder / "tokenizer.json")
-
-
-def matmul_ceiling(device: torch.device, dtype: torch.dtype, size: int, watch: Stopwatch) -> float:
-    """FLOP/s of the largest product this device does well: the ceiling of every utilisation below."""
-    one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    return 2 * size**3 / watch.seconds(lambda: one @ other, 20)
-
-
-def forward_flops(config: DenoiserConfig, tokens: int, text_tokens: int) -> float:
-    """Multiplications and additions of one forward pass, the prompt's share done beforehand left out."""
-    dim = config.dim
-    linear = 2 * tokens * (6 * dim * dim + 2 * dim * config.ffn_dim)
-    attention = 4 * tokens * (tokens + text_tokens) * dim
-    return config.layers * float(linear + attention)
-
-
-def measure_shape(
-    engine: Engine, networks: tuple[Denoiser, VAE], size: tuple[int, int, int], ceiling: float, watch: Stopwatch
-) -> None:
-    """Forward, decode and whole clips at one shape."""
-    denoiser, vae = networks
-    width, height, frames = size
-    name, device = f"{width}x{height}x{frames}", watch.device
-    side = vae.config.pixels_per_latent
-    latents = torch.randn(1, vae.config.z_dim, (frames - 1) // 4 + 1, height // side, width // side, device=device)
-    text = torch.zeros(1, denoiser.config.text_len, denoiser.config.text_dim, device=device)
-    text[:, :60].normal_()
-    with torch.inference_mode():
-        state, shape = denoiser.prompt_state(text), denoiser.shape_state(latents.shape)
-        timesteps = torch.full((1,), 500.0, device=device)
-        watch.forget_peak()
-        forward = watch.seconds(lambda: denoiser(latents, timesteps, state, shape), 5)
-        flops = forward_flops(denoiser.config, shape.rotation.shape[0], text.shape[1])
-        report(
-            what="denoiser forward",
-            shape=name,
-            seconds=forward,
-            utilisation=flops / forward / ceiling,
-            target_utilisation=0.6,
-            peak_gib=watch.peak_gib(),
-        )
-        for per_chunk in (1, 2, 4):
-            watch.forget_peak()
-            decode = watch.seconds(lambda per_chunk=per_chunk: [None for _ in vae.decode(latents, per_chunk)], 3)
-            report(
-                what="VAE decode", shape=name, latents_per_chunk=per_chunk, seconds=decode, peak_gib=watch.peak_gib()
-            )
-    spec = ClipSpec(PROMPT, "blue", width, height, frames, 20, 5.0, 1)
-    few = SamplerConfig("few-step", timesteps=FASTWAN_TIMESTEPS)
-    for label, sampler, clip, target in (
-        ("clip, 20 guided steps", SamplerConfig("unipc"), spec, 6.0),
-        ("clip, 3 steps", few, replace(spec, steps=3, guidance=1.0), 2.0),
-    ):
-        engine.sampler = sampler
-        watch.forget_peak()
-        seconds = watch.seconds(lambda clip=clip: [None for _ in engine.generate(clip)], 3)
-        report(what=label, shape=name, seconds=seconds, target_at_640x480x73=target, peak_gib=watch.peak_gib())
-
-
-def measure_diffusers(config: DenoiserConfig, size: tuple[int, int, int], dtype: torch.dtype, watch: Stopwatch) -> None:
-    """The peer's denoiser forward at the same shape, its weights random as well."""
-    from diffusers import WanTransformer3DModel
-
-    width, height, frames = size
-    with watch.device:
+def their_denoiser(ours: Denoiser, device: torch.device, dtype: torch.dtype) -> WanTransformer3DModel:
+    """diffusers' denoiser on the very tensors of ours."""
+    config = ours.config
+    with torch.device("meta"):
         theirs = WanTransformer3DModel(
             patch_size=config.patch,
             num_attention_heads=config.heads,
@@ -166,58 +198,325 @@ def measure_diffusers(config: DenoiserConfig, size: tuple[int, int, int], dtype:
             freq_dim=config.freq_dim,
             ffn_dim=config.ffn_dim,
             num_layers=config.layers,
-        ).to(dtype)
-        latents = torch.randn(1, config.in_channels, (frames - 1) // 4 + 1, height // 16, width // 16, dtype=dtype)
-        text, timesteps = torch.randn(1, config.text_len, config.text_dim, dtype=dtype), torch.tensor([500])
-    with torch.inference_mode():
-        watch.forget_peak()
-        seconds = watch.seconds(lambda: theirs(latents, timesteps, text), 5)
-    report(
-        what="diffusers denoiser forward",
-        shape=f"{width}x{height}x{frames}",
-        seconds=seconds,
-        peak_gib=watch.peak_gib(),
+        )
+    state = {name: ours.get_parameter(mine) for name, mine in ours.checkpoint_names("diffusers").items()}
+    for name, weight in state.items():  # which diffusers keeps in the large matrices' dtype
+        if "time_proj" in name:
+            state[name] = nn.Parameter(weight.to(dtype), requires_grad=False)
+    theirs.load_state_dict(state, strict=True, assign=True)
+    with device:  # its tables are no weights and would stay on the meta device
+        theirs.rope = type(theirs.rope)(config.head_dim, config.patch, 1024)
+    return theirs.eval()
+
+
+def their_vae(ours: VAE, dtype: torch.dtype) -> AutoencoderKLWan:
+    """diffusers' VAE with the weights of ours in one dtype, laid out as it expects them."""
+    with torch.device("meta"):
+        theirs = AutoencoderKLWan(**ours.config.to_diffusers())
+    names = ours.checkpoint_names("diffusers")
+    state = {name: ours.get_parameter(mine).to(dtype).contiguous() for name, mine in names.items()}
+    theirs.load_state_dict(state, strict=True, assign=True)
+    return theirs.eval().requires_grad_(False)
+
+
+def tokenizer(folder: Path) -> PromptTokenizer:
+    """Any tokenizer will do: only the number of tokens matters here."""
+    words = {word: number for number, word in enumerate(["<pad>", END, "<unk>", *sorted(set(PROMPT.split()))])}
+    pieces = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    pieces.pre_tokenizer = pre_tokenizers.Whitespace()
+    pieces.save(str(folder / "tokenizer.json"))
+    return PromptTokenizer(folder / "tokenizer.json")
+
+
+def recorded(work: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
+    """`work` as one CUDA graph, which a call repeats on the same memory. A CPU has no graphs and does the work anew."""
+    if device.type != "cuda":
+        return work
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):  # what is chosen and compiled at first must not be recorded
+        for _ in range(3):
+            work()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = work()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return result
+
+    return replay
+
+
+class ReplayedDenoiser:
+    """A denoiser whose forward pass is recorded at the first latents of each shape and replayed from then on."""
+
+    def __init__(self, denoiser: Denoiser, device: torch.device) -> None:
+        self.config = denoiser.config
+        self.prompt_state, self.shape_state = denoiser.prompt_state, denoiser.shape_state
+        self._denoiser, self._device = denoiser, device
+        self._recordings: dict[tuple[torch.Size, torch.Size, bool], Recording] = {}
+
+    def __call__(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        prompt: PromptState,
+        shape: ShapeState,
+        first_frame_clean: bool = False,
+    ) -> Tensor:
+        key = latents.shape, prompt.keys[0].shape, first_frame_clean
+        if key not in self._recordings:
+            self._recordings[key] = Recording(
+                self._denoiser, self._device, latents, timesteps, prompt, shape, first_frame_clean
+            )
+        return self._recordings[key].replay(latents, timesteps, prompt)
+
+
+class Recording:
+    """One recorded forward pass and the memory that it reads."""
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        device: torch.device,
+        latents: Tensor,
+        timesteps: Tensor,
+        prompt: PromptState,
+        shape: ShapeState,
+        first_frame_clean: bool,
+    ) -> None:
+        self.latents, self.timesteps = latents.clone(), timesteps.clone()
+        self.prompt = PromptState(
+            tuple(keys.clone() for keys in prompt.keys),
+            tuple(values.clone() for values in prompt.values),
+            None if prompt.key_bias is None else prompt.key_bias.clone(),
+        )
+        self.read = prompt  # whose keys and values lie there
+        self.run = recorded(
+            lambda: denoiser(self.latents, self.timesteps, self.prompt, shape, first_frame_clean), device
+        )
+
+    def replay(self, latents: Tensor, timesteps: Tensor, prompt: PromptState) -> Tensor:
+        """The forward pass of these inputs, in memory of its own."""
+        self.latents.copy_(latents)
+        self.timesteps.copy_(timesteps)
+        if prompt is not self.read:
+            kept = (*self.prompt.keys, *self.prompt.values)
+            for mine, given in zip(kept, (*prompt.keys, *prompt.values), strict=True):
+                mine.copy_(given)
+            if self.prompt.key_bias is not None and prompt.key_bias is not None:
+                self.prompt.key_bias.copy_(prompt.key_bias)
+            self.read = prompt
+        return self.run().clone()
+
+
+# Contests -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Both engines, and what measures them."""
+
+    denoiser: Denoiser
+    vae: VAE
+    text_encoder: TextEncoder
+    their_denoiser: WanTransformer3DModel
+    their_vae: AutoencoderKLWan
+    device: torch.device
+    dtype: torch.dtype
+    ceiling: float  # operations a second
+    watch: Stopwatch
+    rounds: int
+    scratch: Path
+
+    def latents(self, shape: Shape) -> Tensor:
+        """Noise for a clip of this shape, [1, z, F, H, W]."""
+        width, height, frames = shape
+        side, step = self.vae.config.pixels_per_latent, self.vae.config.frames_per_latent
+        grid = (frames - 1) // step + 1, height // side, width // side
+        return torch.randn(1, self.vae.config.z_dim, *grid, device=self.device)
+
+    def text(self) -> Tensor:
+        """A prompt of 60 tokens, zero after them, [1, text_len, text_dim]."""
+        text = torch.zeros(1, self.denoiser.config.text_len, self.denoiser.config.text_dim, device=self.device)
+        text[:, :60].normal_()
+        return text
+
+
+def forward_contest(arena: Arena, shape: Shape, name: str, how: str) -> None:
+    """One forward pass at one timestep, ours and theirs; `how`: as it is, or compiled, and then replayed as well."""
+    latents, text = arena.latents(shape), arena.text()
+    timesteps = torch.full((1,), 500.0, device=arena.device)
+    state, grid = arena.denoiser.prompt_state(text), arena.denoiser.shape_state(latents.shape)
+    their_latents, their_text = latents.to(arena.dtype), text.to(arena.dtype)
+    replayed = ReplayedDenoiser(arena.denoiser, arena.device)
+    contestants: dict[str, Callable[[], Any]] = {
+        "skureel": lambda: arena.denoiser(latents, timesteps, state, grid),
+        "diffusers": lambda: arena.their_denoiser(their_latents, timesteps, their_text),
+    }
+    if how == "compiled":
+        contestants["skureel, replayed"] = lambda: replayed(latents, timesteps, state, grid)
+        difference = relative_error(replayed(latents, timesteps, state, grid), contestants["skureel"]())
+        report(what=f"denoiser {name} {how}, replayed beside called", relative_error=difference)
+    difference = relative_error(contestants["skureel"](), contestants["diffusers"]().sample)
+    report(what=f"denoiser {name} {how}, skureel beside diffusers", relative_error=difference)
+    medians = contest(f"denoiser {name} {how}", contestants, arena.watch.measure, arena.rounds)
+    flops = forward_flops(arena.denoiser.config, grid.rotation.shape[0], text.shape[1])
+    used = {label: flops / seconds / arena.ceiling for label, seconds in medians.items()}
+    report(what=f"denoiser {name} {how}, utilisation", teraflops=flops / 1e12, target=0.6, **used)
+
+
+def decode_contest(arena: Arena, shape: Shape, name: str) -> None:
+    """Latents to frames on the device, ours in chunks of one, two and four latent frames."""
+    latents = arena.latents(shape)
+    their_latents = arena.vae.denormalise(latents).to(arena.dtype)
+
+    def stream(per_chunk: int) -> None:
+        for _ in arena.vae.decode(latents, per_chunk):
+            pass
+
+    contestants: dict[str, Callable[[], object]] = {
+        "skureel": lambda: stream(1),
+        "skureel, by 2": lambda: stream(2),
+        "skureel, by 4": lambda: stream(4),
+        "diffusers": lambda: arena.their_vae.decode(their_latents),
+    }
+    difference = relative_error(arena.vae.decode_all(latents), arena.their_vae.decode(their_latents).sample)
+    report(what=f"decode {name}, skureel beside diffusers", relative_error=difference)
+    contest(f"decode {name}", contestants, arena.watch.measure, min(arena.rounds, 3), warm_ups=1)
+
+
+def clip_contest(arena: Arena, shape: Shape, name: str) -> None:
+    """Whole clips, of ours from an unseen prompt to the MP4: 20 steps with guidance, 3 steps of a distilled model."""
+    width, height, frames = shape
+    replayed: Any = ReplayedDenoiser(arena.denoiser, arena.device)
+    engine = Engine(
+        replayed, arena.vae, arena.text_encoder, tokenizer(arena.scratch), SamplerConfig("unipc"), arena.device
     )
+    pipeline = WanPipeline(
+        None,
+        None,
+        arena.their_vae,
+        UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0, num_train_timesteps=1000
+        ),
+        arena.their_denoiser,
+        expand_timesteps=True,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    text = arena.text().to(arena.dtype)
+    distilled = SamplerConfig("few-step", timesteps=FASTWAN_TIMESTEPS)
+    taken: list[float] = []
+
+    def to_mp4(spec: ClipSpec) -> None:
+        began = time.perf_counter()
+
+        def timed() -> Iterator[NDArray[Any]]:
+            yield from engine.generate(replace(spec, prompt=f"{PROMPT} {len(taken)}"))  # one it does not remember
+            taken.append(time.perf_counter() - began)
+
+        encode_clip(timed(), arena.scratch / "clip.mp4", width=width, height=height, fps=FPS, tags={})
+
+    def to_frames(spec: ClipSpec) -> None:
+        pipeline(
+            prompt_embeds=text,
+            negative_prompt_embeds=text,
+            width=width,
+            height=height,
+            num_frames=frames,
+            num_inference_steps=spec.steps,
+            guidance_scale=spec.guidance,
+            output_type="np",
+        )
+
+    for label, sampler, steps, guidance, target_seconds in (
+        ("20 steps, guided", SamplerConfig("unipc"), 20, 5.0, 6.0),
+        ("3 steps", distilled, 3, 1.0, 2.0),
+    ):
+        engine.sampler = sampler
+        spec = ClipSpec(PROMPT, "blue", width, height, frames, steps, guidance, seed=1)
+        contestants: dict[str, Callable[[], object]] = {
+            "skureel": lambda spec=spec: to_mp4(spec),
+            "diffusers": lambda spec=spec: to_frames(spec),
+        }
+        what = f"clip {name} {label}"
+        rounds = min(arena.rounds, 3)
+        medians = contest(what, contestants, arena.watch.measure_by_the_clock, rounds, warm_ups=1)
+        target = target_seconds if name == "640x480x73" else None
+        seconds_to_frames = statistics.median(taken[-rounds:])
+        report(what=what, seconds_to_mp4=medians["skureel"], seconds_to_frames=seconds_to_frames, target=target)
+    engine.close()
 
 
-def main() -> None:
+def run(shapes: dict[str, Shape], options: argparse.Namespace) -> None:
     """Measure every shape and print the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--compile", action="store_true", help="compile each block, from outside the model")
-    parser.add_argument("--without-text-encoder", action="store_true", help="a small one in its place, for 24 GB")
-    parser.add_argument("--diffusers", action="store_true", help="measure diffusers' denoiser as well")
-    parser.add_argument("--rehearse", action="store_true", help="toy sizes on a CPU")
-    options = parser.parse_args()
-
     device = torch.device("cpu" if options.rehearse else "cuda")
-    dtype = torch.float32 if options.rehearse else torch.bfloat16
+    dtype = torch.bfloat16
     denoiser_config, vae_config, text_config = DenoiserConfig.wan22(), VAEConfig.wan22(), TextEncoderConfig.umt5_xxl()
     if options.rehearse:
-        denoiser_config = replace(denoiser_config, dim=96, heads=2, ffn_dim=128, layers=2)
+        denoiser_config = replace(denoiser_config, dim=96, heads=2, ffn_dim=128, layers=2, text_dim=64)
         vae_config = replace(vae_config, base_dim=4, decoder_base_dim=4)
-    if options.rehearse or options.without_text_encoder:
+        text_config = replace(text_config, dim=64)
+    if options.rehearse or options.small_text_encoder:
         text_config = replace(text_config, vocabulary=512, ffn_dim=256, layers=1)
 
     denoiser = random_weights(lambda: Denoiser(denoiser_config), device, lambda name: denoiser_dtype(name, dtype))
     vae = random_weights(lambda: VAE(vae_config), device, lambda name: vae_dtype(name, dtype)).innermost_channels_()
     text_encoder = random_weights(lambda: TextEncoder(text_config), device, lambda name: dtype)
-    if options.compile:
-        for block in denoiser.blocks:
-            block.compile()
-
     watch = Stopwatch(device)
-    ceiling = matmul_ceiling(device, dtype, 256 if options.rehearse else 8192, watch)
+    ceiling = matmul_ceiling(device, dtype, (128, 256) if options.rehearse else (4096, 8192, 16384), watch)
     name = "CPU" if options.rehearse else torch.cuda.get_device_name()
-    report(what="ceiling", device=name, torch=torch.__version__, teraflops=ceiling / 1e12, compiled=options.compile)
-    with tempfile.TemporaryDirectory() as scratch:
-        engine = Engine(denoiser, vae, text_encoder, tokenizer(Path(scratch)), SamplerConfig("unipc"), device)
-        for size in (REHEARSAL if options.rehearse else SHAPES).values():
-            measure_shape(engine, (denoiser, vae), size, ceiling, watch)
-        engine.close()
-    del engine, denoiser, vae, text_encoder
-    if options.diffusers:
-        for size in (REHEARSAL if options.rehearse else SHAPES).values():
-            measure_diffusers(denoiser_config, size, dtype, watch)
+    report(what="ceiling", device=name, torch=torch.__version__, dtype=str(dtype), teraflops=ceiling / 1e12)
+    with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
+        arena = Arena(
+            denoiser,
+            vae,
+            text_encoder,
+            their_denoiser(denoiser, device, dtype),
+            their_vae(vae, dtype),
+            device,
+            dtype,
+            ceiling,
+            watch,
+            options.rounds,
+            Path(scratch),
+        )
+        for label, shape in shapes.items():
+            if "forward" in options.only:
+                forward_contest(arena, shape, label, "as it is")
+            if "decode" in options.only:
+                decode_contest(arena, shape, label)
+        if not options.eager:
+            compile_blocks(
+                (*denoiser.blocks, *arena.their_denoiser.blocks), "eager" if options.rehearse else "inductor"
+            )
+        for label, shape in shapes.items():
+            if "forward" in options.only and not options.eager:
+                forward_contest(arena, shape, label, "compiled")
+            if "clip" in options.only:
+                clip_contest(arena, shape, label)
+
+
+def compile_blocks(blocks: tuple[nn.Module, ...], backend: str) -> None:
+    """Compile each block in place, from outside the model; equal blocks share what was compiled."""
+    for block in blocks:
+        block.compile(backend=backend, fullgraph=True, dynamic=False)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("shapes", nargs="*", choices=[*SHAPES, []], help="by default both")
+    parser.add_argument("--rounds", type=int, default=5, help="of each contest; of clips at most 3")
+    parser.add_argument("--only", action="append", choices=PARTS, help="may be repeated; by default all")
+    parser.add_argument("--eager", action="store_true", help="compile nothing")
+    parser.add_argument("--small-text-encoder", action="store_true", help="not the 11 GB of UMT5-XXL")
+    parser.add_argument("--rehearse", action="store_true", help="toy sizes on a CPU")
+    options = parser.parse_args(arguments)
+    options.only = options.only or PARTS
+    run(REHEARSAL if options.rehearse else {name: SHAPES[name] for name in options.shapes or SHAPES}, options)
 
 
 if __name__ == "__main__":
