@@ -32,8 +32,8 @@ class Result:
     events: int
     wall_seconds: float
     cpu_seconds: float
-    rss_start_mib: float
-    rss_end_mib: float
+    memory_mib: tuple[float, ...]
+    """Resident memory after each tenth of the events."""
 
     @property
     def rate(self) -> float:
@@ -48,34 +48,34 @@ class Result:
     def line(self, name: str) -> str:
         return (
             f"{name:24} {self.events:7d} events  {self.rate:8.0f}/s  {self.cpu_rate:8.0f}/CPU s  "
-            f"memory {self.rss_start_mib:.0f} -> {self.rss_end_mib:.0f} MiB"
+            f"memory {self.memory_mib[0]:.0f} -> {self.memory_mib[-1]:.0f} MiB"
         )
 
 
 class Meter:
-    """Measures from `begin` to `end` in the calling process. Memory is first read after a tenth of the events."""
+    """Measures the calling process from the first event `seen` to the `end`."""
 
     def __init__(self, events: int) -> None:
         self._events = events
         self._process = psutil.Process()
         self._begun: tuple[float, float] | None = None
-        self._rss_start = 0.0
+        self._memory_mib: list[float] = []
 
     def seen(self, events: int) -> None:
         """Tell how many events are done."""
         if self._begun is None:
             self._begun = (time.perf_counter(), time.process_time())
-        if not self._rss_start and events >= self._events // 10:
-            self._rss_start = self._process.memory_info().rss / 2**20
+        while events >= self._events * (len(self._memory_mib) + 1) // 10:
+            self._memory_mib.append(self._process.memory_info().rss / 2**20)
 
     def end(self) -> Result:
         assert self._begun is not None
+        self.seen(self._events)
         return Result(
             events=self._events,
             wall_seconds=time.perf_counter() - self._begun[0],
             cpu_seconds=time.process_time() - self._begun[1],
-            rss_start_mib=self._rss_start,
-            rss_end_mib=self._process.memory_info().rss / 2**20,
+            memory_mib=tuple(self._memory_mib),
         )
 
 

@@ -95,7 +95,8 @@ def run(kafka: KafkaSettings, objects: ObjectSettings, file: Path, share: float)
     settings, events = published(kafka, repeated(catalogue, int(100_000 * share)))
     result = on_one_core(derive, settings, objects, events)
     print(result.line("derive_prompt, long run"))
-    print(f"memory over {events} events: {result.rss_end_mib - result.rss_start_mib:+.1f} MiB after the first tenth")
+    tenths = " ".join(f"{mib:.0f}" for mib in result.memory_mib)
+    print(f"memory after each tenth: {tenths} MiB; {result.memory_mib[-1] - result.memory_mib[4]:+.1f} in the second half")
 
 
 def derive(kafka: KafkaSettings, objects: ObjectSettings, events: int) -> Result:
