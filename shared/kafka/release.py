@@ -214,14 +214,15 @@ class Outbox:
             elif committing:
                 # Whatever became of the producer, the broker may have heard.
                 release.verdict = Verdict.UNCERTAIN
-            try:
-                if release.refused:
-                    # Lost parts of a split batch also keep an abort waiting; a new producer's start aborts for it.
-                    raise error
-                producer.abort_transaction()
-            except KafkaError:
-                # Fenced or broken: only a new producer can go on, and it ends what this one left open.
-                self._lose_producer()
+            # Lost parts of a split batch also keep an abort waiting; a new producer's start aborts for it.
+            if not release.refused:
+                try:
+                    producer.abort_transaction()
+                except KafkaError as broken:
+                    # Fenced or broken: a new producer ends what this one left open.
+                    log.debug("no transaction was aborted: %s", broken)
+            # kafka-python 3.0.12 keeps offsets whose commit was refused, and would commit them with the next ones.
+            self._lose_producer()
             raise
 
     def _send(self, release: Release) -> None:

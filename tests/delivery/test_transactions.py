@@ -4,13 +4,16 @@ import threading
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer
+from kafka import ConsumerGroupMetadata, KafkaProducer, TopicPartition
 
 from shared.events import Event
 from shared.kafka.client import connection
+from shared.kafka.release import Outbox, Release, Verdict
+from shared.kafka.tracker import PartitionTracker, Released
 from shared.settings import KafkaSettings
 from tests.delivery.conftest import with_short_sessions
 from tests.delivery.harness import (
+    CREATED,
     Answering,
     answered,
     committed,
@@ -100,3 +103,24 @@ def test_a_worker_waits_for_a_broker_that_is_not_there_yet(
         breakable_kafka.start()
         eventually(lambda: answered(breakable) == ["p-1"], 90)
         assert worker.ready()
+
+
+def test_offsets_of_an_aborted_transaction_are_not_committed_by_the_next(real_kafka: KafkaSettings) -> None:
+    """kafka-python 3.0.12 keeps offsets whose commit was refused, and would send them along with the next ones."""
+    make_delivery_topics(real_kafka, partitions=2)
+    outbox = Outbox(real_kafka, client_id="test-outbox", wake=lambda: None)
+    outbox.start()
+    nobody = ConsumerGroupMetadata("test-group")
+    expelled = ConsumerGroupMetadata("test-group", 7, "a member that the group has forgotten")
+    first, second = (PartitionTracker(TopicPartition(real_kafka.topic_prefix + CREATED, n), epoch=1) for n in (0, 1))
+    try:
+        verdicts = []
+        for tracker, group in ((first, expelled), (second, nobody)):
+            outbox.put(Release([Released(tracker, [], 18)], group))
+            ended = outbox.take(60)
+            assert ended is not None
+            verdicts.append(ended.verdict)
+        assert verdicts == [Verdict.STALE, Verdict.RELEASED]
+    finally:
+        outbox.close(10)
+    assert committed(real_kafka, "test-group") == {1: 18}
