@@ -96,7 +96,8 @@ def run(kafka: KafkaSettings, objects: ObjectSettings, file: Path, share: float)
     result = on_one_core(derive, settings, objects, events)
     print(result.line("derive_prompt, long run"))
     tenths = " ".join(f"{mib:.0f}" for mib in result.memory_mib)
-    print(f"memory after each tenth: {tenths} MiB; {result.memory_mib[-1] - result.memory_mib[4]:+.1f} in the second half")
+    growth = result.memory_mib[-1] - result.memory_mib[4]
+    print(f"memory after each tenth: {tenths} MiB; {growth:+.1f} in the second half")
 
 
 def derive(kafka: KafkaSettings, objects: ObjectSettings, events: int) -> Result:
