@@ -1,4 +1,4 @@
-"""A small judge of kinds: a convolutional classifier of single frames, trained on drawn scenes and on nothing else."""
+"""A small judge of kind and colour: a convolutional classifier of single frames, trained on drawn scenes alone."""
 
 import dataclasses
 from itertools import pairwise
@@ -9,74 +9,104 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from model_store.tiny.clips import FRAMES, LARGE
-from model_store.tiny.scenes import draw_scene, shade, trace
+from model_store.tiny.clips import FRAMES
+from model_store.tiny.scenes import COLOURS, draw_scene, shade, trace
 from model_store.tiny.shapes import KINDS
 
-LOOKS = 4
+SIZE = (128, 96)
+"""Width and height of what the judge looks at; pictures of any size are cropped and scaled to it."""
+
+MOMENTS, LOOKS = 6, 6
 FIRST_SEED = 50_000_000
 """Scenes of the judge are drawn from seeds of their own."""
 
 
-class KindClassifier(nn.Sequential):
-    """Frames [B, 3, H, W] in [-1, 1] -> one score a kind [B, kinds], in the order of `KINDS`."""
+class Judge(nn.Module):
+    """Frames [B, 3, H, W] in [-1, 1] -> scores of kinds [B, kinds] and colours [B, colours], as `KINDS`, `COLOURS`."""
 
     def __init__(self) -> None:
-        widths = (3, 16, 32, 64, 96, 128)
+        super().__init__()
         layers: list[nn.Module] = []
-        for narrow, wide in pairwise(widths):
+        for narrow, wide in pairwise((3, 24, 48, 64, 96)):
             layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1), nn.GroupNorm(8, wide), nn.SiLU()]
-        super().__init__(*layers, nn.AdaptiveAvgPool2d((2, 3)), nn.Flatten(), nn.Linear(128 * 6, len(KINDS)))
+        self.trunk = nn.Sequential(*layers, nn.Conv2d(96, 96, 3, padding=1), nn.SiLU())
+        self.kind = nn.Sequential(nn.AdaptiveAvgPool2d((3, 4)), nn.Flatten(), nn.Linear(96 * 12, len(KINDS)))
+        self.colour = nn.Sequential(nn.AdaptiveAvgPool2d((3, 4)), nn.Flatten(), nn.Linear(96 * 12, len(COLOURS)))
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        seen = self.trunk(at_judged_size(frames))
+        return self.kind(seen), self.colour(seen)
+
+
+def at_judged_size(frames: Tensor) -> Tensor:
+    """The middle of frames [B, 3, H, W] at the judge's size: scenes show as much upwards at any width."""
+    height, width = frames.shape[2:]
+    if (width, height) == SIZE:
+        return frames
+    kept = min(width, round(height * SIZE[0] / SIZE[1]))
+    left = (width - kept) // 2
+    middle = frames[..., left : left + kept]
+    return nn.functional.interpolate(middle, (SIZE[1], SIZE[0]), mode="bilinear", antialias=True)
 
 
 def draw_frames(scenes: int, first_seed: int) -> tuple[Tensor, Tensor]:
-    """Frames of `scenes` shapes, each at three moments and in `LOOKS` looks: uint8 [N, 3, H, W] and kinds [N]."""
-    kinds = list(KINDS)
+    """Frames of `scenes` shapes, each at some moments and in some looks: uint8 [N, 3, H, W]; kind and colour [N, 2]."""
+    kinds, colours = list(KINDS), list(COLOURS)
     frames, labels = [], []
     for index in range(scenes):
-        seed = first_seed + 10 * index
+        seed = first_seed + 20 * index
         base = draw_scene(seed, kind=kinds[index % len(kinds)])
-        moments = np.random.default_rng(seed).choice(FRAMES, 3, replace=False).tolist()
-        geometry = trace(base, width=WIDTH, height=HEIGHT, frames=FRAMES, only=moments)
+        moments = np.random.default_rng(seed).choice(FRAMES, MOMENTS, replace=False).tolist()
+        geometry = trace(base, width=SIZE[0], height=SIZE[1], frames=FRAMES, only=moments)
         for look in range(LOOKS):
             other = draw_scene(seed + 1 + look)
             scene = dataclasses.replace(
                 base, colour=other.colour, rgb=other.rgb, material=other.material, background=other.background
             )
             frames.append(shade(scene, geometry).permute(0, 3, 1, 2))
-            labels.append(torch.full((len(moments),), index % len(kinds)))
-    return torch.cat(frames), torch.cat(labels)
+            labels += [[index % len(kinds), colours.index(scene.colour)]] * len(moments)
+    return torch.cat(frames), torch.tensor(labels)
 
 
-def train_classifier(path: Path, *, scenes: int = 600, steps: int = 500, seed: int = 0) -> float:
-    """Train the judge, store it, and return its accuracy on scenes that it has not seen."""
+def train_judge(path: Path, *, scenes: int = 340, steps: int = 1200, seed: int = 0) -> dict[str, float]:
+    """Train the judge, store it, and return its accuracies on scenes that it has not seen."""
     torch.manual_seed(seed)
     frames, labels = draw_frames(scenes, FIRST_SEED)
-    judge = KindClassifier()
+    judge = Judge()
     optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.05)
     generator = torch.Generator().manual_seed(seed)
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = 2e-3 * min(1.0, (step + 1) / 50) * max(0.02, 1 - step / steps)
         index = torch.randint(len(frames), (48,), generator=generator)
-        shift = torch.randint(-10, 11, (2,), generator=generator).tolist()
+        shift = torch.randint(-5, 6, (2,), generator=generator).tolist()
         pictures = torch.roll(frames[index].float() / 127.5 - 1, shift, (2, 3))
-        # Models draw softer than the renderer does; the judge is to look at shape, not at sharpness.
+        # Models draw softer than the renderer does; the judge is to look at shape and colour, not at sharpness.
         if step % 2:
             small = nn.functional.interpolate(pictures, scale_factor=0.5, mode="bilinear", antialias=True)
             pictures = nn.functional.interpolate(small, size=pictures.shape[2:], mode="bilinear")
-        loss = nn.functional.cross_entropy(judge(pictures), labels[index], label_smoothing=0.05)
+        truth = labels[index]
+        loss = torch.stack(
+            [
+                nn.functional.cross_entropy(scores, truth[:, which], label_smoothing=0.05)
+                for which, scores in enumerate(judge(pictures))
+            ]
+        ).sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(judge.state_dict(), path)
-    unseen, truth = draw_frames(68, FIRST_SEED + 10_000_000)
-    return float((judge(unseen.float() / 127.5 - 1).argmax(-1) == truth).float().mean())
+    unseen, truth = draw_frames(51, FIRST_SEED + 10_000_000)
+    with torch.inference_mode():
+        right = [
+            (scores.argmax(-1) == truth[:, which]) for which, scores in enumerate(judge(unseen.float() / 127.5 - 1))
+        ]
+    return {name: round(float(hits.float().mean()), 3) for name, hits in zip(("kind", "colour"), right, strict=True)}
 
 
-def load_classifier(path: Path) -> KindClassifier:
+def load_judge(path: Path) -> Judge:
     """A stored judge."""
-    judge = KindClassifier()
+    judge = Judge()
     judge.load_state_dict(load_file(path))
     return judge.eval()

@@ -25,7 +25,7 @@ from model_store.manifest import (
     verify,
     write_manifest,
 )
-from model_store.tiny.clips import FPS, FRAMES, LARGE
+from model_store.tiny.clips import FPS, FRAMES, LARGE, Size
 from model_store.tiny.tokens import END, PAD, UNKNOWN
 from model_store.tiny.train_denoiser import TEXT_LEN, denoiser_config, text_config
 from model_store.tiny.train_vae import vae_config
@@ -47,6 +47,7 @@ def export(
     denoiser_state: Mapping[str, Tensor],
     words: Mapping[str, Tensor],
     tokenizer: Tokenizer,
+    size: Size = LARGE,
     steps: int = STEPS,
     guidance: float = GUIDANCE,
     shift: float = SHIFT,
@@ -120,7 +121,7 @@ def export(
         quantisation="none",
         licence="Apache-2.0",
         sampler=SamplerDefaults(kind="unipc", shift=shift),
-        defaults=ClipDefaults(width=LARGE[0], height=LARGE[1], frames=FRAMES, fps=FPS, steps=steps, guidance=guidance),
+        defaults=ClipDefaults(width=size[0], height=size[1], frames=FRAMES, fps=FPS, steps=steps, guidance=guidance),
         files=list_files(folder),
     )
     write_manifest(folder, manifest)
