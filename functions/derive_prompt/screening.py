@@ -1,5 +1,6 @@
 """What may not become a clip, and what may not shape a prompt. Decided by words alone, before any GPU time."""
 
+import re
 import tomllib
 from functools import lru_cache
 from importlib import resources
@@ -30,6 +31,13 @@ _absolute: Matcher[bool] = Matcher(
         *((word, True) for word in _TABLE["absolute"]["words"]),
     ]
 )
+_RUNNING_TEXT = frozenset({"features", "brief", "attributes", "specifications"})
+# Within the clause: few Chinese characters, or some English words and what is listed between them.
+_KEPT_OFF = re.compile(
+    rf"(?:{'|'.join(_TABLE['kept_off']['zh'])})[^\s,.;:!?。，；：！？]{{0,6}}\Z"
+    rf"|\b(?:{'|'.join(_TABLE['kept_off']['en'])})\b[^.;:!?\n]{{0,40}}\Z"
+)
+_KEPT_OFF_REACH = 64
 _refused: Matcher[None] = Matcher((word, None) for word in _TABLE["refused"]["words"])
 
 
@@ -39,14 +47,22 @@ def screen(product: Product) -> tuple[Reason, ...]:
         return ()
     reasons: dict[str, Reason] = {}
     for field, text in _texts(product):
-        for found in _prohibited.find_all(normalised(text)):
-            if found.value is not None and found.value.code not in reasons:
+        plain = normalised(text)
+        for found in _prohibited.find_all(plain):
+            if found.value is None or found.value.code in reasons:
+                continue
+            if field not in _RUNNING_TEXT or not _is_kept_off(plain, found.start):
                 reasons[found.value.code] = Reason(
                     code=found.value.code,
                     message=f"{field} says {found.word!r}; goods and content of this kind get no clip ({VERSION})",
                     field=field,
                 )
     return tuple(reasons.values())
+
+
+def _is_kept_off(text: str, start: int) -> bool:
+    """Whether what stands at `start` is said to be kept away or taken out: 请远离香烟、火源."""
+    return _KEPT_OFF.search(text[max(0, start - _KEPT_OFF_REACH) : start]) is not None
 
 
 def makes_absolute_claim(text: str) -> bool:

@@ -54,12 +54,56 @@ def test_prohibited_goods_are_rejected_with_a_code(fields: dict[str, Any], code:
         {"name": "Bath bomb set"},
         {"name": "麻将套装"},
         {"name": "白酒 500ml"},
+        {"name": "高仿真绣球花束"},
+        {"name": "天津特产十八街大麻花"},
+        {"name": "婴儿防撞角儿童安全套装"},
+        {"name": "吹气枪 气动除尘枪"},
+        {"name": "汽车充气枪"},
+        {"name": "抽油烟油杯"},
+        {"name": "檀香烟雾倒流香炉"},
+        {"name": "车载飞机杯架"},
+        {"name": "儿童弹跳蛋玩具"},
+        {"name": "象牙塔积木"},
+        {"name": "Shotgun Microphone"},
+        {"name": "Water pistol toy"},
+        {"name": "Explosive power pre-workout"},
+        {"name": "Air purifier for cigarette smoke"},
         {"name": "世界最佳马克杯 全国第一", "features": ["国家级工艺"]},
     ],
     ids=lambda fields: str(fields["name"]),
 )
 def test_what_only_sounds_prohibited_passes(fields: dict[str, Any]) -> None:
     assert screen(product(**fields)) == ()
+
+
+KEPT_OFF = [
+    {"name": "空气净化器", "features": ["去除香烟异味"]},
+    {"name": "空气净化器", "brief": "有效分解甲醛与烟草"},
+    {"name": "被子", "attributes": {"温馨提示": "请远离香烟、火源"}},
+    {"name": "Air purifier", "features": ["Removes pet, cooking and tobacco smells"]},
+    {"name": "Quilt", "attributes": {"Care": "Keep away from cigarettes and open fire"}},
+]
+
+
+@pytest.mark.parametrize("fields", KEPT_OFF, ids=str)
+def test_what_a_thing_keeps_off_is_not_what_it_is(fields: dict[str, Any]) -> None:
+    assert screen(product(**fields)) == ()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "去除烦恼电子烟"},
+        {"name": "Removes stress vape pen"},
+        {"name": "被子", "category": ["远离香烟"]},
+        {"name": "被子", "attributes": {"温馨提示": "请远离火源。附赠香烟"}},
+        {"name": "Quilt", "features": ["Removes odours. Comes with cigarettes"]},
+        {"name": "大麻花叶"},
+    ],
+    ids=str,
+)
+def test_keeping_one_thing_off_excuses_no_other(fields: dict[str, Any]) -> None:
+    assert screen(product(**fields))
 
 
 def test_a_reason_names_its_field_and_word() -> None:
