@@ -23,7 +23,7 @@ from functions.render_video.photo import open_photo
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
 from shared.clips import ClipRecord, ClipStore
 from shared.errors import ConfigurationError, TemporaryError
-from shared.events import Clip, Event, Inspection, Poster, RenderSpec, VideoRequested
+from shared.events import Clip, Event, Inspection, Label, Poster, RenderSpec, VideoRequested
 from shared.objects import ObjectStore
 from shared.photos import Photos
 from shared.settings import Settings
@@ -71,24 +71,37 @@ class Draft:
     poster: bytes
     inspection: Inspection
     passed: bool
-    produce_id: str
+    label: Label
     seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Studio:
-    """The warm part: a loaded engine, and everything between its frames and finished, labelled files."""
+    """The warm part: a loaded engine, and everything between its frames and finished, labelled files.
+
+    `labeller` is the settings': whose name labels bear, and their profile where a clip's own is not given.
+    """
 
     def __init__(self, engine: Painter, profile: Profile, labeller: Labeller) -> None:
         self.engine = engine
         self.profile = profile
         self.labeller = labeller
 
-    def draw(self, clip: "ClipSpec", *, fps: int, name: str, folder: Path, progress: Progress | None = None) -> Draft:
+    def draw(
+        self,
+        clip: "ClipSpec",
+        *,
+        fps: int,
+        name: str,
+        folder: Path,
+        label_profile: str | None = None,
+        progress: Progress | None = None,
+    ) -> Draft:
         """Draw one clip into `folder`. Frames pass through one at a time: memory does not grow with the clip.
 
         The stages overlap, so `seconds` splits the time at the first frame: everything up to it is `denoise`.
         """
         report = progress or (lambda _stage, _done, _total: None)
+        labeller = self.labeller.of_profile(label_profile or self.labeller.profile)
         produce_id = f"{name}-{clip.seed}"
         inspector = Inspector(self.profile, fps)
         poster_index = clip.frames // 2
@@ -103,7 +116,7 @@ class Studio:
                     seconds["denoise"] = time.perf_counter() - started
                 # Inspected as drawn: the mark itself would count as text and hide what lies under it.
                 inspector.add(frame)
-                marked = self.labeller.mark(frame)
+                marked = labeller.mark(frame)
                 if index == poster_index:
                     poster.append(marked)
                 yield marked
@@ -112,11 +125,11 @@ class Studio:
         path = folder / f"{produce_id}.mp4"
         with closing(frames):  # a clip that is given up must not hold the device's memory until it is collected
             encoded = encode_clip(
-                finished(), path, width=clip.width, height=clip.height, fps=fps, tags=self.labeller.tags(produce_id)
+                finished(), path, width=clip.width, height=clip.height, fps=fps, tags=labeller.tags(produce_id)
             )
-        still = encode_poster(poster[0], self.labeller.tags(produce_id))
-        self.labeller.verify(path, produce_id)
-        self.labeller.verify_poster(still, produce_id)
+        still = encode_poster(poster[0], labeller.tags(produce_id))
+        labeller.verify(path, produce_id)
+        labeller.verify_poster(still, produce_id)
         seconds["decode"] = time.perf_counter() - started - seconds["denoise"]
         return Draft(
             seed=clip.seed,
@@ -125,7 +138,7 @@ class Studio:
             poster=still,
             inspection=inspector.result(),
             passed=inspector.passed,
-            produce_id=produce_id,
+            label=labeller.label(produce_id),
             seconds=seconds,
         )
 
@@ -228,7 +241,12 @@ class RenderVideo:
         with tempfile.TemporaryDirectory(prefix="skureel-") as folder:
             for attempt in range(self._settings.render.max_attempts):
                 draft = self._studio.draw(
-                    clip_spec(spec, attempt, image), fps=spec.fps, name=spec.video_id[:32], folder=Path(folder)
+                    clip_spec(spec, attempt, image),
+                    fps=spec.fps,
+                    name=spec.video_id[:32],
+                    folder=Path(folder),
+                    # The spec's, not this worker's: the video id promises it to everyone who finds the clip later.
+                    label_profile=spec.label_profile,
                 )
                 if draft.passed:
                     break
@@ -238,7 +256,7 @@ class RenderVideo:
 
     def _keep_files(self, spec: RenderSpec, draft: Draft, attempts: int, folder: Path) -> ClipRecord:
         started = time.perf_counter()
-        poster_path = folder / f"{draft.produce_id}.jpg"
+        poster_path = folder / f"{draft.label.produce_id}.jpg"
         poster_path.write_bytes(draft.poster)
         poster_sha256 = hashlib.sha256(draft.poster).hexdigest()
         poster_key, poster_url = self._store.keep_file(spec.video_id, poster_path, poster_sha256, "image/jpeg")
@@ -271,7 +289,7 @@ class RenderVideo:
             seed=draft.seed,
             attempts=attempts,
             inspection=draft.inspection,
-            label=self._studio.labeller.label(draft.produce_id),
+            label=draft.label,
             timings_seconds={stage: round(value, 3) for stage, value in seconds.items()},
         )
 

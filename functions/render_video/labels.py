@@ -132,6 +132,10 @@ class Labeller:
         self.profile = profile
         self.producer = producer
 
+    def of_profile(self, profile: str) -> "Labeller":
+        """The same producer's labels by this profile. PermanentError `unknown-label-profile`: there is none."""
+        return Labeller(profile, self.producer)
+
     def mark(self, frame: Frame) -> Frame:
         """The frame (H, W, 3) as it may be published; the frame given is left as it was.
 

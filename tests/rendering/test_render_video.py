@@ -1,6 +1,7 @@
 """What render_video does with a request: find or draw, inspect, keep, answer. A stand-in draws, a real store keeps."""
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from PIL import Image
 
 from functions.render_video import RenderVideo, clip_spec
 from functions.render_video.encoding import probe
-from functions.render_video.labels import read_label
+from functions.render_video.labels import Labeller, read_label
 from model_store.manifest import ModelFile, write_manifest
 from shared.clips import ClipStore
 from shared.errors import ConfigurationError, PermanentError, TemporaryError
@@ -107,6 +108,33 @@ def test_a_request_becomes_a_stored_labelled_clip_and_a_ready_event(
     poster = store.objects.get(ready.poster.key)
     assert poster is not None
     assert hashlib.sha256(poster).hexdigest() == ready.poster.sha256
+
+
+@pytest.mark.parametrize("asked", ["cn", "metadata-only"])
+@pytest.mark.parametrize("own", ["cn", "metadata-only"])
+def test_a_clip_is_labelled_as_its_spec_asks_whatever_the_worker_is_set_to(
+    own: str, asked: str, start: Start, store: ClipStore
+) -> None:
+    function, _ = start(moving_disc)
+    function._studio.labeller = Labeller(own, "skureel")
+    wanted = spec(label_profile=asked)
+    (answer,) = function.handle(request(wanted))
+    poster = store.objects.get(answer.data.poster.key)
+    assert poster is not None
+    drawn = np.asarray(Image.open(io.BytesIO(poster)), np.int16)
+    unmarked = moving_disc(100, FRAMES // 2).astype(np.int16)
+    corner = np.abs(drawn - unmarked)[: HEIGHT // 5, : WIDTH // 4].mean()
+    assert (corner > 20) == (asked == "cn"), corner
+    record = store.find(wanted.video_id)
+    assert record is not None
+    assert (record.spec.label_profile, record.label.profile, answer.data.label.profile) == (asked, asked, asked)
+
+
+def test_a_label_profile_that_is_not_known_is_never_drawn(start: Start) -> None:
+    function, painter = start(moving_disc)
+    with pytest.raises(PermanentError, match="use one of") as caught:
+        function.handle(request(spec(label_profile="eu")))
+    assert (caught.value.reason, painter.specs) == ("unknown-label-profile", [])
 
 
 def test_an_equal_request_finds_the_clip_and_draws_nothing(start: Start) -> None:
