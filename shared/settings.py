@@ -117,21 +117,21 @@ class ModelSettings(_Group):
 
 
 class RenderSettings(_Group):
-    """What is asked of a clip. What is empty is taken from the model's manifest."""
+    """What is asked of a clip, within the bounds of a render spec. What is empty is taken from the model's manifest."""
 
-    width: Annotated[int, Field(ge=32, multiple_of=32)] | None = None
+    width: Annotated[int, Field(ge=32, le=4096, multiple_of=32)] | None = None
     """Width in pixels; a multiple of 32."""
-    height: Annotated[int, Field(ge=32, multiple_of=32)] | None = None
+    height: Annotated[int, Field(ge=32, le=4096, multiple_of=32)] | None = None
     """Height in pixels; a multiple of 32."""
-    frames: Annotated[int, Field(ge=1)] | None = None
+    frames: Annotated[int, Field(ge=1, le=1001)] | None = None
     """Frames of a clip, 4n+1: 73 are 3 s at 24 fps."""
     fps: Annotated[int, Field(ge=1, le=120)] | None = None
     """Frames a second."""
     steps: Annotated[int, Field(ge=1, le=200)] | None = None
     """Denoising steps."""
-    guidance: Annotated[float, Field(ge=0, le=50)] | None = None
+    guidance: Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)] | None = None
     """Classifier-free guidance scale; 1 and below turn guidance off."""
-    seed: Annotated[int, Field(ge=0)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """One noise seed for all clips; empty: from the video id."""
     label_profile: Literal["cn", "metadata-only"] = "cn"
     """How clips say that they were generated: cn burns in a mark and writes AIGC metadata; metadata-only the latter."""

@@ -3,7 +3,8 @@
 import pytest
 
 from shared.errors import ConfigurationError
-from shared.settings import describe, load_settings
+from shared.events import RenderSpec
+from shared.settings import RenderSettings, describe, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +57,29 @@ def test_every_setting_is_documented_and_no_secret_is_shown(monkeypatch: pytest.
     assert [row.variable for row in rows if not row.description] == []
     assert "hush" not in "".join(row.value for row in rows)
     assert {row.variable for row in rows if not row.is_default} == {"SKUREEL_OBJECTS__SECRET_KEY"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SEED", str(2**63)),
+        ("FRAMES", "2001"),
+        ("WIDTH", "8192"),
+        ("HEIGHT", "4128"),
+        ("FPS", "121"),
+        ("STEPS", "201"),
+        ("GUIDANCE", "nan"),
+    ],
+)
+def test_what_no_spec_can_hold_is_no_setting(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"SKUREEL_RENDER__{name}", value)
+    with pytest.raises(ConfigurationError, match=f"SKUREEL_RENDER__{name}: "):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["width", "height", "frames", "fps", "steps", "guidance", "seed"])
+def test_a_setting_of_a_clip_has_the_bounds_of_the_spec(name: str) -> None:
+    bounds = ("minimum", "maximum", "exclusiveMaximum", "multipleOf")
+    settings, spec = (model.model_json_schema()["properties"][name] for model in (RenderSettings, RenderSpec))
+    allowed, held = (next(iter(part.get("anyOf", [part]))) for part in (settings, spec))
+    assert [allowed.get(bound) for bound in bounds] == [held.get(bound) for bound in bounds]
