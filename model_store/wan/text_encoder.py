@@ -1,7 +1,7 @@
 """The text encoder of Wan2.2-TI2V-5B: UMT5-XXL, the encoder half, with its tokenizer and the cleaning it expects.
 
-Written here rather than taken from transformers, whose import alone takes longer than a small model's whole start, and
-so that it loads as strictly as the other networks. transformers' UMT5EncoderModel is the oracle in the tests.
+Written here, not taken from transformers: importing that and loading a small model takes 0.85 of the CPU seconds that
+diffusers takes (3.0 of 3.6), with this encoder 0.32 (1.1). Its UMT5EncoderModel is the oracle in the tests.
 
 Axes: B batch, T tokens, N heads, D channels of a head, `dim` channels of the residual stream.
 

@@ -139,16 +139,17 @@ decode = lambda latents: [None for _ in vae.decode(latents)]
 """,
 }
 MEASURE_DECODE = """
-import json, resource, sys, psutil, torch
+import json, sys, torch
 from pathlib import Path
 folder, frames, height, width = Path(sys.argv[1]), *map(int, sys.argv[2:])
 {setup}
+def resident(entry):
+    return int(Path("/proc/self/status").read_text().partition(entry + ":")[2].split()[0]) * 1024
 latents = torch.randn(1, vae.config.z_dim, (frames - 1) // 4 + 1, height // 16, width // 16)
-before = psutil.Process().memory_info().rss
+before = resident("VmRSS")
 with torch.inference_mode():
     decode(latents)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps([before, peak]))
+print(json.dumps([before, resident("VmHWM")]))  # of this program alone; getrusage begins with its parent's peak
 """
 START = {
     "diffusers": "from diffusers import WanPipeline; WanPipeline.from_pretrained(sys.argv[1])",
