@@ -207,6 +207,7 @@ class Worker:
             heartbeat_interval_ms=self._settings.heartbeat_interval_ms,
         )
         self._consumer.subscribe(topics=list(self._topics), listener=_Listener(self))
+        _tell_losses_while_joining(self._consumer._coordinator)
 
     def _pause_in_place(self, seconds: float) -> None:
         self._abandoned.wait(seconds)
@@ -711,6 +712,22 @@ class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # kafka-
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         with self._worker.listening():
             self._worker.assigned_to_me(assigned)
+
+
+def _tell_losses_while_joining(coordinator: Any) -> None:
+    """Have a membership that ends in the middle of a join end as any other does: its partitions are lost.
+
+    kafka-python 3.0.12 looks for that once, before it begins to join. A member that learns only from the answer that
+    it was expelled would join anew and keep its partitions, with what was taken from them, while others have worked
+    on them.
+    """
+    reset = coordinator.reset_generation
+
+    def reset_and_prepare_again(*arguments: Any, **named: Any) -> None:
+        reset(*arguments, **named)
+        coordinator.rejoining = False
+
+    coordinator.reset_generation = reset_and_prepare_again
 
 
 def _subscription(function: Function, settings: KafkaSettings) -> tuple[tuple[str, ...], dict[str, int]]:

@@ -187,3 +187,29 @@ def expel(settings: KafkaSettings, group: str) -> None:
         (described,) = admin.describe_groups([group]).values()
         members = [MemberToRemove(member_id=member["member_id"]) for member in described["members"]]
         admin.remove_group_members(group, members)
+
+
+def test_a_membership_that_ends_while_joining_takes_its_partitions_along(real_kafka: KafkaSettings) -> None:
+    make_delivery_topics(real_kafka, partitions=1)
+    publish_products(real_kafka, ["p-1"])
+    function = Gated()
+    with running(function, real_kafka) as worker:
+        eventually(lambda: function.handled == ["p-1"], 30)
+        coordinator = worker._consumer._coordinator
+        prepare = coordinator._on_join_prepare_async
+        expelled: list[str] = []
+
+        async def prepare_and_be_expelled(*arguments: Any, **named: Any) -> None:
+            await prepare(*arguments, **named)
+            if not expelled:
+                expelled.append(coordinator._generation.member_id)
+                expel(real_kafka, worker.group)
+
+        coordinator._on_join_prepare_async = prepare_and_be_expelled
+        coordinator.request_rejoin()
+        eventually(lambda: len(function.handled) == 2, 30, describe="its record was not taken up again")
+        assert worker.metrics.registry.get_sample_value("skureel_rebalances_total", {"kind": "lost"}) == 1
+        assert expelled != [coordinator._generation.member_id]
+        function.gate.set()
+        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka), 30)
+    assert answered(real_kafka) == ["p-1"]
