@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from functions.progress import printable
 from functions.registry import FUNCTIONS
 from shared.errors import ConfigurationError, SkureelError
 from shared.events import EVENT_TYPES
@@ -431,11 +432,6 @@ def schemas(check: bool) -> None:
     for name in differing:
         click.echo(f"{name} differs from the models; run `skureel schemas` and commit it", err=True)
     sys.exit(EXIT_FAILED if differing else 0)
-
-
-def printable(text: str) -> str:
-    """Text of an event as one harmless line: no control or formatting character reaches the terminal."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def _size(text: str) -> tuple[int, int]:

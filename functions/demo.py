@@ -5,6 +5,7 @@ embedded ones take their place. Not a deployable function.
 """
 
 import hashlib
+import secrets
 import threading
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ from urllib.parse import quote
 import jinja2
 
 from functions.products_file import read_events
-from functions.progress import Progress
+from functions.progress import Progress, printable
 from functions.registry import build
 from shared.errors import ConfigurationError, TemporaryError
 from shared.events import Event, Product, VideoReady, VideoRejected, VideoRequested, VideoReview
@@ -85,7 +86,10 @@ class Outcome:
 def run_demo(settings: Settings, products: Path | None, count: int | None, out: Path) -> Outcome:
     """Publish the products, run the functions, wait for every answer, and leave events, clips and a page in `out`."""
     started = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{out} cannot be made: {error.strerror}; give another --out") from error
     journeys = _journeys(products or CATALOGUE, count)
     with ExitStack() as stack:
         settings = stack.enter_context(_servers(settings, out))
@@ -106,8 +110,11 @@ def _journeys(products: Path, count: int | None) -> list[Journey]:
     for event in read_events(products, "product.created", source="/skureel/demo"):
         if count is not None and len(journeys) >= count:
             break
-        # A trace of its own for every product: it travels to the answer, whatever else the broker holds.
-        trace = hashlib.sha256(f"{event.source}\0{event.id}".encode()).hexdigest()[:32]
+        if not isinstance(event.data, Product):
+            raise ConfigurationError(f"{products} holds a {event.type}; the demo takes products and product events")
+        # A trace of its own for every product: it travels to the answer, whatever else the broker holds, and is
+        # new in every run, for the broker may still hold the last one's answers.
+        trace = secrets.token_hex(16)
         traced = replace(event, extensions={**event.extensions, "traceparent": f"00-{trace}-{trace[:16]}-01"})
         journeys.append(Journey(traced, trace))
     if not journeys:
@@ -259,7 +266,10 @@ def summary(outcome: Outcome) -> str:
     rows += [(f"median {stage}", f"{median(seconds):.2f} s") for stage, seconds in stages.items()]
     rows += [("total", f"{outcome.seconds:.1f} s"), ("page", str(outcome.out / "index.html"))]
     unanswered = [journey for journey in outcome.journeys if journey.answer is None]
-    rows += [(f"product {journey.event.data.product_id}", journey.dead_letter or "no answer") for journey in unanswered]
+    rows += [
+        (f"product {printable(journey.event.data.product_id)}", printable(journey.dead_letter or "no answer"))
+        for journey in unanswered
+    ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 

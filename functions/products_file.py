@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
+from functions.progress import printable
 from shared.errors import PermanentError
 from shared.events import Event, Product
 from shared.events.cloudevents import from_structured
@@ -51,6 +52,6 @@ def _event(line: bytes, type_name: str, source: str) -> Event[Any]:
         product = Product.model_validate_json(line)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "product"
+        where = printable(".".join(map(str, first["loc"]))) or "product"
         raise PermanentError(f"{where}: {first['msg']}", reason="invalid-data") from error
     return Event(type=type_name, source=source, id=str(uuid.uuid4()), data=product, time=datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""How the command shows long work: a bar on a terminal, plain lines anywhere else (a log, a CI run)."""
+"""What the command shows: long work as a bar on a terminal and as plain lines elsewhere, and text of others safely."""
 
 import sys
 import time
@@ -10,6 +10,11 @@ import click
 
 PLAIN_LINE_SECONDS = 2.0
 """A log gets a line at most this often, and always the last one."""
+
+
+def printable(text: str) -> str:
+    """Text of an event as one harmless line: no control or formatting character reaches the terminal."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 class Progress:
@@ -42,7 +47,8 @@ class Progress:
             self._bar.__exit__(kind, error, trace)
 
     def update(self, done: int, remark: str = "") -> None:
-        """Show that `done` of the total is done."""
+        """Show that `done` of the total is done. The remark may hold what a product says."""
+        remark = printable(remark)
         advanced, self._done = done - self._done, done
         if self._bar is not None:
             self._bar.update(advanced, remark)

@@ -173,14 +173,17 @@ def _event(attributes: dict[str, str], payload: bytes) -> Event[Any]:
         data = row.payload.model_validate_json(payload)
     except ValidationError as error:
         raise _invalid_data(identity, payload, error) from error
+    subject = attributes.get("subject")
     return Event(
         type=row.name,
         source=source,
         id=identity,
         data=data,
         time=_time(attributes.get("time")),
-        subject=attributes.get("subject"),
-        extensions={k: v for k, v in attributes.items() if k not in _CORE and _EXTENSION_NAME.fullmatch(k)},
+        subject=subject if subject is not None and _encodable(subject) else None,
+        extensions={
+            k: v for k, v in attributes.items() if k not in _CORE and _EXTENSION_NAME.fullmatch(k) and _encodable(v)
+        },
     )
 
 
@@ -193,6 +196,15 @@ def _required(attributes: Mapping[str, str], name: str, *, reason: str) -> str:
             f"the event's {name} is longer than 1024 characters or not printable; send a plain one", reason=reason
         )
     return text
+
+
+def _encodable(text: str) -> bool:
+    """Whether optional text can be passed on. Half a character, which JSON can write, cannot; it is dropped."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _time(text: str | None) -> datetime | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from functions.cli import main, printable
+from functions.cli import main
 from shared.events.cloudevents import from_structured
 from shared.settings import KafkaSettings, describe, load_settings
 
@@ -97,10 +97,6 @@ def test_doctor_finds_what_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_schemas_are_up_to_date() -> None:
     assert skureel("schemas", "--check").exit_code == 0
-
-
-def test_text_of_events_cannot_steer_a_terminal() -> None:
-    assert printable("杯子 \x1b[2J\u202e\n😀") == "杯子 \\x1b[2J\\u202e\\n😀"
 
 
 @pytest.mark.parametrize("package", ["functions.cli", "functions.derive_prompt", "shared.kafka", "shared.objects"])

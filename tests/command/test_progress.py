@@ -1,8 +1,8 @@
-"""Long work shows itself: plain lines in a log, not too many, and always the last."""
+"""Long work shows itself: plain lines in a log, not too many, and always the last; what others wrote, harmlessly."""
 
 import io
 
-from functions.progress import PLAIN_LINE_SECONDS, Progress
+from functions.progress import PLAIN_LINE_SECONDS, Progress, printable
 
 
 class Clock:
@@ -31,3 +31,14 @@ def test_the_last_line_comes_once() -> None:
         progress.update(2)
         progress.update(2)
     assert stream.getvalue().splitlines() == ["clips 1/2", "clips 2/2"]
+
+
+def test_text_of_events_cannot_steer_a_terminal() -> None:
+    assert printable("杯子 \x1b[2J\u202e\n😀") == "杯子 \\x1b[2J\\u202e\\n😀"
+
+
+def test_a_products_name_cannot_forge_a_line() -> None:
+    stream = io.StringIO()
+    with Progress("products", 2, stream=stream, clock=Clock()) as progress:
+        progress.update(1, "杯\r\nproducts 2/2: everything rendered")
+    assert stream.getvalue().splitlines() == ["products 1/2: 杯\\r\\nproducts 2/2: everything rendered"]

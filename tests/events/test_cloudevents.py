@@ -163,6 +163,15 @@ def test_a_time_that_does_not_parse_costs_no_product() -> None:
     assert from_kafka(binary(ce_time=b"yesterday"), json.dumps(MINIMAL).encode()).time is None
 
 
+def test_half_a_character_in_an_optional_attribute_costs_no_product() -> None:
+    document = {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "product.created", "data": MINIMAL}
+    read = from_structured(
+        json.dumps({**document, "subject": "\ud800", "traceparent": "\udfff", "kept": "杯"}).encode()
+    )
+    assert (read.subject, read.extensions) == (None, {"kept": "杯"})
+    assert from_structured(to_structured(read)) == read
+
+
 def test_data_of_exactly_the_limit_is_read() -> None:
     empty = len(json.dumps({"product_id": "p", "name": "x", "pad": ""}))
     value = json.dumps({"product_id": "p", "name": "x", "pad": "y" * (MAX_DATA_BYTES - empty)}).encode()

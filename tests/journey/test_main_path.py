@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from functions.demo import run_demo
 from functions.products_file import read_events
 from functions.render_video.encoding import probe
 from functions.render_video.labels import read_label
-from shared.events import EVENT_TYPES
-from shared.events.cloudevents import to_kafka
+from shared.errors import ConfigurationError
+from shared.events import EVENT_TYPES, Event, Product, Reason, VideoRejected
+from shared.events.cloudevents import to_kafka, to_structured
 from shared.kafka import Publisher, create_topics, list_dead_letters
 from shared.settings import Settings
 from tests.painting import FRAMES, Painter
 
+NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 HEADPHONES = {"name": "无线蓝牙降噪耳机", "color": "黑色"}
 PRODUCTS: list[dict[str, Any]] = [
     {"product_id": "black", **HEADPHONES, "features": ["主动降噪", "续航30小时"]},
@@ -89,6 +92,31 @@ def test_the_page_shows_hostile_products_as_text(settings: Settings, painter: Pa
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert [path.name for path in (out / "videos").iterdir() if "script" in path.name] == []
+
+
+@pytest.mark.timeout(180)
+def test_an_event_that_a_file_holds_twice_is_answered_twice(
+    settings: Settings, painter: Painter, tmp_path: Path
+) -> None:
+    event = Event("product.created", "/shop", "e-1", Product(product_id="SKU-1", name="红色陶瓷马克杯"), NOW)
+    file = tmp_path / "twice.jsonl"
+    file.write_bytes(to_structured(event) + b"\n" + to_structured(event) + b"\n")
+    outcome = run_demo(settings, file, None, tmp_path / "out")
+    assert outcome.counts == {"rendered": 1, "shared": 1}
+
+
+def test_a_demo_takes_product_events_only(settings: Settings, tmp_path: Path) -> None:
+    refusal = VideoRejected(product_id="SKU-1", stage="screening", reasons=(Reason(code="x", message="x"),))
+    file = tmp_path / "answers.jsonl"
+    file.write_bytes(to_structured(Event("video.rejected", "/shop", "e-1", refusal, NOW)) + b"\n")
+    with pytest.raises(ConfigurationError, match=r"holds a video\.rejected"):
+        run_demo(settings, file, None, tmp_path / "out")
+
+
+def test_a_folder_that_cannot_be_made_is_named(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot be made"):
+        run_demo(settings, None, 1, tmp_path / "file" / "out")
 
 
 @pytest.mark.timeout(180)
