@@ -5,11 +5,12 @@ under `photos/<sha256>`; the render spec holds that digest, and render_video rea
 """
 
 import hashlib
-from urllib.parse import urlsplit
 
 import urllib3
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
-from shared.errors import PhotoRefused, TemporaryError
+from shared.errors import ConfigurationError, PhotoRefused, TemporaryError
 from shared.objects import ObjectStore
 
 LIMIT_BYTES = 20 * 1024 * 1024
@@ -23,7 +24,7 @@ class Photos:
 
     def __init__(self, objects: ObjectStore, hosts: tuple[str, ...]) -> None:
         self._objects = objects
-        self._hosts = frozenset(host.lower() for host in hosts)
+        self._hosts = frozenset(_host(host) for host in hosts)
         self._http = urllib3.PoolManager(timeout=TIMEOUT_SECONDS, retries=False)
 
     def digest(self, image: str) -> str:
@@ -70,11 +71,27 @@ class Photos:
         raise PhotoRefused(f"image {address!r} answers {status}; give a picture's address")
 
     def _allowed(self, address: str) -> bool:
-        try:
-            parts = urlsplit(address)
-            return parts.scheme == "https" and parts.hostname in self._hosts and parts.port in (None, 443)
-        except ValueError:
+        """Decided on what urllib3 itself reads, since that is whom it connects to: parsers differ on odd addresses."""
+        if "\\" in address or not address.isprintable():
             return False
+        try:
+            url = parse_url(address)
+        except LocationParseError:
+            return False
+        return url.scheme == "https" and url.auth is None and url.host in self._hosts and url.port in (None, 443)
+
+
+def _host(name: str) -> str:
+    """An allowed host as urllib3 writes it: in lower case."""
+    try:
+        host = parse_url(f"https://{name}/").host
+    except LocationParseError:
+        host = None
+    if not host:
+        raise ConfigurationError(
+            f"SKUREEL_RENDER__IMAGE_HOSTS: {name!r} is no host; give names such as img.example.com, those beyond ASCII in their xn-- form"
+        )
+    return host
 
 
 def _key(sha256: str) -> str:

@@ -221,17 +221,6 @@ def test_a_photo_that_cannot_be_read_is_permanent(start: Start, store: ClipStore
     assert caught.value.reason == "invalid-image"
 
 
-@pytest.mark.parametrize(
-    "image",
-    ["nowhere.jpg", "https://other.example/a.jpg", "http://img.example.com/a", "file:///etc/passwd", "https://["],
-)
-def test_only_our_bucket_and_allowed_hosts_hold_photos(image: str, store: ClipStore) -> None:
-    store.objects.check()
-    with pytest.raises(PermanentError) as caught:
-        Photos(store.objects, ("img.example.com",)).digest(image)
-    assert caught.value.reason == "invalid-image"
-
-
 def test_a_record_that_cannot_be_read_is_not_lost(start: Start, store: ClipStore) -> None:
     function, _ = start(moving_disc)
     store.objects.put_new(f"videos/{spec().video_id}/record.json", b"{}", "application/json")

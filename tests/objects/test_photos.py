@@ -1,0 +1,92 @@
+"""Product photos: from where they may come, and what is refused so that the merchant hears of it."""
+
+import hashlib
+import io
+
+import pytest
+import urllib3
+
+from shared.errors import ConfigurationError, PhotoRefused
+from shared.objects import ObjectStore
+from shared.photos import Photos
+from shared.settings import ObjectSettings
+
+HOST = "img.example.com"
+PNG = b"\x89PNG\r\n\x1a\n, the rest is the engine's business"
+
+
+@pytest.fixture
+def photos(embedded_objects: ObjectSettings) -> Photos:
+    """With one host allowed, and no network."""
+    store = ObjectStore(embedded_objects)
+    store.check()
+    return Photos(store, ("Img.Example.com",))
+
+
+@pytest.fixture
+def asked(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The hosts that were asked for a photo, as they are connected to; every one answers with the same."""
+    hosts: list[str] = []
+
+    class Pool:
+        def __init__(self, host: str, **_: object) -> None:
+            hosts.append(host)
+
+        def urlopen(self, *_: object, **__: object) -> urllib3.HTTPResponse:
+            return urllib3.HTTPResponse(io.BytesIO(PNG), status=200, preload_content=False)
+
+    monkeypatch.setattr(photos._http, "connection_from_host", Pool)
+    return hosts
+
+
+@pytest.mark.parametrize(
+    ("image", "host"),
+    [
+        ("https://img.example.com/杯子 1.png?size=2", HOST),
+        ("HTTPS://IMG.example.com:443/a", HOST),
+    ],
+)
+def test_a_photo_on_an_allowed_host_is_kept_by_its_content(
+    image: str, host: str, photos: Photos, asked: list[str]
+) -> None:
+    digest = photos.digest(image)
+    assert digest == hashlib.sha256(PNG).hexdigest()
+    assert photos.load(digest) == PNG
+    assert asked == [host]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "https://other.example/a.jpg",
+        "http://img.example.com/a",
+        "file:///etc/passwd",
+        "https://[",
+        "https://img.example.com:8443/a.jpg",
+        "https://img.example.com.evil.example/a.jpg",
+        # urlsplit reads img.example.com here, and urllib3 connects to evil.example.
+        "https://evil.example\\@img.example.com/x.jpg",
+        "https://img.example.com\\@evil.example/x.jpg",
+        "https://img.example.com/a\\b.jpg",
+        "https://img.example.com@evil.example/x.jpg",
+        "https://user:secret@img.example.com/x.jpg",
+        "https://img.example.com/a\r\nHost: evil.example",
+        "https://img\t.example.com/a.jpg",
+        "https://\u202eimg.example.com/a.jpg",
+    ],
+)
+def test_only_allowed_hosts_are_asked(image: str, photos: Photos, asked: list[str]) -> None:
+    with pytest.raises(PhotoRefused, match="SKUREEL_RENDER__IMAGE_HOSTS"):
+        photos.digest(image)
+    assert asked == []
+
+
+@pytest.mark.parametrize("host", ["", "a b", "["])
+def test_an_allowed_host_that_is_none_ends_the_start(host: str, embedded_objects: ObjectSettings) -> None:
+    with pytest.raises(ConfigurationError, match="SKUREEL_RENDER__IMAGE_HOSTS"):
+        Photos(ObjectStore(embedded_objects), (host,))
+
+
+def test_a_photo_that_nobody_uploaded_is_refused(photos: Photos) -> None:
+    with pytest.raises(PhotoRefused, match="upload it first"):
+        photos.digest("nowhere.jpg")
