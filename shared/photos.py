@@ -5,18 +5,24 @@ under `photos/<sha256>`; the render spec holds that digest, and render_video rea
 """
 
 import hashlib
+import re
 
 import urllib3
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from shared.errors import ConfigurationError, PhotoRefused, TemporaryError
+from shared.errors import ConfigurationError, PermanentError, PhotoRefused, TemporaryError
 from shared.objects import ObjectStore
 
 LIMIT_BYTES = 20 * 1024 * 1024
 TIMEOUT_SECONDS = 10.0
 
-_SIGNATURES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"RIFF": "image/webp"}
+_SIGNATURES = {
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    # RIFF alone may be sound or film as well.
+    "image/webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+}
 
 
 class Photos:
@@ -30,13 +36,13 @@ class Photos:
     def digest(self, image: str) -> str:
         """Keep the photo that a product names; returns its SHA-256, 64 hexadecimal digits.
 
-        Raises PhotoRefused for what can never be a photo (no such object, a foreign host, no picture,
+        Raises PhotoRefused for what can never be a photo (no such object, no key at all, a foreign host, no picture,
         more than 20 MiB) and TemporaryError where the host or the store does not answer.
         """
-        photo = self._fetch(image) if "://" in image else self._objects.get(image, limit_bytes=LIMIT_BYTES)
+        photo = self._fetch(image) if "://" in image else self._uploaded(image)
         if photo is None:
             raise PhotoRefused(f"image {image!r} is not in the bucket; upload it first")
-        content_type = next((name for magic, name in _SIGNATURES.items() if photo.startswith(magic)), None)
+        content_type = next((name for name, begins in _SIGNATURES.items() if begins.match(photo)), None)
         if content_type is None:
             raise PhotoRefused(f"image {image!r} is no JPEG, PNG or WebP; send one of these")
         sha256 = hashlib.sha256(photo).hexdigest()
@@ -49,6 +55,12 @@ class Photos:
         if photo is None:
             raise PhotoRefused(f"photo {sha256[:12]} is no longer in the bucket; publish the product again")
         return photo
+
+    def _uploaded(self, key: str) -> bytes | None:
+        try:
+            return self._objects.get(key, limit_bytes=LIMIT_BYTES)
+        except PermanentError as error:  # no key, or over the limit
+            raise PhotoRefused(f"image {key!r}: {error}") from error
 
     def _fetch(self, address: str) -> bytes:
         if not self._allowed(address):
@@ -89,7 +101,8 @@ def _host(name: str) -> str:
         host = None
     if not host:
         raise ConfigurationError(
-            f"SKUREEL_RENDER__IMAGE_HOSTS: {name!r} is no host; give names such as img.example.com, those beyond ASCII in their xn-- form"
+            f"SKUREEL_RENDER__IMAGE_HOSTS: {name!r} is no host; give names such as img.example.com, "
+            "those beyond ASCII in their xn-- form"
         )
     return host
 

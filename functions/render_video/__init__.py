@@ -1,6 +1,7 @@
-"""video.requested -> video.ready or video.review: draw the clip, inspect, label and store it. The one that needs a GPU.
+"""video.requested -> video.ready, video.review or video.rejected: draw the clip, inspect, label and store it.
 
-Nothing but drawing belongs here: what to draw was decided by derive_prompt and is in the event's render spec.
+The one that needs a GPU. Nothing but drawing belongs here: what to draw was decided by derive_prompt and is in the
+event's render spec.
 """
 
 import hashlib
@@ -22,8 +23,8 @@ from functions.render_video.labels import Labeller
 from functions.render_video.photo import open_photo
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
 from shared.clips import ClipRecord, ClipStore
-from shared.errors import ConfigurationError, TemporaryError
-from shared.events import Clip, Event, Inspection, Label, Poster, RenderSpec, VideoRequested
+from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.events import Clip, Event, Inspection, Label, Poster, Reason, RenderSpec, VideoRejected, VideoRequested
 from shared.objects import ObjectStore
 from shared.photos import Photos
 from shared.settings import Settings
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SOURCE = "/skureel/render_video"
+INVALID_IMAGE = "invalid-image"
+"""The reason of PhotoRefused, and of the engine for a photo that it cannot decode."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage (`denoise`, `decode`), what is done of it and its total."""
@@ -222,12 +225,21 @@ class RenderVideo:
             self._studio.engine.close()
 
     def handle(self, event: Event[VideoRequested]) -> Sequence[Event[Any]]:
-        """Find the clip, or draw and keep it; then say that it is ready, or that a person has to look at it."""
+        """Find the clip, or draw and keep it; then say that it is ready, or that a person has to look at it.
+
+        A photo that turns out to be none when it is opened rejects the product, as it does in derive_prompt.
+        """
         request = event.data
         record = self._store.find(request.video_id)
         cache_hit = record is not None
         if record is None:
-            record = self._store.keep_record(self._render(request.spec))
+            try:
+                drawn = self._render(request.spec)
+            except PermanentError as error:
+                if error.reason != INVALID_IMAGE:
+                    raise
+                return [_rejected(event, error)]
+            record = self._store.keep_record(drawn)
         now = datetime.now(UTC)
         if record.outcome == "review":
             return [event.follow_up("video.review", record.review(request), source=SOURCE, time=now)]
@@ -320,6 +332,18 @@ class RenderVideo:
             seed=0,
         )
         next(self._studio.engine.generate(clip))
+
+
+def _rejected(event: Event[VideoRequested], refused: PermanentError) -> Event[Any]:
+    request = event.data
+    refusal = VideoRejected(
+        product_id=request.product_id,
+        stage="screening",
+        reasons=(Reason(code=refused.reason, message=str(refused), field="image"),),
+        video_id=request.video_id,
+        experiment=request.experiment,
+    )
+    return event.follow_up("video.rejected", refusal, source=SOURCE, time=datetime.now(UTC))
 
 
 def clip_spec(spec: RenderSpec, attempt: int, image: "Image | None") -> "ClipSpec":

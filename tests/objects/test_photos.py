@@ -87,6 +87,46 @@ def test_an_allowed_host_that_is_none_ends_the_start(host: str, embedded_objects
         Photos(ObjectStore(embedded_objects), (host,))
 
 
+@pytest.mark.parametrize("image", ["上传/杯子.jpg", "../x.jpg", "/abs.jpg", "a//b.jpg", "x" * 1025])
+def test_a_photo_under_a_name_that_is_no_key_is_refused(image: str, photos: Photos) -> None:
+    with pytest.raises(PhotoRefused, match="a key is a relative path"):
+        photos.digest(image)
+
+
+def test_a_photo_in_the_bucket_over_the_limit_is_refused(
+    photos: Photos, embedded_objects: ObjectSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.photos.LIMIT_BYTES", 100)
+    store = ObjectStore(embedded_objects)
+    store.put_new("just.png", PNG.ljust(100), "image/png")
+    store.put_new("over.png", PNG.ljust(101), "image/png")
+    assert photos.digest("just.png")
+    with pytest.raises(PhotoRefused, match="over 100 bytes"):
+        photos.digest("over.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "is_photo"),
+    [
+        (b"RIFF\n\x00\x00\x00WEBPVP8 ", True),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", False),
+        (b"RIFF", False),
+        (b"GIF89a", False),
+        (b" \xff\xd8\xff", False),
+        (b"", False),
+    ],
+)
+def test_only_jpeg_png_and_webp_are_photos(
+    content: bytes, is_photo: bool, photos: Photos, embedded_objects: ObjectSettings
+) -> None:
+    ObjectStore(embedded_objects).put_new("upload", content, "image/webp")
+    if is_photo:
+        assert photos.digest("upload") == hashlib.sha256(content).hexdigest()
+    else:
+        with pytest.raises(PhotoRefused, match="no JPEG, PNG or WebP"):
+            photos.digest("upload")
+
+
 def test_a_photo_that_nobody_uploaded_is_refused(photos: Photos) -> None:
     with pytest.raises(PhotoRefused, match="upload it first"):
         photos.digest("nowhere.jpg")

@@ -14,6 +14,7 @@ from functions.render_video import RenderVideo, clip_spec
 from functions.render_video.encoding import probe
 from functions.render_video.labels import Labeller, read_label
 from model_store.manifest import ModelFile, write_manifest
+from model_store.wan import first_frame
 from shared.clips import ClipStore
 from shared.errors import ConfigurationError, PermanentError, TemporaryError
 from shared.events import Event, Experiment, ModelReference, RenderSpec, TemplateReference, VideoRequested
@@ -212,13 +213,60 @@ def test_a_photo_becomes_the_first_frame(start: Start, store: ClipStore, tmp_pat
     assert answer.data.mode == "ti2v"
 
 
-def test_a_photo_that_cannot_be_read_is_permanent(start: Start, store: ClipStore) -> None:
+def png(width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((width, height), 60).save(file, "png")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("photo", "because"),
+    [
+        (b"\x89PNG\r\n\x1a\n broken", "not readable"),
+        (png(60, 60)[:1500], "cannot be decoded"),
+        (png(60, 5), "too small"),
+    ],
+)
+def test_a_photo_that_cannot_be_opened_rejects_the_product(
+    photo: bytes, because: str, start: Start, store: ClipStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function, painter = start(moving_disc)
+
+    def generate(asked: Any, _: object) -> None:
+        first_frame.open_photo(asked.image)
+        pytest.fail("the photo was opened")
+
+    monkeypatch.setattr(painter, "generate", generate)
+    store.objects.put_new("uploads/broken.png", photo, "image/png")
+    wanted = spec(image_sha256=Photos(store.objects, ()).digest("uploads/broken.png"))
+    event = request(wanted)
+    (answer,) = function.handle(event)
+    assert (answer.type, answer.data.product_id, answer.data.video_id) == ("video.rejected", "SKU-1", wanted.video_id)
+    (reason,) = answer.data.reasons
+    assert (reason.code, reason.field) == ("invalid-image", "image")
+    assert because in reason.message
+    assert answer.data.experiment == event.data.experiment
+    assert store.find(wanted.video_id) is None
+
+
+def test_a_photo_that_has_gone_rejects_the_product(start: Start) -> None:
     function, _ = start(moving_disc)
-    store.objects.put_new("uploads/broken.png", b"\x89PNG\r\n\x1a\n broken", "image/png")
-    digest = Photos(store.objects, ()).digest("uploads/broken.png")
-    with pytest.raises(PermanentError, match="not readable") as caught:
-        function.handle(request(spec(image_sha256=digest)))
-    assert caught.value.reason == "invalid-image"
+    (answer,) = function.handle(request(spec(image_sha256="0" * 64)))
+    assert answer.type == "video.rejected"
+    assert "publish the product again" in answer.data.reasons[0].message
+
+
+def test_a_request_that_fails_for_another_reason_is_not_the_merchants_fault(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function, painter = start(moving_disc)
+
+    def generate(*_: object) -> None:
+        raise PermanentError("the prompt has no words", reason="invalid-spec")
+
+    monkeypatch.setattr(painter, "generate", generate)
+    with pytest.raises(PermanentError, match="no words"):
+        function.handle(request(spec()))
 
 
 def test_a_record_that_cannot_be_read_is_not_lost(start: Start, store: ClipStore) -> None:
