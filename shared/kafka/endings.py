@@ -24,6 +24,10 @@ from shared.settings import KafkaSettings
 log = logging.getLogger(__name__)
 
 
+OUTPUT_REFUSED = "output-refused"
+"""The reason of a dead letter whose handling went well, and led to something that the broker does not take."""
+
+
 class Ending(Enum):
     """What becomes of a record. The value is the label of the metric."""
 
@@ -197,14 +201,40 @@ class Handling:
         headers = stories.written(record.headers, told, group=self._group, client_id=self._client_id)
         return ending, self._fitting(Outgoing(target, record.key, record.value, headers), where)
 
+    def refused(self, work: Work, error: BaseException | None) -> None:
+        """Give a record whose output the broker will never take a dead letter instead, which is without its bytes if
+        the broker refused one with them. Raises ConfigurationError when it refuses even that.
+        """
+        if work.ending is not Ending.DEAD:
+            refusal = PermanentError(
+                f"Kafka refuses its output: {error}; raise max.message.bytes", reason=OUTPUT_REFUSED
+            )
+            work.ending, output = self.rejected(work.record, refusal, stage="send", attempts=work.attempts)
+        else:
+            (output,) = work.outputs
+            if output.headers[-1][0] == _OMITTED:
+                raise ConfigurationError(
+                    f"{output.topic} refuses even the story of a dead letter: {error}; raise its max.message.bytes"
+                ) from error
+            output = _story_alone(output, f"{work.record.topic}[{work.record.partition}]@{work.record.offset}")
+        work.outputs = [output]
+
     def _fitting(self, output: Outgoing, where: str) -> Outgoing:
-        """A record that even the dead letter topic cannot hold keeps its story, which says where the bytes are."""
-        size = len(output.key or b"") + len(output.value or b"") + sum(len(n) + len(v) + 8 for n, v in output.headers)
-        if size <= self._largest + HEADER_ROOM_BYTES - 1024:
-            return output
-        log.error("%s has %d bytes, too large for %s; only its story is kept there", where, size, output.topic)
-        told = [(name, raw) for name, raw in output.headers if name.startswith((stories.CONNECT, stories.SKUREEL))]
-        return Outgoing(output.topic, None, b"", [*told, (stories.SKUREEL + "omitted-bytes", str(size).encode())])
+        return output if _size(output) <= self._largest + HEADER_ROOM_BYTES - 1024 else _story_alone(output, where)
+
+
+def _story_alone(output: Outgoing, where: str) -> Outgoing:
+    """What a record that even the dead letter topic cannot hold leaves there: its story says where the bytes are."""
+    size = _size(output)
+    log.error("%s has %d bytes, too large for %s; only its story is kept there", where, size, output.topic)
+    told = [(name, raw) for name, raw in output.headers if name.startswith((stories.CONNECT, stories.SKUREEL))]
+    return Outgoing(output.topic, None, b"", [*told, (_OMITTED, str(size).encode())])
+
+
+def _size(output: Outgoing) -> int:
+    headers = sum(len(name.encode()) + len(raw) + 8 for name, raw in output.headers)
+    return len(output.key or b"") + len(output.value or b"") + headers
 
 
 _LONGEST_PAUSE_SECONDS = 10.0
+_OMITTED = stories.SKUREEL + "omitted-bytes"

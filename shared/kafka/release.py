@@ -7,7 +7,7 @@ Plainly, outputs are flushed here and the owner commits the offsets after it: at
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -19,7 +19,6 @@ from kafka.errors import (
     IllegalGenerationError,
     InvalidRecordError,
     KafkaError,
-    KafkaTimeoutError,
     MessageSizeTooLargeError,
     RebalanceInProgressError,
     RecordListTooLargeError,
@@ -28,7 +27,7 @@ from kafka.errors import (
 
 from shared.errors import ConfigurationError
 from shared.kafka.client import NULL, producer_arguments
-from shared.kafka.tracker import Released, Work
+from shared.kafka.tracker import Outgoing, Released, Work
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -39,10 +38,10 @@ MEMBERSHIP_ERRORS = (CommitFailedError, IllegalGenerationError, UnknownMemberIdE
 kafka-python raises CommitFailedError for the first two of the broker's three codes.
 """
 
-_DELIVERY_SECONDS = 150.0
+DELIVERY_SECONDS = 150.0
 """Above the client's own 120 s, after which it gives up a record."""
-_SPLIT_POLL_SECONDS = 0.005
-_REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
+REFUSALS = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
+"""What the broker says of a record that it will never take."""
 
 
 class Verdict(Enum):
@@ -86,13 +85,29 @@ class Release:
 
 
 class Outbox:
-    """One thread that releases, one release at a time. The owner puts one in, and later finds it ended."""
+    """One thread that releases, one release at a time. The owner puts one in, and later finds it ended.
 
-    def __init__(self, settings: KafkaSettings, *, client_id: str, wake: Callable[[], None]) -> None:
+    A release goes out in batches. Where the broker refuses a batch nobody can tell whose record it was, and whether
+    the batch or one record in it was too large; so it goes out once more, output by output.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        *,
+        client_id: str,
+        wake: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._client_id = client_id
         self._wake = wake
+        self._clock = clock
         self._transactional = settings.offsets == "transaction"
+        self._patience = DELIVERY_SECONDS
+        if self._transactional:
+            # The broker aborts what is open for longer: waiting on would be in vain.
+            self._patience = min(DELIVERY_SECONDS, settings.transaction_timeout_ms / 1000)
         self._producer: Any = None
         self._condition = threading.Condition()
         self._waiting: Release | None = None
@@ -100,7 +115,7 @@ class Outbox:
         self._busy = False
         self._closed = False
         self._failures = 0
-        self._begun = 0.0
+        self._came_round = 0.0
         self._current: Release | None = None
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
@@ -110,8 +125,8 @@ class Outbox:
         self._thread.start()
 
     def stuck(self, seconds: float) -> bool:
-        """Whether the release under way takes longer than that."""
-        return self._busy and self._ended is None and time.monotonic() - self._begun > seconds
+        """Whether the release under way has been waiting for the client that long."""
+        return self._busy and self._ended is None and self._clock() - self._came_round > seconds
 
     @property
     def busy(self) -> bool:
@@ -124,7 +139,7 @@ class Outbox:
             if self._busy:
                 raise RuntimeError("a release is under way; wait for its end")
             self._busy = True
-            self._begun = time.monotonic()
+            self._came_round = self._clock()
             self._current = release
             self._waiting = release
             self._condition.notify_all()
@@ -139,15 +154,21 @@ class Outbox:
                 self._busy = False
             return ended
 
-    def forsake(self) -> Release | None:
-        """Give up a release that is stuck. What became of it is uncertain; this outbox must not be used again.
+    def forsake(self) -> "Outbox":
+        """Give up a release that is stuck, and return the outbox that takes its place and finds out what became of it.
 
-        Its thread may still come back, hence the copy. A new outbox under the same name fences its producer.
+        The stuck thread may still come back, hence the copy. Its producer is fenced by the new one of the same name,
+        and it opens no other.
         """
         with self._condition:
             self._closed = True
-            stuck = self._current
-        return None if stuck is None else Release(stuck.parts, stuck.group, Verdict.UNCERTAIN)
+            stuck, producer = self._current, self._producer
+        _discard_aside(producer)
+        successor = Outbox(self._settings, client_id=self._client_id, wake=self._wake, clock=self._clock)
+        successor._thread.start()
+        if stuck is not None:
+            successor.put(Release(stuck.parts, stuck.group, Verdict.UNCERTAIN))
+        return successor
 
     def close(self, timeout_seconds: float) -> None:
         """Let the thread end, and close the producer within the timeout."""
@@ -166,7 +187,9 @@ class Outbox:
                 release, self._waiting = self._waiting, None
             if release is None:
                 return
-            self._end(release)
+            if release.verdict is not Verdict.UNCERTAIN:
+                self._end(release)
+            self._make_certain(release)
             with self._condition:
                 self._ended = release
                 self._condition.notify_all()
@@ -183,116 +206,202 @@ class Outbox:
             self._failures = 0
         except BaseException as error:  # noqa: BLE001 - whatever it is, the owner must hear of it
             release.error = error
-            if isinstance(error, AuthorizationError | ConfigurationError):
+            if release.refused:
+                release.verdict = Verdict.REFUSED
+            elif isinstance(error, AuthorizationError | ConfigurationError):
                 release.verdict = Verdict.IMPOSSIBLE
+            elif release.verdict is Verdict.FAILED and isinstance(error, MEMBERSHIP_ERRORS):
+                release.verdict = Verdict.STALE
             log.warning("releasing %d records failed: %s: %s", len(release.works()), type(error).__name__, error)
-            # A broker that is away must not be asked in a tight loop, nor keep the log busy.
-            self._failures += 1
-            with self._condition:
-                self._condition.wait_for(lambda: self._closed, min(0.05 * 2**self._failures, 2.0))
+            self._pause()
+
+    def _make_certain(self, release: Release) -> None:
+        """See to it that the group's offsets tell what became of a release: that what was left open is ended.
+
+        The broker may commit after it was given up on. It may not after a new producer's start, which waits for the end
+        of a transaction that is being committed and aborts any other.
+        """
+        while release.verdict is Verdict.UNCERTAIN and self._transactional and self._producer is None:
+            if self._closed:
+                return
+            try:
+                self._producer = self._open()
+            except BaseException as error:  # noqa: BLE001 - as above
+                release.error = error
+                if isinstance(error, AuthorizationError | ConfigurationError):
+                    release.verdict = Verdict.IMPOSSIBLE
+                log.warning("no new producer yet: %s: %s", type(error).__name__, error)
+                self._pause()
+
+    def _pause(self) -> None:
+        """A broker that is away must not be asked in a tight loop, nor keep the log busy."""
+        self._failures += 1
+        with self._condition:
+            self._condition.wait_for(lambda: self._closed, min(0.05 * 2**self._failures, 2.0))
+        self._came_round = self._clock()
+
+    # In a transaction.
 
     def _transact(self, release: Release) -> None:
-        producer = self._producer
-        sent: list[tuple[Work, Any]] = []
-        committing = False
+        """Send outputs and offsets as one. Raises when they were not committed, or nobody knows."""
+        sent: list[Any] = []
         try:
-            producer.begin_transaction()
-            sent = _send_all(producer, release.works())
-            producer.send_offsets_to_transaction(release.offsets, release.group)
-            # A commit that finds a failed batch is never answered by kafka-python 3.0.12: the failure must come first.
-            producer.flush(timeout=_DELIVERY_SECONDS)
-            _raise_first(sent)
-            committing = True
-            producer.commit_transaction()
-            release.verdict = Verdict.RELEASED
+            self._commit(release, self._send_in_batches, sent)
         except KafkaError as error:
-            release.refused = _refused(sent)
-            if isinstance(error, MEMBERSHIP_ERRORS):
-                release.verdict = Verdict.STALE
-            elif release.refused:
-                release.verdict = Verdict.REFUSED
-            elif committing:
-                # Whatever became of the producer, the broker may have heard.
-                release.verdict = Verdict.UNCERTAIN
-            # Lost parts of a split batch also keep an abort waiting; a new producer's start aborts for it.
-            if not release.refused:
-                try:
-                    producer.abort_transaction()
-                except KafkaError as broken:
-                    # Fenced or broken: a new producer ends what this one left open.
-                    log.debug("no transaction was aborted: %s", broken)
-            # kafka-python 3.0.12 keeps offsets whose commit was refused, and would commit them with the next ones.
-            self._lose_producer()
+            if release.verdict is not Verdict.FAILED or not _refused(error, sent):
+                raise
+            log.warning("a batch was refused (%s); sending its records one by one", error)
+            self._producer = self._open()
+            self._commit(release, self._send_singly, [])
+
+    def _commit(self, release: Release, send: Callable[[Release, list[Any]], None], sent: list[Any]) -> None:
+        release.verdict = Verdict.FAILED
+        try:
+            self._producer.begin_transaction()
+            send(release, sent)
+            self._producer.send_offsets_to_transaction(release.offsets, release.group)
+            # A commit that finds a failed batch is never answered by kafka-python 3.0.12: the failure must come first.
+            wait_for_all(sent, self._patience)
+            # Whatever is heard from here on, the broker may commit.
+            release.verdict = Verdict.UNCERTAIN
+            self._producer.commit_transaction()
+            release.verdict = Verdict.RELEASED
+        except BaseException as error:
+            if release.verdict is Verdict.FAILED and isinstance(error, MEMBERSHIP_ERRORS):
+                self._abort()
+            else:
+                # What is left open is ended by the start of the next producer. This one may never hear of an abort, and
+                # after a refusal its sequence numbers have a gap that the broker does not forgive.
+                self._lose_producer()
             raise
 
+    def _abort(self) -> None:
+        try:
+            self._producer.abort_transaction()
+        except Exception as error:  # noqa: BLE001 - a client that fails has failed, whatever it says
+            # Fenced or broken: a new producer ends what this one left open.
+            log.debug("no transaction was aborted: %s", error)
+        # kafka-python 3.0.12 keeps offsets whose commit was refused, and would commit them with the next transaction's.
+        self._lose_producer()
+
+    def _send_in_batches(self, release: Release, sent: list[Any]) -> None:
+        for work in release.works():
+            for output in work.outputs:
+                sent.append(self._hand_over(output))
+
+    # Either way.
+
+    def _send_singly(self, release: Release, sent: list[Any]) -> None:
+        """Send each output when the one before is acknowledged. Raises when some are refused, and notes whose."""
+        for work in release.works():
+            for output in work.outputs:
+                self._came_round = self._clock()
+                try:
+                    self._hand_over(output).get(timeout=self._patience)
+                except REFUSALS as error:
+                    release.refused.append(work)
+                    release.error = error
+                    self._start_over()
+                    break
+                if not self._transactional:
+                    # What is out is out: it must not be sent again.
+                    work.outputs = work.outputs[1:]
+        if release.error is not None:
+            raise release.error
+
+    def _start_over(self) -> None:
+        """After a refusal: the producer is of no more use, and with it what was sent in the transaction."""
+        self._lose_producer()
+        self._producer = self._open()
+        if self._transactional:
+            self._producer.begin_transaction()
+
+    def _hand_over(self, output: Outgoing) -> Any:
+        value = NULL if output.value is None else output.value
+        try:
+            return self._producer.send(output.topic, value, output.key, output.headers)
+        except (TypeError, ValueError) as error:
+            # The client cannot write it, and never will.
+            raise InvalidRecordError(str(error)) from error
+
+    # Plainly.
+
     def _send(self, release: Release) -> None:
-        sent = _send_all(self._producer, release.works())
-        self._producer.flush(timeout=_DELIVERY_SECONDS)
-        release.refused = _refused(sent)
-        release.verdict = Verdict.REFUSED if release.refused else Verdict.FAILED
-        _raise_first(sent)
+        """Send outputs; their offsets are committed by the owner."""
+        sent: list[tuple[Outgoing, Any]] = []
+        works = release.works()
+        release.verdict = Verdict.FAILED
+        try:
+            try:
+                for work in works:
+                    for output in work.outputs:
+                        sent.append((output, self._hand_over(output)))
+            finally:
+                self._producer.flush(timeout=self._patience)
+                done = {id(output) for output, future in sent if future.succeeded()}
+                for work in works:
+                    work.outputs = [output for output in work.outputs if id(output) not in done]
+            wait_for_all([future for _, future in sent], 0.0)
+        except KafkaError as error:
+            # An idempotent producer sends nothing more after a refusal.
+            self._lose_producer()
+            if not _refused(error, [future for _, future in sent]):
+                raise
+            log.warning("a batch was refused (%s); sending its records one by one", error)
+            self._producer = self._open()
+            self._send_singly(release, [])
         release.verdict = Verdict.SENT
+
+    # The producer.
 
     def _lose_producer(self) -> None:
         lost, self._producer = self._producer, None
-        # Closing waits for batches that may never be sent; nobody needs to wait for that.
-        threading.Thread(target=_discard, args=(lost, 150.0), name="outbox-closing", daemon=True).start()
+        _discard_aside(lost)
 
     def _open(self) -> Any:
         arguments = producer_arguments(self._settings, client_id=self._client_id)
         if self._transactional:
             arguments["transactional_id"] = self._client_id
             arguments["transaction_timeout_ms"] = self._settings.transaction_timeout_ms
+        else:
+            # After a refusal the client forgets what is on its way elsewhere, which would then be sent twice.
+            arguments["max_in_flight_requests_per_connection"] = 1
         producer = KafkaProducer(**arguments)
-        if self._transactional:
-            try:
+        # kafka-python 3.0.12 splits a refused batch, and then loses sight of some of its records.
+        producer._sender._can_split = lambda batch, error: False
+        try:
+            if self._transactional:
                 producer.init_transactions()
-            except BaseException:
-                _discard(producer, 1.0)
-                raise
+            if self._closed:
+                # Given up meanwhile: a successor goes by this name, and this producer has just fenced it.
+                raise KafkaError("the outbox is closed")
+        except BaseException:
+            _discard(producer)
+            raise
         return producer
 
 
-def _send_all(producer: Any, works: Sequence[Work]) -> list[tuple[Work, Any]]:
-    sent = []
-    send = producer.send
-    for work in works:
-        for output in work.outputs:
-            value = NULL if output.value is None else output.value
-            sent.append((work, send(output.topic, value, output.key, output.headers)))
-    return sent
+def wait_for_all(futures: Iterable[Any], timeout_seconds: float) -> None:
+    """Wait until all records are acknowledged. Raises what the first failed one failed with, or KafkaTimeoutError."""
+    deadline = time.monotonic() + timeout_seconds
+    for future in futures:
+        future.get(timeout=max(0.0, deadline - time.monotonic()))
 
 
-def _raise_first(sent: Sequence[tuple[Work, Any]]) -> None:
-    """Wait until every record is acknowledged or failed, and raise what the first failed one failed with."""
-    # A batch that was too large is split. A flush waits for the batch it was, not for its parts, and so does a future's
-    # own `get`; once one part has failed, the others may never be heard of.
-    deadline = time.monotonic() + _DELIVERY_SECONDS
-    while True:
-        unheard = False
-        for _, future in sent:
-            if not future.is_done:
-                unheard = True
-            elif future.failed():
-                raise future.exception
-        if not unheard:
-            return
-        if time.monotonic() > deadline:
-            raise KafkaTimeoutError("the client lost sight of a record that it split off")
-        time.sleep(_SPLIT_POLL_SECONDS)
+def _refused(error: BaseException, futures: Iterable[Any]) -> bool:
+    """Whether the broker refused something: what is raised then may only say that the producer has failed before."""
+    return isinstance(error, REFUSALS) or any(isinstance(future.exception, REFUSALS) for future in futures)
 
 
-def _refused(sent: Sequence[tuple[Work, Any]]) -> list[Work]:
-    """Records whose outputs the broker will never take, each once."""
-    found: dict[int, Work] = {}
-    for work, future in sent:
-        if future.failed() and isinstance(future.exception, _REFUSED):
-            found[id(work)] = work
-    return list(found.values())
-
-
-def _discard(producer: Any, timeout_seconds: float) -> None:
+def _discard(producer: Any, timeout_seconds: float = 0.0) -> None:
     try:
         producer.close(timeout=timeout_seconds)
-    except KafkaError as error:
-        log.debug("a producer did not close cleanly: %s", error)
+    except KafkaError:
+        # It has something left to send and gives up closing before it ends its thread, which would try on.
+        producer._sender.force_close()
+
+
+def _discard_aside(producer: Any) -> None:
+    """Without waiting for a client that may hang."""
+    if producer is not None:
+        threading.Thread(target=_discard, args=(producer,), name="outbox-closing", daemon=True).start()

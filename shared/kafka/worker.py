@@ -30,12 +30,12 @@ from kafka.errors import (
 )
 from kafka.structs import MemberState
 
-from shared.errors import ConfigurationError, PermanentError
+from shared.errors import ConfigurationError
 from shared.function import Function
 from shared.kafka import story as stories
 from shared.kafka.assignment import EvenAssignor
 from shared.kafka.client import RETRY_SUFFIX, consumer_arguments, group_name, topic_name, wait_for_broker
-from shared.kafka.endings import Ending, Handling, reason_of
+from shared.kafka.endings import OUTPUT_REFUSED, Ending, Handling, reason_of
 from shared.kafka.pool import HandlerPool
 from shared.kafka.release import MEMBERSHIP_ERRORS, Outbox, Release, Verdict
 from shared.kafka.tracker import PartitionTracker, Released, Work
@@ -401,9 +401,7 @@ class Worker:
         release = outbox.take()
         if release is None and outbox.stuck(_STUCK_RELEASE_SECONDS):
             log.error("%s: a release hangs in the client; going on with a new producer", self.group)
-            release = outbox.forsake()
-            self._outbox = Outbox(self._settings, client_id=self._client_id, wake=self._wake.set)
-            self._outbox.start()
+            self._outbox = outbox.forsake()
         return release or self._uncommitted
 
     def _settle(self, release: Release | None) -> None:
@@ -446,13 +444,9 @@ class Worker:
 
     def _refuse(self, work: Work, error: BaseException | None) -> None:
         """The broker will never take what a record led to: the record becomes a dead letter instead."""
-        refusal = PermanentError(f"Kafka refuses its output: {error}; raise max.message.bytes", reason="output-refused")
-        if work.ending is Ending.DEAD:
-            # Its dead letter itself is refused. Its story alone always fits.
-            work.outputs = [output._replace(key=None, value=b"") for output in work.outputs]
-            return
-        work.ending, output = self._handling.rejected(work.record, refusal, stage="send", attempts=0)
-        work.outputs = [output]
+        if work.ending is not Ending.DEAD:
+            self.metrics.dead_letters.labels(work.record.topic, OUTPUT_REFUSED).inc()
+        self._handling.refused(work, error)
 
     def _commit_plainly(self, release: Release) -> None:
         for work in release.works():
@@ -516,7 +510,8 @@ class Worker:
     async def _release_now(self, trackers: list[PartitionTracker]) -> None:
         """Release what is finished, bounded in time: whatever is not committed now is repeated by the next owner."""
         outbox = self._outbox
-        if outbox is None:
+        if outbox is None or self._uncommitted is not None:
+            # What nobody knows to be uncommitted must not be sent again; the next owner waits for its end.
             return
         patience = max(1.0, self._settings.session_timeout_ms / 3000)
         for _ in range(2):
@@ -569,6 +564,14 @@ class Worker:
         self._backlog_due = 0.0
         self._steer()
         log.info("%s: assigned %s", self.group, _names(partitions))
+
+    def forget_answers(self) -> None:
+        """Let no committed offset be believed that was asked for before an assignment.
+
+        kafka-python 3.0.12 keeps the answer to a request that timed out, for whoever asks for the same partitions
+        next. If they were lost meanwhile, that is their next assignment, and they would be read from there again.
+        """
+        self._consumer._coordinator._offset_fetch_futures.clear()
 
     def _adopt(self, partition: TopicPartition) -> PartitionTracker:
         tracker = PartitionTracker(partition, epoch=next(self._epochs), lane=self._lane_of[partition.topic])
@@ -711,6 +714,7 @@ class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # kafka-
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         with self._worker.listening():
+            self._worker.forget_answers()
             self._worker.assigned_to_me(assigned)
 
 
