@@ -1,15 +1,17 @@
 """Every setting, read in this one place: environment variables `SKUREEL_<GROUP>__<NAME>`, grouped, typed, documented.
 
-Units are in the names. `skureel config` prints this table; tests pin the promised defaults.
+Units are in the names. Lists are items with commas between, or JSON: `[]` is the empty one. An empty variable is one
+that is not set. `skureel config` prints this table, in words that can be set again; tests pin the promised defaults.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import ConfigurationError
 
@@ -20,8 +22,24 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-Positive = Annotated[float, Field(gt=0)]
+def _listed(value: object) -> object:
+    """The items of a list as the environment has it: with commas between, or a JSON array."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if not text.startswith("["):
+        return [item.strip() for item in text.split(",")] if text else []
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError("not a list; separate the items by commas, or write a JSON array") from error
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]
+HostName = Annotated[str, Field(pattern=r"^[^\s,:/@\[\]]+$")]
+Waits = Annotated[tuple[Positive, ...], NoDecode, BeforeValidator(_listed)]
+HostNames = Annotated[tuple[HostName, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class KafkaSettings(_Group):
@@ -70,7 +88,7 @@ class KafkaSettings(_Group):
     """Further attempts right after a TemporaryError, with jittered waits; after them the retry topic takes over."""
     retry_wait_seconds: Positive = 0.5
     """First wait between attempts in place; it doubles."""
-    retry_delays_seconds: tuple[Positive, ...] = (30.0, 300.0)
+    retry_delays_seconds: Waits = (30.0, 300.0)
     """Waits of the rounds through `<topic>.retry`; after the last one the record is a dead letter."""
     drain_seconds: Positive = 240.0
     """How long SIGTERM may take to finish work in flight; below terminationGracePeriodSeconds."""
@@ -139,8 +157,8 @@ class RenderSettings(_Group):
     """Who generated the clip, for the AIGC metadata: a name or a 27-character code, printable ASCII without spaces."""
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """Renders of one clip, each with the next seed, before a person has to look at it."""
-    image_hosts: tuple[str, ...] = ()
-    """Hosts that product photos may be fetched from over https; empty: none, photos are object keys."""
+    image_hosts: HostNames = ()
+    """Hosts, without scheme and port, that product photos may be fetched from over https; none: photos are keys."""
 
 
 class HealthSettings(_Group):
@@ -165,7 +183,11 @@ class Settings(BaseSettings):
     """All settings. `load_settings` reads them and refuses unknown SKUREEL_ names, since a typo must not pass."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
     )
 
     kafka: KafkaSettings = KafkaSettings()
@@ -229,5 +251,5 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(map(str, value))
+        return ",".join(map(str, value)) or "[]"  # an empty variable would be the default
     return str(value)

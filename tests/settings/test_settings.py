@@ -4,7 +4,7 @@ import pytest
 
 from shared.errors import ConfigurationError
 from shared.events import RenderSpec
-from shared.settings import RenderSettings, describe, load_settings
+from shared.settings import RenderSettings, SettingRow, Settings, describe, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +83,52 @@ def test_a_setting_of_a_clip_has_the_bounds_of_the_spec(name: str) -> None:
     settings, spec = (model.model_json_schema()["properties"][name] for model in (RenderSettings, RenderSpec))
     allowed, held = (next(iter(part.get("anyOf", [part]))) for part in (settings, spec))
     assert [allowed.get(bound) for bound in bounds] == [held.get(bound) for bound in bounds]
+
+
+@pytest.mark.parametrize(
+    ("text", "delays"),
+    [("30.0,300.0", (30.0, 300.0)), ("5", (5.0,)), (" 1, 2 ", (1.0, 2.0)), ("[1, 2.5]", (1.0, 2.5)), ("[]", ())],
+)
+def test_a_list_is_items_with_commas_or_json(
+    text: str, delays: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKUREEL_KAFKA__RETRY_DELAYS_SECONDS", text)
+    assert load_settings().kafka.retry_delays_seconds == delays
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("KAFKA__RETRY_DELAYS_SECONDS", "30,soon"),
+        ("KAFKA__RETRY_DELAYS_SECONDS", "30,,300"),
+        ("KAFKA__RETRY_DELAYS_SECONDS", "[30"),
+        ("KAFKA__RETRY_DELAYS_SECONDS", "inf"),
+        ("RENDER__IMAGE_HOSTS", '["a.example.com"'),
+        ("RENDER__IMAGE_HOSTS", "[1]"),
+        ("RENDER__IMAGE_HOSTS", "https://a.example.com"),
+        ("RENDER__IMAGE_HOSTS", "a.example.com,"),
+    ],
+)
+def test_a_list_that_cannot_be_read_names_its_variable(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"SKUREEL_{name}", text)
+    with pytest.raises(ConfigurationError, match=f"^SKUREEL_{name}: "):
+        load_settings()
+
+
+@pytest.mark.parametrize("hosts", ["[]", "img.example.com", "a.example.com,b.example.com"])
+@pytest.mark.parametrize("delays", ["[]", "5", "30.0,300.0", "[1, 2]"])
+def test_what_config_prints_can_be_read_again(hosts: str, delays: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKUREEL_RENDER__IMAGE_HOSTS", hosts)
+    monkeypatch.setenv("SKUREEL_KAFKA__RETRY_DELAYS_SECONDS", delays)
+    monkeypatch.setenv("SKUREEL_KAFKA__SSL_CAFILE", "/etc/ca.pem")
+    monkeypatch.setenv("SKUREEL_OBJECTS__SECURE", "no")
+    settings = load_settings()
+    for row in describe(settings):
+        monkeypatch.setenv(row.variable, row.value)
+    assert load_settings() == settings
+
+
+@pytest.mark.parametrize("row", list(describe(Settings.model_construct())), ids=lambda row: row.variable)
+def test_an_empty_variable_is_one_that_is_not_set(row: SettingRow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(row.variable, "")
+    assert load_settings() == Settings.model_construct()
