@@ -68,10 +68,18 @@ class DerivePrompt:
         self._specs: SpecMaker | None = None
 
     def start(self) -> None:
-        """Read the model's manifest and the templates. A wrong one is a ConfigurationError, now and not later."""
+        """Read the templates and the model's manifest, and check the bucket, made here where the settings say so.
+
+        A wrong one is a ConfigurationError, now and not later.
+        """
+        from shared.clips import ClipStore  # whoever only derives specs does without an object store's client
+
         templates()
         manifest = self._manifest or read_manifest(model_folder(self._settings.model.name))
-        self._specs = SpecMaker(self._settings, manifest)
+        specs = SpecMaker(self._settings, manifest)
+        if isinstance(self._store, ClipStore):  # one in memory has no bucket
+            self._store.objects.check()
+        self._specs = specs
 
     def ready(self) -> bool:
         """Whether `start` has been called."""
