@@ -36,7 +36,7 @@ class Audience(NamedTuple):
     en: str
 
 
-def _kinds() -> dict[str, Kind]:
+def _kinds(section: str) -> dict[str, Kind]:
     return {
         name: Kind(
             name,
@@ -50,11 +50,11 @@ def _kinds() -> dict[str, Kind]:
             row.get("tail", False),
             row.get("own_material", False),
         )
-        for name, row in _TABLE["kinds"].items()
+        for name, row in _TABLE[section].items()
     }
 
 
-KINDS = _kinds()
+KINDS = _kinds("kinds")
 
 
 def _plurals(word: str) -> Iterable[str]:
@@ -141,22 +141,94 @@ def _descriptive_words() -> Iterable[str]:
 _DESCRIPTIVE: Matcher[None] = Matcher((word, None) for word in _descriptive_words())
 
 
-def find_kind(name: str) -> Kind | None:
-    """The kind that a normalised name's head noun says: Chinese heads stand last, English ones before `with`, `for`."""
+class _Accessory(NamedTuple):
+    kind: Kind
+    unless: frozenset[str]
+
+
+def _accessories() -> Iterable[tuple[str, _Accessory | None]]:
+    for word in _TABLE["accessories_are_not"]["words"]:
+        yield word, None
+    for name, kind in _kinds("accessories").items():
+        row = _TABLE["accessories"][name]
+        accessory = _Accessory(kind, frozenset(row.get("unless", ())))
+        for word in row["also"]:
+            for form in _plurals(word):
+                yield form, accessory
+
+
+_ACCESSORIES: Matcher[_Accessory | None] = Matcher(_accessories())
+_BETWEEN = re.compile(rf"(?:'s)?\s+(?:(?:\d+[a-z]*|{'|'.join(_TABLE['accessories_are_not']['between'])})\s+)*")
+# Sweater light blue: before another word, light says how, not what.
+_LIGHT_GOES_ON = re.compile(r"lights?\s+(?!with\b|for\b|and\b)[a-z]")
+_LONGEST_COMPOUND = 8
+
+
+def _accessory_of(found: Found[Kind | None], text: str) -> tuple[Kind, int] | None:
+    """The other thing that a kind's word is only the beginning of (手机 + 膜, camera + bag), if one follows directly,
+    and where it ends."""
+    between = _BETWEEN.match(text, found.end) if found.word.isascii() else None
+    start = between.end() if between is not None else found.end
+    following = _ACCESSORIES.first(text[start : start + 16])
+    if found.value is None or following is None or following.start > 0 or following.value is None:
+        return None
+    ending = following.word
+    if found.word.isascii() is not ending.isascii() or found.value.template in following.value.unless:
+        return None
+    if ending.isascii():
+        longer = _KIND_WORDS.first(text[start:])
+        listed_there = longer is not None and longer.start == 0 and len(longer.word) > len(ending)
+        if between is None or listed_there or _LIGHT_GOES_ON.match(text, start):
+            return None
+        listed = _KIND_WORDS.get(f"{found.word} {ending}")
+        if listed is not None:
+            return listed, start + following.end
+    return _compound(following.value.kind, found.value, found.word, ending), start + following.end
+
+
+def _compound(kind: Kind, of: Kind, word: str, ending: str) -> Kind:
+    if ending.isascii():
+        phrase = f"{of.en.lower() if word in _SAME else word} {ending}"
+        if not may_be_quoted(phrase):
+            return kind
+        count = "" if ending.endswith("s") else None
+        return kind._replace(id=f"{kind.id}:{phrase}", zh=f"{kind.zh}（{phrase}）", en=phrase, en_count=count)
+    longer = word + ending
+    for noun in (longer, ending):
+        if 2 <= len(noun) <= _LONGEST_COMPOUND and may_be_quoted(noun):
+            return kind._replace(id=f"{kind.id}:{noun}", zh=noun, en=f"{kind.en} ({noun})")
+    return kind
+
+
+def _is_vetoed(kind: Kind | None, category_template: str | None) -> bool:
+    return kind is not None and kind.template in _FAMILIES["vetoes"].get(category_template or "", ())
+
+
+def find_kind(name: str, category_template: str | None = None) -> Kind | None:
+    """The kind that a normalised name's head noun says: Chinese heads stand last, English ones before `with`, `for`.
+
+    A word directly before an accessory's ending is that accessory; what the category cannot hold is read over.
+    """
     plain = _BRACKETS.sub(" ", name)
-    return _chinese_head(plain) if has_chinese(plain) else _english_head(plain)
+    head = _chinese_head if has_chinese(plain) else _english_head
+    return head(plain, category_template)
 
 
-def _chinese_head(name: str) -> Kind | None:
+def _chinese_head(name: str, category_template: str | None) -> Kind | None:
     best: Kind | None = None
-    start, word = 0, ""
+    start, word, accessory_end = 0, "", 0
     for found in _KIND_WORDS.find_all(name):
         kind = found.value
         extra = best is not None and name[: found.start].endswith(_EXTRAS_ZH)
-        if kind is None or extra or name.startswith(_USED_WITH, found.end):
+        if kind is None or extra or found.start < accessory_end or name.startswith(_USED_WITH, found.end):
             continue
-        if best is None or not _is_lesser(found, best):
-            best, start, word = kind, found.start, found.word
+        accessory = _accessory_of(found, name)
+        if best is not None and _is_lesser(found, best):
+            continue
+        if accessory is not None:
+            best, accessory_end = accessory
+        elif not _is_vetoed(kind, category_template):
+            best, start, word, accessory_end = kind, found.start, found.word, 0
     if best is None:
         return None
     return _with_own_word(best, name, start, word) if best.tail else best
@@ -182,17 +254,26 @@ def _with_own_word(kind: Kind, name: str, start: int, word: str) -> Kind:
     return kind
 
 
-def _english_head(name: str) -> Kind | None:
-    head = _EXTRAS_EN.split(_ENGLISH_BREAK.split(name, maxsplit=1)[0], maxsplit=1)[0]
-    for text in (head, name):
+def _english_head(name: str, category_template: str | None) -> Kind | None:
+    # Each piece between commas has its head before what it comes with or is for: Tripod for Camera is no camera.
+    for piece in _ENGLISH_BREAK.split(name):
+        head = _EXTRAS_EN.split(piece, maxsplit=1)[0]
         best: Kind | None = None
-        for found in _KIND_WORDS.find_all(text):
+        accessory_end = 0
+        for found in _KIND_WORDS.find_all(head):
+            kind = found.value
+            if kind is None or found.start < accessory_end or head.startswith(_USED_WITH, found.end):
+                continue
             # 100 bags are a pack, not bags.
-            lesser = best is not None and (_is_lesser(found, best) or _PACK.search(text[: found.start]) is not None)
-            if found.value is not None and not lesser and not text.startswith(_USED_WITH, found.end):
-                best = found.value
+            if best is not None and (_is_lesser(found, best) or _PACK.search(head[: found.start]) is not None):
+                continue
+            accessory = _accessory_of(found, head)
+            if accessory is not None:
+                best, accessory_end = accessory
+            elif not _is_vetoed(kind, category_template):
+                best, accessory_end = kind, 0
         if best is not None:
-            return _with_own_words(best, text) if best.tail else best
+            return _with_own_words(best, head) if best.tail else best
     return None
 
 

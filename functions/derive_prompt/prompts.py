@@ -147,7 +147,7 @@ def _locale(fields: VisibleFields, name: str) -> Locale:
 
 
 def _find_kind(name: str, category: list[str]) -> Kind | None:
-    kind = kinds.find_kind(name)
+    kind = kinds.find_kind(name, kinds.find_template(category))
     if kind is None or kind.id.partition(":")[0] in ("set_like", "tool_like"):
         # A name may leave the thing to the category: 清晨系列 in 马克杯.
         of_category = kinds.find_kind(category[-1]) if category else None

@@ -187,6 +187,89 @@ def test_the_head_noun_is_the_kind(name: str, kind: str) -> None:
     assert found == kind or (kind == "watch_like" and found == "watch")
 
 
+@pytest.mark.parametrize(
+    ("name", "noun"),
+    [
+        ("Orange Juice Squeezer", "juice squeezer"),
+        ("iPhone 15 Case Clear", "phone case"),
+        ("Camera Bag", "camera bag"),
+        ("Laptop Sleeve", "laptop sleeve"),
+        ("Laptop Cooling Pad", "laptop pad"),
+        ("Watch Box 12 Slot", "wristwatch box"),
+        ("Ring Light with Tripod", "ring light"),
+        ("Cake Stand", "cake stand"),
+        ("Wine Rack", "wine rack"),
+        ("Curtain Rod", "curtain rod"),
+        ("Sofa Cover", "sofa cover"),
+        ("Sweater Shaver", "sweater shaver"),
+        ("Toilet Paper Holder", "toilet paper holder"),
+        ("筷子筒", "筷子筒"),
+        ("手机膜", "手机膜"),
+        ("沙发套", "沙发套"),
+        ("苹果削皮器", "削皮器"),
+        ("洗衣机罩", "洗衣机罩"),
+        ("酒架", "酒架"),
+        ("手表盒", "手表盒"),
+        ("耳机收纳包", "耳机收纳包"),
+        ("冰箱贴", "冰箱贴"),
+        ("奶瓶刷", "奶瓶刷"),
+        ("口红收纳盒", "口红收纳盒"),
+    ],
+)
+def test_what_goes_with_a_thing_is_not_the_thing(name: str, noun: str) -> None:
+    kind = slots(name).kind
+    assert noun in (kind.zh, kind.en)
+    assert slots(name).template not in ("food", "beverages", "clothing", "jewellery")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("曲奇礼盒", "cookies"),
+        ("沙发套装", "sofa"),
+        ("Chocolate Gift Box", "chocolate"),
+        ("Wireless Earbuds Charging Case", "earbuds"),
+        ("T-shirt Light Blue", "t_shirt"),
+        ("Hoodie Long Sleeve", "hoodie"),
+    ],
+)
+def test_a_thing_in_its_pack_or_set_is_still_the_thing(name: str, kind: str) -> None:
+    assert slots(name).kind.id.partition(":")[0] == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Lip Balm", "lip_balm"),
+        ("Lamp", "lamp"),
+        ("Cheese", "cheese"),
+        ("Power Strip", "power_strip"),
+        ("Cat Litter", "cat_litter"),
+        ("Tripod for Camera", "tripod"),
+        ("Bread Box Metal", "bread_box"),
+        ("润唇膏", "lip_balm"),
+        ("奶酪", "cheese"),
+        ("插线板", "power_strip"),
+        ("猫砂", "cat_litter"),
+        ("书立 金属", "bookend"),
+    ],
+)
+def test_a_listed_thing_is_itself(name: str, kind: str) -> None:
+    assert slots(name).kind.id == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "kind"),
+    [
+        ("Coffee Table Round Top", "Furniture", "coffee_table"),
+        ("茶几 上衣色", "家具", "coffee_table"),
+        ("Silk Top", "Clothing", "shirt"),
+    ],
+)
+def test_a_category_rules_out_what_it_cannot_hold(name: str, category: str, kind: str) -> None:
+    assert slots(name, category=[category]).kind.id.partition(":")[0] == kind
+
+
 def test_an_unknown_thing_keeps_its_own_short_noun_or_gets_a_safe_one() -> None:
     assert slots("RGB智能星空投影灯").kind.zh == "星空投影灯"
     assert slots("Acme Turbo Frobnicator 3000").kind.en == "frobnicator"
