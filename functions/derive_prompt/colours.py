@@ -138,6 +138,12 @@ def find_in_name(name: str) -> Colour | None:
     return None
 
 
+def without_shades(name: str) -> str:
+    """Normalised text with shades blanked: what stone grey or 珍珠白 is made of, they do not say. A single English
+    word (copper) stays: it may well be the material."""
+    return _FREE.blanked(name, compounds_only=True)
+
+
 def _read_part(part: str, *, quotable: bool) -> ColourField | None:
     if not part or part in _IGNORED:
         return None

@@ -71,6 +71,16 @@ class Matcher(Generic[T]):
             end = found.end
         return "".join((*kept, text[end:])) if end else text
 
+    def blanked(self, text: str, *, compounds_only: bool = False) -> str:
+        """The text with every word that means something turned to blanks, so that what follows stays where it was.
+
+        `compounds_only` leaves single Latin words.
+        """
+        for found in list(self.find_all(text)):
+            if found.value is not None and not (compounds_only and found.word.isalpha() and found.word.isascii()):
+                text = text[: found.start] + " " * (found.end - found.start) + text[found.end :]
+        return text
+
 
 def _beginning(word: str) -> str:
     token = _TOKEN.match(word)

@@ -11,7 +11,7 @@ from functions.derive_prompt import colours, kinds, materials
 from functions.derive_prompt.cleaning import NAME_LIMIT, has_chinese, normalised
 from functions.derive_prompt.colours import Colour
 from functions.derive_prompt.kinds import Audience, Kind
-from functions.derive_prompt.looks import Look, Looks, find_looks
+from functions.derive_prompt.looks import PATTERN_WORDS, Look, Looks, find_looks
 from functions.derive_prompt.materials import Material
 from functions.derive_prompt.screening import makes_absolute_claim
 from functions.derive_prompt.templates import GENERAL, Locale, Template, negative_prompts, templates
@@ -236,7 +236,7 @@ def _find_material(fields: VisibleFields, name: str, kind: Kind) -> Material | N
             material = materials.read_field(text)
             if material is not None:
                 return material
-    return materials.find_in_name(name, filled=kind.filled)
+    return materials.find_in_name(PATTERN_WORDS.blanked(colours.without_shades(name)), filled=kind.filled)
 
 
 def _find_looks(fields: VisibleFields, name: str, patterns: Texts) -> Looks:
@@ -269,7 +269,7 @@ def _chinese_thing(slots: Slots) -> str:
         parts.append(slots.material.zh)
     if slots.audience is not None and not _says(kind.zh, slots.audience.zh[:1]):
         parts.append(slots.audience.zh)
-    return f"一{kind.measure}{''.join(dict.fromkeys(parts))}{kind.zh}"
+    return f"一{kind.measure}{''.join(_undoubled(parts))}{kind.zh}"
 
 
 def _english_thing(slots: Slots) -> str:
@@ -286,11 +286,25 @@ def _english_thing(slots: Slots) -> str:
         parts.append(slots.material.en)
     if slots.audience is not None and not grown_up and not (slots.audience.id == "pet" and words & {"dog", "cat"}):
         parts.append(slots.audience.en)
-    kept = [part for part in dict.fromkeys(parts) if not words & set(part.lower().split())]
+    kept = [part for part in _undoubled(parts) if not words & set(part.lower().split())]
     noun = " ".join((*kept, kind.en))
     count = kind.en_count if kind.en_count not in (None, "a", "an") else _article(noun)
     phrase = f"{count} {noun}"
     return phrase[0].upper() + phrase[1:]
+
+
+def _undoubled(parts: list[str]) -> list[str]:
+    """The parts without one that its neighbour already says: matte, matte black -> matte black; rose gold, gold."""
+    kept: list[str] = []
+    for part in dict.fromkeys(parts):
+        before = kept[-1] if kept else ""
+        space = " " if part.isascii() else ""
+        if before and before.endswith(f"{space}{part}"):
+            continue
+        if before and part.startswith(f"{before}{space}"):
+            kept.pop()
+        kept.append(part)
+    return kept
 
 
 def _says(word: str, part: str) -> bool:

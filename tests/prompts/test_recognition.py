@@ -156,6 +156,44 @@ def test_what_is_no_visible_material_is_none(text: str) -> None:
     assert slots("抱枕", material=text).material is None
 
 
+@pytest.mark.parametrize(
+    ("name", "material", "thing"),
+    [
+        ("Linen White Ceramic Vase", "ceramic", "linen white ceramic vase"),
+        ("Wood Brown Leather Sofa", "leather", "wood brown leather sofa"),
+        ("Stone Grey T-Shirt", None, "stone grey T-shirt"),
+        ("Pearl White Mug", None, "pearl white mug"),
+        ("Denim Blue Sofa", None, "denim blue sofa"),
+        ("Men's Rose Gold Chronograph Watch", None, "rose gold wristwatch"),
+        ("Marble Print Phone Case", None, "marbled phone case"),
+        ("Silver Grey Curtains", None, "silver grey curtains"),
+        ("珍珠白马克杯", None, "珍珠白色马克杯"),
+        ("不粘锅 麦饭石色", None, "麦饭石色煎锅"),
+        ("大理石纹手机壳", None, "大理石纹手机壳"),
+    ],
+)
+def test_a_shade_or_pattern_is_no_material(name: str, material: str | None, thing: str) -> None:
+    found = slots(name).material
+    assert (found and found.id) == material
+    assert thing.lower() in captioned(name).prompt.lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "material"),
+    [("Copper Kettle", "copper"), ("Silver Necklace", "silver"), ("White Linen Shirt", "linen"), ("珍珠项链", "pearl")],
+)
+def test_a_material_of_its_own_is_still_read(name: str, material: str) -> None:
+    found = slots(name).material
+    assert found is not None
+    assert found.id == material
+
+
+def test_a_part_is_not_said_twice_by_its_neighbour() -> None:
+    assert "rose gold wristwatch" in captioned("Watch", color="Rose Gold", material="Gold").prompt
+    assert "A matte black mug" in captioned("Matte mug", color="Matte Black").prompt
+    assert "哑光哑光" not in captioned("哑光马克杯", color="哑光黑").prompt
+
+
 def test_what_fills_a_thing_is_not_its_material() -> None:
     assert slots("澳洲羊毛被", attributes={"面料": "100%棉", "填充物": "100%羊毛"}).material.id == "cotton"  # type: ignore[union-attr]
     assert slots("澳洲羊毛被").material is None
