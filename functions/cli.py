@@ -436,6 +436,7 @@ def schemas(check: bool) -> None:
 
 def _size(text: str) -> tuple[int, int]:
     width, cross, height = text.lower().partition("x")
-    if not cross or not width.isdecimal() or not height.isdecimal():
-        raise click.BadParameter(f"size {text!r} is not WIDTHxHEIGHT, e.g. 640x480")
-    return int(width), int(height)
+    sides = [int(side) for side in (width, height) if side.isascii() and side.isdecimal() and len(side) <= 5]
+    if not cross or len(sides) != 2 or not all(side and side % 32 == 0 for side in sides):
+        raise click.BadParameter(f"size {text!r} is not WIDTHxHEIGHT, multiples of 32, e.g. 640x480")
+    return sides[0], sides[1]
