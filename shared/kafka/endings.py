@@ -14,10 +14,11 @@ import tenacity
 
 from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError
 from shared.events import Event
-from shared.events.cloudevents import from_kafka, to_kafka
+from shared.events.cloudevents import to_kafka
 from shared.function import Function
 from shared.kafka import story as stories
 from shared.kafka.client import DEAD_LETTER_SUFFIX, HEADER_ROOM_BYTES, RETRY_SUFFIX
+from shared.kafka.reading import event_of
 from shared.kafka.tracker import Outgoing, Work
 from shared.settings import KafkaSettings
 
@@ -96,7 +97,7 @@ class Handling:
         started = time.perf_counter()
         stage = "decode"
         try:
-            event = from_kafka(work.record.headers, work.record.value)
+            event = event_of(work.record)
             if event.type not in self._consumes:
                 raise PermanentError(
                     f"{self._function.name} does not consume {event.type!r}; send it to its own topic",

@@ -15,8 +15,9 @@ from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError
 
 from shared.errors import PermanentError, TemporaryError
 from shared.events import Event
-from shared.events.cloudevents import from_kafka, to_kafka
+from shared.events.cloudevents import to_kafka
 from shared.kafka.client import GROUP_PREFIX, consumer_arguments, producer_arguments, topic_name
+from shared.kafka.reading import event_of
 from shared.kafka.tailing import Unreadable
 from shared.settings import KafkaSettings
 
@@ -173,7 +174,7 @@ class History:
                 if self._since_ms is not None and record.timestamp < self._since_ms:
                     continue
                 try:
-                    event = from_kafka(record.headers, record.value)
+                    event = event_of(record)
                 except PermanentError as error:
                     self._report(Unreadable(record.topic, record.partition, record.offset, error))
                     continue

@@ -189,7 +189,7 @@ class Outbox:
                 return
             if release.verdict is not Verdict.UNCERTAIN:
                 self._end(release)
-            self._make_certain(release)
+            self._reopen(release)
             with self._condition:
                 self._ended = release
                 self._condition.notify_all()
@@ -215,15 +215,13 @@ class Outbox:
             log.warning("releasing %d records failed: %s: %s", len(release.works()), type(error).__name__, error)
             self._pause()
 
-    def _make_certain(self, release: Release) -> None:
-        """See to it that the group's offsets tell what became of a release: that what was left open is ended.
+    def _reopen(self, release: Release) -> None:
+        """Open a new producer for a lost one at once: its start ends what that one left open, which readers wait for.
 
-        The broker may commit after it was given up on. It may not after a new producer's start, which waits for the end
-        of a transaction that is being committed and aborts any other.
+        A transaction that was given up on may still be committed until then, and never after: the start waits for one
+        that is being committed and aborts any other. So a release comes out as uncertain only when it has succeeded.
         """
-        while release.verdict is Verdict.UNCERTAIN and self._transactional and self._producer is None:
-            if self._closed:
-                return
+        while self._producer is None and not self._closed:
             try:
                 self._producer = self._open()
             except BaseException as error:  # noqa: BLE001 - as above
@@ -232,6 +230,8 @@ class Outbox:
                     release.verdict = Verdict.IMPOSSIBLE
                 log.warning("no new producer yet: %s: %s", type(error).__name__, error)
                 self._pause()
+                if release.verdict is not Verdict.UNCERTAIN:
+                    return
 
     def _pause(self) -> None:
         """A broker that is away must not be asked in a tight loop, nor keep the log busy."""
@@ -266,23 +266,12 @@ class Outbox:
             release.verdict = Verdict.UNCERTAIN
             self._producer.commit_transaction()
             release.verdict = Verdict.RELEASED
-        except BaseException as error:
-            if release.verdict is Verdict.FAILED and isinstance(error, MEMBERSHIP_ERRORS):
-                self._abort()
-            else:
-                # What is left open is ended by the start of the next producer. This one may never hear of an abort, and
-                # after a refusal its sequence numbers have a gap that the broker does not forgive.
-                self._lose_producer()
+        except BaseException:
+            # The start of the next producer ends what is left open. This one may never hear of an abort, keeps offsets
+            # whose commit was refused and would commit them with the next ones (kafka-python 3.0.12), and has after a
+            # refused batch a gap in its sequence numbers that the broker does not forgive.
+            self._lose_producer()
             raise
-
-    def _abort(self) -> None:
-        try:
-            self._producer.abort_transaction()
-        except Exception as error:  # noqa: BLE001 - a client that fails has failed, whatever it says
-            # Fenced or broken: a new producer ends what this one left open.
-            log.debug("no transaction was aborted: %s", error)
-        # kafka-python 3.0.12 keeps offsets whose commit was refused, and would commit them with the next transaction's.
-        self._lose_producer()
 
     def _send_in_batches(self, release: Release, sent: list[Any]) -> None:
         for work in release.works():

@@ -12,8 +12,8 @@ from kafka.errors import KafkaError
 
 from shared.errors import PermanentError, TemporaryError
 from shared.events import EVENT_TYPES, Event
-from shared.events.cloudevents import from_kafka
 from shared.kafka.client import GROUP_PREFIX, consumer_arguments, topic_name
+from shared.kafka.reading import event_of
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def tail(
         while not stop() and (timeout_seconds is None or time.monotonic() - last < timeout_seconds):
             for record in _poll(consumer):
                 try:
-                    event = from_kafka(record.headers, record.value)
+                    event = event_of(record)
                 except PermanentError as error:
                     _report(Unreadable(record.topic, record.partition, record.offset, error), on_unreadable)
                     continue
