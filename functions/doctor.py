@@ -1,14 +1,19 @@
 """`skureel doctor`: what is configured, what answers, what is missing. Changes nothing."""
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from functions.derive_prompt import SpecMaker
 from model_store.manifest import model_folder, read_manifest, verify
-from shared.errors import SkureelError
-from shared.settings import Settings
+from shared.errors import ConfigurationError, SkureelError, TemporaryError
+from shared.settings import KafkaSettings, Settings
 
 RENDER_PACKAGES = ("torch", "tokenizers", "safetensors", "numpy", "PIL", "imageio_ffmpeg", "ftfy")
+KAFKA_SECONDS = 20.0
+"""How long Kafka may take to answer; its clients would try longer where only the transport is set wrongly."""
 
 
 class Finding(NamedTuple):
@@ -40,7 +45,46 @@ def _kafka(settings: Settings) -> str:
         return f"not configured (SKUREEL_KAFKA__BOOTSTRAP_SERVERS); demo {_embedded()}"
     from shared.kafka import check
 
-    return check(settings.kafka)
+    _certificates(settings.kafka)
+    return _within(
+        KAFKA_SECONDS,
+        lambda: check(settings.kafka),
+        f"Kafka at {settings.kafka.bootstrap_servers} gave no answer in {KAFKA_SECONDS:.0f} s; check the address, and "
+        "that its listener speaks what SKUREEL_KAFKA__SECURITY_PROTOCOL says",
+    )
+
+
+def _certificates(settings: KafkaSettings) -> None:
+    if not settings.security_protocol.endswith("SSL"):
+        return
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        path = getattr(settings, name)
+        if path is None:
+            continue
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            variable = f"SKUREEL_KAFKA__{name.upper()}"
+            raise ConfigurationError(
+                f"{path} cannot be read: {error.strerror}; put the PEM file there or change {variable}"
+            ) from error
+
+
+def _within(seconds: float, look: Callable[[], str], too_late: str) -> str:
+    """What `look` finds, or a TemporaryError; a look that does not end keeps nobody waiting, nor the process alive."""
+    found: Future[str] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(look())
+        except Exception as error:  # noqa: BLE001 - raised again where the result is asked for
+            found.set_exception(error)
+
+    threading.Thread(target=run, name="doctor", daemon=True).start()
+    try:
+        return found.result(seconds)
+    except TimeoutError as error:
+        raise TemporaryError(too_late) from error
 
 
 def _objects(settings: Settings) -> str:
@@ -63,6 +107,7 @@ def _model(settings: Settings) -> str:
     folder = model_folder(settings.model.name)
     manifest = read_manifest(folder)
     verify(folder, manifest)
+    SpecMaker(settings, manifest)
     size_mib = sum(file.size_bytes for file in manifest.files) / 2**20
     return (
         f"{manifest.name} {manifest.version}, revision {manifest.revision[:12]}, {size_mib:.1f} MiB, "
@@ -80,7 +125,16 @@ def _packages(subject: str, names: tuple[str, ...], extra: str) -> Finding:
 def _device(settings: Settings) -> str:
     if find_spec("torch") is None:
         return "none: without torch this machine draws no clips"
+    import torch  # only where clips are drawn
+
     from functions.render_video import device_options
 
     options = device_options(settings)
+    try:
+        torch.empty(1, **options)
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+        fact = str(error).splitlines()[0]
+        raise ConfigurationError(
+            f"{options['device']} cannot be used: {fact}; set SKUREEL_MODEL__DEVICE to auto, cpu, cuda or cuda:1"
+        ) from error
     return f"{options['device']} in {str(options['dtype']).removeprefix('torch.')}"

@@ -15,7 +15,7 @@ import urllib3
 from minio import Minio
 from minio.datatypes import Part
 from minio.error import S3Error
-from minio.helpers import DictType, md5sum_hash
+from minio.helpers import DictType, check_bucket_name, md5sum_hash
 from urllib3.response import BaseHTTPResponse
 
 from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError
@@ -88,6 +88,10 @@ class ObjectStore:
             raise ConfigurationError(
                 f"{self._name}: {error}; SKUREEL_OBJECTS__ENDPOINT is host:port without scheme or path"
             ) from error
+        try:
+            check_bucket_name(settings.bucket, strict=True, s3_check=self._client._base_url.is_aws_host)
+        except ValueError as error:
+            raise ConfigurationError(f"{self._name}: {error}; name another in SKUREEL_OBJECTS__BUCKET") from error
 
     def check(self) -> None:
         """Prove at start that the bucket is there and may be read; create it where the settings say so."""

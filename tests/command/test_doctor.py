@@ -1,8 +1,12 @@
 """What cannot start is said before it fails: by `skureel doctor`, and by the functions when they start."""
 
+import threading
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner, Result
 
+from functions import doctor as doctors
 from functions.cli import main
 from functions.derive_prompt import DerivePrompt
 from shared.clips import ClipStore
@@ -36,3 +40,61 @@ def test_derive_prompt_makes_its_bucket_where_settings_say_so(embedded_objects: 
     settings = embedded_objects.model_copy(update={"create_bucket": True})
     derive_prompt(settings).start()
     ObjectStore(settings.model_copy(update={"create_bucket": False})).check()
+
+
+@pytest.mark.parametrize("bucket", ["a..b", "a.-b", "10.0.0.5"])
+def test_a_name_that_no_bucket_can_have_is_refused_with_its_setting(
+    bucket: str, embedded_objects: ObjectSettings
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"{bucket}.*SKUREEL_OBJECTS__BUCKET"):
+        ObjectStore(embedded_objects.model_copy(update={"bucket": bucket}))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        ("MODEL__DEVICE", "banana", "WRONG  device: banana cannot be used: "),
+        ("MODEL__DEVICE", "cuda:99", "WRONG  device: cuda:99 cannot be used: "),
+        ("MODEL__REVISION", "abc", "SKUREEL_MODEL__REVISION asks for abc"),
+        ("RENDER__FRAMES", "72", "WRONG  model: SKUREEL_RENDER__FRAMES is 72"),
+    ],
+)
+def test_doctor_finds_what_cannot_start(variable: str, value: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"SKUREEL_{variable}", value)
+    result = doctor()
+    assert result.exit_code == 1
+    assert line in result.stdout
+
+
+@pytest.mark.parametrize("name", ["SSL_CAFILE", "SSL_CERTFILE", "SSL_KEYFILE"])
+def test_doctor_names_a_certificate_that_is_not_there(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKUREEL_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("SKUREEL_KAFKA__SECURITY_PROTOCOL", "SSL")
+    monkeypatch.setenv(f"SKUREEL_KAFKA__{name}", str(tmp_path / "no.pem"))
+    result = doctor()
+    assert result.exit_code == 1
+    assert f"WRONG  kafka: {tmp_path / 'no.pem'} cannot be read" in result.stdout
+    assert f"SKUREEL_KAFKA__{name}" in result.stdout
+
+
+def test_doctor_waits_for_no_broker_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    def never_in_time(_: object) -> str:
+        asked.set()
+        released.wait(60)
+        return "answers"
+
+    monkeypatch.setenv("SKUREEL_KAFKA__BOOTSTRAP_SERVERS", "broker:9093")
+    monkeypatch.setattr("shared.kafka.check", never_in_time)
+    monkeypatch.setattr(doctors, "KAFKA_SECONDS", 0.1)
+    try:
+        result = doctor()
+    finally:
+        released.set()
+    assert asked.wait(10)
+    assert result.exit_code == 1
+    assert "WRONG  kafka: Kafka at broker:9093 gave no answer" in result.stdout
+    assert "ok     model: " in result.stdout
