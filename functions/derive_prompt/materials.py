@@ -1,7 +1,7 @@
 """Material: what a product's visible side is made of. What fills, lines or backs it cannot be seen and is left out."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from functions.derive_prompt.cleaning import has_chinese, is_plain_word, normalised
@@ -20,11 +20,19 @@ class Material(NamedTuple):
     en: str
     filling: bool = False
     hidden: bool = False
+    woven_from: tuple[str, ...] = ()
 
 
 def _rows() -> Iterable[tuple[Material, list[str], list[str]]]:
     for name, row in _TABLE["materials"].items():
-        material = Material(name, row["zh"][0], row["en"][0], row.get("filling", False), row.get("hidden", False))
+        material = Material(
+            name,
+            row["zh"][0],
+            row["en"][0],
+            row.get("filling", False),
+            row.get("hidden", False),
+            tuple(row.get("woven_from", ())),
+        )
         yield material, [*row["zh"], *row["en"]], row.get("field", [])
 
 
@@ -49,36 +57,52 @@ _LATIN = re.compile("[a-z]+")
 _FIELD_LIMIT = 400
 
 
-def read_field(text: str) -> Material | None:
+def read_field(text: str, said: Collection[Material] = ()) -> Material | None:
     """The visible material of a material field: the visible part's main one. None where nothing is named.
 
     `面料：100%棉 填充物：65%棉` is cotton; `36% 聚酯纤维 74% 粘胶纤维` is viscose; `见详情` is none.
+    `said` are the materials of the name: of several without shares the one said there is the visible one, and a
+    weave said there is seen where the field tells its yarn.
     """
     plain = normalised(text[:_FIELD_LIMIT]).strip()
     if plain in _IGNORED:
         return None
     visible = _visible_part(_BRACKETS.sub(" ", plain))
-    best, best_share = None, 0.0
+    best, best_share, best_said = None, 0.0, None
     for found in _IN_FIELD.find_all(visible):
         if found.value.hidden:
             continue
+        if best_said is None and found.value in said:
+            best_said = found.value
         share = _SHARE.search(visible, 0, found.start)
         # What is named first is the main thing, unless shares say otherwise.
         percent = float(share.group(1)) if share is not None else 0.0
         if best is None or percent > best_share > 0:
             best, best_share = found, percent
+    if best_said is not None and best_share == 0:
+        return best_said
     if best is not None:
+        weave = next((material for material in said if best.value.id in material.woven_from), None)
+        if weave is not None:
+            return weave
         return _specific(visible, best.start, best.end) if best.end - best.start == 1 else best.value
     return _unlisted(visible)
 
 
 def find_in_name(name: str, *, filled: bool) -> Material | None:
     """The first visible material that a normalised name tells. Of filled things (quilts) a filling is not believed."""
-    for found in _NAMED.find_all(name):
-        inside = found.value.hidden or (filled and found.value.filling)
-        if not inside and not _is_negated(name, found.start) and not _is_of_a_part(name, found):
-            return found.value
-    return None
+    return next(iter(all_in_name(name, filled=filled)), None)
+
+
+def all_in_name(name: str, *, filled: bool) -> list[Material]:
+    """Every visible material that a normalised name tells, in its order."""
+    return [
+        found.value
+        for found in _NAMED.find_all(name)
+        if not (found.value.hidden or (filled and found.value.filling))
+        and not _is_negated(name, found.start)
+        and not _is_of_a_part(name, found)
+    ]
 
 
 _OF_A_PART = re.compile(r"\b(?:with|in|for|and|on)\s+(?:an?\s+|the\s+)?(?:[a-z]+\s+)?\Z")

@@ -224,8 +224,9 @@ def _find_colour(fields: VisibleFields, name: str, *, trust_name: bool) -> tuple
 
 
 def _find_material(fields: VisibleFields, name: str, kind: Kind) -> Material | None:
+    said = materials.all_in_name(PATTERN_WORDS.blanked(colours.without_shades(name)), filled=kind.filled)
     for text in fields.material:
-        material = materials.read_field(text)
+        material = materials.read_field(text, said)
         if material is not None:
             return material
     ranked = sorted(
@@ -233,10 +234,10 @@ def _find_material(fields: VisibleFields, name: str, kind: Kind) -> Material | N
     )
     for _, texts in ranked:
         for text in texts:
-            material = materials.read_field(text)
+            material = materials.read_field(text, said)
             if material is not None:
                 return material
-    return materials.find_in_name(PATTERN_WORDS.blanked(colours.without_shades(name)), filled=kind.filled)
+    return said[0] if said else None
 
 
 def _find_looks(fields: VisibleFields, name: str, patterns: Texts) -> Looks:

@@ -194,6 +194,42 @@ def test_a_part_is_not_said_twice_by_its_neighbour() -> None:
     assert "哑光哑光" not in captioned("哑光马克杯", color="哑光黑").prompt
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "material"),
+    [
+        ("宠物不锈钢圆形倾斜餐碗", "美耐皿树脂、201不锈钢（奥氏体型）", "stainless_steel"),
+        ("天然硅胶宠物除毛按摩刷", "塑胶（ABS PVC）硅胶", "silicone"),
+        ("Stainless steel bowl", "melamine, stainless steel", "stainless_steel"),
+        ("不锈钢碗", "60%美耐皿 40%不锈钢", "melamine"),
+        ("餐碗", "美耐皿树脂、201不锈钢", "melamine"),
+    ],
+)
+def test_of_several_materials_the_one_the_name_says_is_seen(name: str, field: str, material: str) -> None:
+    found = slots(name, attributes={"材料": field}).material
+    assert found is not None
+    assert found.id == material
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "material"),
+    [
+        ("色织六层纱布夏凉被", "100%棉", "gauze"),
+        ("泡泡纱可水洗夏凉被", "正面：100%棉  背面：15%棉  85%涤", "gauze"),
+        ("Muslin swaddle blanket", "100% cotton", "gauze"),
+        ("灯芯绒长裤", "100%聚酯纤维", "polyester"),
+    ],
+)
+def test_a_weave_in_the_name_is_seen_where_the_field_tells_its_yarn(name: str, field: str, material: str) -> None:
+    found = slots(name, material=field).material
+    assert found is not None
+    assert found.id == material
+
+
+@pytest.mark.parametrize("name", ["按动式三角中油笔", "Triangular pencil"])
+def test_a_pen_with_a_three_sided_barrel_is_no_triangle(name: str) -> None:
+    assert slots(name).looks.shapes == ()
+
+
 def test_what_fills_a_thing_is_not_its_material() -> None:
     assert slots("澳洲羊毛被", attributes={"面料": "100%棉", "填充物": "100%羊毛"}).material.id == "cotton"  # type: ignore[union-attr]
     assert slots("澳洲羊毛被").material is None
