@@ -9,6 +9,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Final
 
+from kafka import KafkaConsumer
 from kafka.serializer import Serializer
 
 from shared.errors import ConfigurationError
@@ -25,6 +26,8 @@ _NO_SENSORS = {"metrics_enabled": False}
 
 HEADER_ROOM_BYTES = 256 * 1024
 """What a retry or dead letter record may be larger than the record it holds: the headers that tell its story."""
+
+_BOOTSTRAP_MS = 30_000
 
 FETCH_BYTES = 256 * 1024
 """What one fetch brings of a partition at most, unless a single record is larger: about a hundred product events."""
@@ -138,8 +141,23 @@ def producer_arguments(settings: KafkaSettings, *, client_id: str) -> dict[str, 
     }
 
 
-def consumer_arguments(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:
-    """Arguments of a consumer that reads committed records only and never commits by itself."""
+def open_consumer(settings: KafkaSettings, *, client_id: str, **more: Any) -> Any:
+    """A consumer that reads committed records only and never commits by itself; `more` are kafka-python arguments.
+
+    Raises KafkaError when no broker answers.
+    """
+    consumer = KafkaConsumer(**{**_consumer_arguments(settings, client_id=client_id), **more})
+    try:
+        # Told the brokers' version, kafka-python 3.0.12 asks for the cluster's metadata beside its caller. Topics that
+        # are subscribed to before the answer are taken for answered, and found five minutes later.
+        consumer.bootstrap(timeout_ms=_BOOTSTRAP_MS)
+    except BaseException:
+        consumer.close(autocommit=False)
+        raise
+    return consumer
+
+
+def _consumer_arguments(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:
     return {
         **connection(settings, client_id=client_id),
         **_NO_SENSORS,

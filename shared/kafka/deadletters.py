@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
 from shared.errors import PermanentError, TemporaryError
@@ -19,7 +19,7 @@ from shared.kafka.client import (
     GROUP_PREFIX,
     NULL,
     base_topic,
-    consumer_arguments,
+    open_consumer,
     producer_arguments,
 )
 from shared.kafka.story import Story
@@ -131,9 +131,13 @@ class _Reader:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        arguments = consumer_arguments(settings, client_id=f"{GROUP_PREFIX}deadletters-{uuid4().hex[:8]}")
         try:
-            self._consumer = KafkaConsumer(**arguments, group_id=_replay_group(settings), auto_offset_reset="earliest")
+            self._consumer = open_consumer(
+                settings,
+                client_id=f"{GROUP_PREFIX}deadletters-{uuid4().hex[:8]}",
+                group_id=_replay_group(settings),
+                auto_offset_reset="earliest",
+            )
         except KafkaError as error:
             raise _translated(settings, error) from error
 
@@ -172,6 +176,12 @@ class _Reader:
         except KafkaError as error:
             raise _translated(self._settings, error) from error
 
+    def _position(self, partition: TopicPartition) -> int:
+        try:
+            return self._consumer.position(partition, timeout_ms=5_000) or 0
+        except KafkaError as error:
+            raise _translated(self._settings, error) from error
+
     def read(self, starts: dict[TopicPartition, int | None], ends: dict[TopicPartition, int]) -> Iterator[DeadLetter]:
         """The records from each start (None: the oldest) to before each end."""
         unread = {partition for partition, start in starts.items() if ends.get(partition, 0) > (start or 0)}
@@ -196,7 +206,7 @@ class _Reader:
                         yield _letter(record)
             # The position, not the last record: markers of transactions at the end are no records.
             for partition in list(unread):
-                if (self._consumer.position(partition, timeout_ms=5_000) or 0) >= ends[partition]:
+                if self._position(partition) >= ends[partition]:
                     unread.discard(partition)
                     self._consumer.pause(partition)
             patience = 0.0 if polled else patience + 0.5

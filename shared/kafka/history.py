@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError
 
 from shared.errors import PermanentError, TemporaryError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
-from shared.kafka.client import GROUP_PREFIX, consumer_arguments, producer_arguments, topic_name
+from shared.kafka.client import GROUP_PREFIX, open_consumer, producer_arguments, topic_name
 from shared.kafka.reading import event_of
 from shared.kafka.tailing import Unreadable
 from shared.settings import KafkaSettings
@@ -78,9 +78,11 @@ class History:
         """One past the last record that was there at the start."""
 
     def __enter__(self) -> "History":
-        arguments = consumer_arguments(self._settings, client_id=f"{GROUP_PREFIX}history-{uuid4().hex[:8]}")
+        client_id = f"{GROUP_PREFIX}history-{uuid4().hex[:8]}"
         try:
-            self._consumer = KafkaConsumer(**arguments, group_id=None, auto_offset_reset="earliest")
+            self._consumer = open_consumer(
+                self._settings, client_id=client_id, group_id=None, auto_offset_reset="earliest"
+            )
             self._open()
         except KafkaError as error:
             self.__exit__()
@@ -294,8 +296,8 @@ class Ledger:
             raise _translated(self._settings, "the replay could not send", error) from error
 
     def _open_consumer(self, isolation_level: str) -> Any:
-        arguments = consumer_arguments(self._settings, client_id=f"{self._group}-{uuid4().hex[:8]}")
-        return KafkaConsumer(**{**arguments, "isolation_level": isolation_level}, group_id=self._group)
+        client_id = f"{self._group}-{uuid4().hex[:8]}"
+        return open_consumer(self._settings, client_id=client_id, group_id=self._group, isolation_level=isolation_level)
 
     def _send(self, event: Event[Any]) -> Any:
         message = to_kafka(event)

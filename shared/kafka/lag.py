@@ -6,14 +6,13 @@ and a pod that is not scaled to zero has found a defect.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from shared.errors import TemporaryError
-from shared.kafka.client import GROUP_PREFIX, RETRY_SUFFIX, consumer_arguments, group_name, topic_name
+from shared.kafka.client import GROUP_PREFIX, RETRY_SUFFIX, group_name, open_consumer, topic_name
 from shared.settings import KafkaSettings
 
 
@@ -46,12 +45,13 @@ def read_lag(settings: KafkaSettings, consumed: Mapping[str, Sequence[str]]) -> 
 
 
 def _lag_of_group(settings: KafkaSettings, function: str, topics: Sequence[str]) -> Iterator[Lag]:
-    arguments: dict[str, Any] = {
-        **consumer_arguments(settings, client_id=f"{GROUP_PREFIX}lag-{uuid4().hex[:8]}"),
+    consumer = open_consumer(
+        settings,
+        client_id=f"{GROUP_PREFIX}lag-{uuid4().hex[:8]}",
+        group_id=group_name(settings, function),
         # An open transaction hides records from readers, not from KEDA.
-        "isolation_level": "read_uncommitted",
-    }
-    consumer = KafkaConsumer(**arguments, group_id=group_name(settings, function))
+        isolation_level="read_uncommitted",
+    )
     try:
         partitions = [
             TopicPartition(topic, number)

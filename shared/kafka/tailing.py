@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 
 from shared.errors import PermanentError, TemporaryError
 from shared.events import EVENT_TYPES, Event
-from shared.kafka.client import GROUP_PREFIX, consumer_arguments, topic_name
+from shared.kafka.client import GROUP_PREFIX, open_consumer, topic_name
 from shared.kafka.reading import event_of
 from shared.settings import KafkaSettings
 
@@ -45,12 +44,15 @@ def tail(
     times a second. A record that is no event is reported to `on_unreadable`, or logged. Raises TemporaryError when no
     broker answers.
     """
-    arguments = consumer_arguments(settings, client_id=f"{GROUP_PREFIX}tail-{uuid4().hex[:8]}")
     topics = [topic_name(settings, name) for name in (types or EVENT_TYPES)]
     try:
-        consumer = KafkaConsumer(
-            *topics, **arguments, group_id=None, auto_offset_reset="earliest" if from_beginning else "latest"
+        consumer = open_consumer(
+            settings,
+            client_id=f"{GROUP_PREFIX}tail-{uuid4().hex[:8]}",
+            group_id=None,
+            auto_offset_reset="earliest" if from_beginning else "latest",
         )
+        consumer.subscribe(topics=topics)
     except KafkaError as error:
         raise TemporaryError(f"Kafka at {settings.bootstrap_servers} does not answer: {error}") from error
     given = 0

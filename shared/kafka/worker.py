@@ -18,7 +18,7 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka import AsyncConsumerRebalanceListener, TopicPartition
 from kafka.errors import (
     AuthorizationError,
     IllegalStateError,
@@ -34,7 +34,7 @@ from shared.errors import ConfigurationError
 from shared.function import Function
 from shared.kafka import story as stories
 from shared.kafka.assignment import EvenAssignor
-from shared.kafka.client import RETRY_SUFFIX, consumer_arguments, group_name, topic_name, wait_for_broker
+from shared.kafka.client import RETRY_SUFFIX, group_name, open_consumer, topic_name, wait_for_broker
 from shared.kafka.endings import OUTPUT_REFUSED, Ending, Handling, reason_of
 from shared.kafka.pool import HandlerPool
 from shared.kafka.release import MEMBERSHIP_ERRORS, Outbox, Release, Verdict
@@ -197,8 +197,9 @@ class Worker:
         return self._phase is not Phase.RUNNING
 
     def _subscribe(self) -> None:
-        self._consumer = KafkaConsumer(
-            **consumer_arguments(self._settings, client_id=self._client_id),
+        self._consumer = open_consumer(
+            self._settings,
+            client_id=self._client_id,
             group_id=self.group,
             auto_offset_reset="earliest",
             partition_assignment_strategy=(EvenAssignor(lambda: self._trackers.keys()),),

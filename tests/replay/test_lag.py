@@ -55,10 +55,10 @@ def test_lag_is_told_of_retry_topics_and_existing_topics_only(real_kafka: KafkaS
 
 
 def test_a_broker_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuses(**_: object) -> None:
+    def refuses(*_: object, **__: object) -> None:
         raise KafkaTimeoutError("no broker")
 
-    monkeypatch.setattr("shared.kafka.lag.KafkaConsumer", refuses)
+    monkeypatch.setattr("shared.kafka.lag.open_consumer", refuses)
     with pytest.raises(TemporaryError, match=r"lag of answering: Kafka at here:1: KafkaTimeoutError"):
         list(read_lag(KafkaSettings(bootstrap_servers="here:1"), CONSUMED))
 
