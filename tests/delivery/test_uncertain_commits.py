@@ -24,7 +24,7 @@ from tests.delivery.harness import (
     publish_products,
     running,
 )
-from tests.delivery.test_rebalances import expel, partitions_of
+from tests.delivery.test_rebalances import Gated, expel, partitions_of
 from tests.polling import eventually
 
 SETTINGS = KafkaSettings(bootstrap_servers="127.0.0.1:1")
@@ -177,21 +177,19 @@ def test_whatever_a_commit_raises_it_may_have_been_made(producers: Producers, er
 
 
 class Unheard(KafkaProducer):  # type: ignore[misc]  # kafka-python is untyped
-    """Commits once so that nobody hears of it."""
+    """Commits once, with answers, so that nobody hears of it."""
 
     armed = threading.Event()
     way = ""
     go_on = threading.Event()
-    after = staticmethod(lambda: None)
 
     def commit_transaction(self) -> None:
-        if not self.armed.is_set():
+        if not (self.armed.is_set() and self._transaction_manager._partitions_in_transaction):
             super().commit_transaction()
             return
         self.armed.clear()
         if self.way.startswith("made"):
             super().commit_transaction()
-        type(self).after()
         if self.way.endswith("hangs"):
             assert self.go_on.wait(60)
         if self.way == "not made, hangs":
@@ -235,12 +233,16 @@ def test_an_unheard_commit_costs_and_repeats_nothing(
 def test_what_may_be_committed_is_not_sent_again_when_its_partition_is_revoked(
     real_kafka: KafkaSettings, unheard: type[Unheard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_delivery_topics(real_kafka, partitions=2)
+    # All of it goes out in one release.
+    settings = real_kafka.model_copy(update={"handler_threads": 20, "commit_interval_seconds": 60.0})
+    make_delivery_topics(settings, partitions=2)
     products = [f"p-{number}" for number in range(20)]
+    publish_products(settings, products)
     asked = threading.Event()
     answering = threading.Event()
-    with running(Answering(), real_kafka) as one:
-        eventually(one.ready, 30)
+    function = Gated()
+    with running(function, settings) as one:
+        eventually(lambda: len(function.handled) == 20, 30)
         ask = one._consumer.committed
 
         def away(partition: TopicPartition, timeout_ms: int) -> Any:
@@ -252,7 +254,7 @@ def test_what_may_be_committed_is_not_sent_again_when_its_partition_is_revoked(
         monkeypatch.setattr(one._consumer, "committed", away)
         monkeypatch.setattr(unheard, "way", "made")
         unheard.armed.set()
-        publish_products(real_kafka, products)
+        function.gate.set()
         eventually(asked.is_set, 30)
         with running(Answering(), real_kafka) as other:
             eventually(lambda: len(partitions_of(other, real_kafka)) == 1 == len(partitions_of(one, real_kafka)), 30)
