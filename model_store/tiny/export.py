@@ -33,8 +33,8 @@ from model_store.wan.denoiser import Denoiser
 from model_store.wan.vae import VAE
 
 SHIFT = 3.0
-STEPS = 10
-GUIDANCE = 2.5
+STEPS = 16
+GUIDANCE = 3.0
 
 
 def export(

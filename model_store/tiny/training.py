@@ -56,9 +56,13 @@ class Averaged:
     def publish(self, step: int) -> None:
         """Masters to the working copy, and into the average, which warms up over the first steps."""
         decay = min(DECAY, (1 + step) / (10 + step))
-        for master, average, parameter in zip(self.masters, self.average, self.module.parameters(), strict=True):
-            parameter.copy_(master.view_as(parameter))
+        for master, average in zip(self.masters, self.average, strict=True):
             average.lerp_(master, 1 - decay)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        for master, parameter in zip(self.masters, self.module.parameters(), strict=True):
+            parameter.copy_(master.view_as(parameter))
 
     def averaged_state(self) -> dict[str, Tensor]:
         named = self.module.named_parameters()
@@ -87,6 +91,7 @@ class Averaged:
                 mine.copy_(theirs)
             for mine, theirs in zip(self.average, state["average"], strict=True):
                 mine.copy_(theirs)
+            self._refresh()
 
 
 class Run:
@@ -107,7 +112,6 @@ class Run:
             for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
                 optimiser.load_state_dict(saved)
             self.step, self.spent = state["step"], state["spent"]
-            self.weights.publish(self.step)
         self.began = time.monotonic()
 
     @property

@@ -48,19 +48,32 @@ def test_it_is_small_and_free() -> None:
     assert manifest.name == "tiny"
 
 
-@pytest.mark.parametrize(
-    ("red", "blue"),
-    [
-        (
-            "A red ceramic mug on a wooden table, rotating slowly.",
-            "A blue ceramic mug on a wooden table, rotating slowly.",
-        ),
-        ("一只红色陶瓷马克杯，木质台面，镜头缓慢推近。", "一只蓝色陶瓷马克杯，木质台面，镜头缓慢推近。"),
-    ],
-)
-def test_a_red_mug_is_redder_than_a_blue_one(engine: Engine, red: str, blue: str) -> None:
-    of_red, of_blue = middle(draw(engine, red)), middle(draw(engine, blue))
-    assert of_red[0] - of_red[2] > of_blue[0] - of_blue[2] + 40
+PROMPTS = {
+    "short, en": ("A {} ceramic mug on a wooden table, rotating slowly.", ("red", "blue")),
+    "short, zh": ("一只{}陶瓷马克杯，木质台面，镜头缓慢推近。", ("红色", "蓝色")),
+    "written, en": (
+        "Warm tones, side light, close-up, balanced composition. A {} titanium kettle rests on a tidy stove top in a "
+        "home kitchen. Hot soup simmers inside and white steam rises slowly into the air. Highlights travel slowly "
+        "along its edge and show the shape clearly. In the softly blurred background, light and shade move gently over "
+        "a pale wall. The camera slowly pushes in and keeps the whole piece in view.",
+        ("red", "blue"),
+    ),
+    "written, zh": (
+        "日光，柔光，全景，平衡构图。一张{}沙发摆放在明亮的房间里，阳光从一侧缓缓移过表面，"
+        "影子在木地板上渐渐拉长，表面纹理清晰，线条完整，白色纱帘轻轻飘动，镜头缓慢推近。",
+        ("红色", "蓝色"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_the_named_colour_is_drawn_from_the_first_frame_to_the_last(engine: Engine, name: str) -> None:
+    prompt, (red, blue) = PROMPTS[name]
+    of_red, of_blue = (draw(engine, prompt.format(word), CLIP.frames, CLIP.steps) for word in (red, blue))
+    for moment in (0, CLIP.frames // 2, CLIP.frames - 1):
+        red_there, blue_there = middle(of_red[[moment]]), middle(of_blue[[moment]])
+        assert red_there[0] - red_there[2] > 40
+        assert blue_there[2] - blue_there[0] > 40
 
 
 def test_the_picture_is_calm_where_nothing_stands(engine: Engine) -> None:
