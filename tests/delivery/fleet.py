@@ -92,9 +92,14 @@ class Fleet:
         return len(self.noted(what))
 
     def logs(self) -> str:
-        """How the workers' logs end, for a failure's message."""
-        lines = [line for worker in self._all for line in worker.log().splitlines()[-12:]]
-        return "\n".join(lines[-150:])
+        """How the workers' logs end and where those that run are, for a failure's message."""
+        lines = []
+        for worker in self._all:
+            ended = worker.log().splitlines()[-12:]
+            worker.tell_stacks()
+            stacks = worker.log().splitlines()[-80:] if worker.running() else []
+            lines += [f"worker {worker.pid}:", *ended, *stacks]
+        return "\n".join(lines[-600:])
 
     def finish(self, products: Collection[str], *topics: str) -> None:
         """Wait until every product is handled and every topic, named without prefix, is committed to its end."""

@@ -1,6 +1,7 @@
 """A hundred thousand malformed records among good ones: the good are served, the bad are kept as they came, and the
 worker's memory does not grow."""
 
+import statistics
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ BAD = 100_000
 RECORDS = BAD * GOOD_EVERY // (GOOD_EVERY - 1) + 1
 WARM_SHARE = 0.2
 """Memory is first read after this share of the records: by then every kind came many times."""
-GROWTH_MIB = 16.0
-"""What the worker's memory may grow by over the rest of the records; 200 bytes kept of each would be more."""
+GROWTH_MIB = 32.0
+"""What the worker's memory may grow by from the first quarter of the rest to the last, median to median. Keeping the
+records alone would take twice that; a burst of large ones that a slow broker holds up is no growth."""
 
 
 def test_every_malformation_is_refused_and_every_good_record_read() -> None:
@@ -55,7 +57,7 @@ class Reading:
         self.number = 0
         """Records whose end was seen."""
         self.memory: list[float] = []
-        """MiB, once for each batch that was read after the warm-up."""
+        """MiB, after each poll past the warm-up."""
         self._consumer = KafkaConsumer(
             **connection(settings, client_id="test-reader"),
             group_id=None,
@@ -124,5 +126,6 @@ def test_a_hundred_thousand_malformed_records_stop_nobody(real_kafka: KafkaSetti
             reading.close()
         group = group_name(real_kafka, "answering")
         eventually(lambda: committed(real_kafka, group) == ends(real_kafka), 60, describe=worker.log)
-    warm = reading.memory[0]
-    assert max(reading.memory) - warm < GROWTH_MIB, f"memory grew from {warm:.0f} to {max(reading.memory):.0f} MiB"
+    quarter = len(reading.memory) // 4
+    first, last = (statistics.median(part) for part in (reading.memory[:quarter], reading.memory[-quarter:]))
+    assert last - first < GROWTH_MIB, f"memory grew from {first:.0f} to {last:.0f} MiB"

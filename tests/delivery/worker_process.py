@@ -5,6 +5,7 @@ what `skureel run` does, with a function that needs no model; with `objects` (se
 for the engine, whose place a painter takes.
 """
 
+import faulthandler
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,15 @@ class WorkerProcess:
         """What the process wrote to standard error."""
         return Path(self._log.name).read_text()
 
+    def tell_stacks(self) -> None:
+        """Have the process write to its log where each of its threads is."""
+        ready = (self.folder / f"warming-{self.pid}").exists()  # before, the signal would end it
+        if self.running() and ready:
+            told = len(self.log())
+            self._process.send_signal(signal.SIGUSR1)
+            with suppress(AssertionError):  # it is frozen
+                eventually(lambda: len(self.log()) > told or not self.running())
+
     def kill(self) -> None:
         """SIGKILL, and wait."""
         if self.running():
@@ -159,6 +169,7 @@ def began(process: WorkerProcess, *products: str, timeout_seconds: float = 30.0)
 
 def main() -> int:
     spec = json.loads(sys.argv[1])
+    faulthandler.register(signal.SIGUSR1)
     configure_logging(LogSettings(format="text"))
     function: Function = Answering()
     if "objects" in spec:
