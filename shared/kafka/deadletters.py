@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError
 
 from shared.errors import PermanentError, TemporaryError
 from shared.kafka import story as stories
@@ -22,6 +22,7 @@ from shared.kafka.client import (
     open_consumer,
     producer_arguments,
 )
+from shared.kafka.release import discard, wait_for_all
 from shared.kafka.story import Story
 from shared.kafka.topics import needed_topics
 from shared.settings import KafkaSettings
@@ -32,6 +33,10 @@ MOST_REPLAYS = 3
 """A record that fails as often after having been sent again stays a dead letter: it is parked."""
 
 _READ_SECONDS = 30.0
+_SEND_SECONDS = 60.0
+_COMMITTED_MS = 10_000
+_PORTION_LETTERS = 500
+_PORTION_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +115,19 @@ def replay_dead_letters(
     """
     if places:
         letters = [show_dead_letter(settings, place) for place in places]
-        return _send(settings, letters, group=None)
-    with _Reader(settings) as reader:
+        with _Sender(settings, group=None) as sender:
+            return sender.send(letters)
+    # The sender comes first: its start ends what an interrupted replay left open, which would hide how far that came.
+    with _Sender(settings, group=_replay_group(settings)) as sender, _Reader(settings) as reader:
         partitions = reader.partitions(topics or dead_letter_topics(settings))
         done = reader.committed(partitions)
-        letters = list(reader.read(done, reader.ends(partitions)))
-    return _send(settings, letters, group=_replay_group(settings))
+        sent: list[DeadLetter] = []
+        parked: list[DeadLetter] = []
+        for some in _portions(reader.read(done, reader.ends(partitions))):
+            replayed = sender.send(some)
+            sent += replayed.sent
+            parked += replayed.parked
+    return Replayed(tuple(sent), tuple(parked))
 
 
 def parse_place(place: str) -> tuple[TopicPartition, int]:
@@ -165,7 +177,14 @@ class _Reader:
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]:
         """How far earlier replays came."""
         try:
-            return {partition: self._consumer.committed(partition) for partition in partitions}
+            return {
+                partition: self._consumer.committed(partition, timeout_ms=_COMMITTED_MS) for partition in partitions
+            }
+        except KafkaTimeoutError as error:
+            raise TemporaryError(
+                "how far the last replay came is not settled: a transaction of a process that died is still open; it "
+                f"ends by itself within {2 * self._settings.transaction_timeout_ms / 1000:g} s, try again then"
+            ) from error
         except KafkaError as error:
             raise _translated(self._settings, error) from error
 
@@ -227,26 +246,64 @@ def _letter(record: Any) -> DeadLetter:
     )
 
 
-def _send(settings: KafkaSettings, letters: list[DeadLetter], *, group: str | None) -> Replayed:
-    """Send the letters and, with a group, how far it came, in one transaction where the broker keeps its promise."""
-    sendable = [letter for letter in letters if not letter.parked]
-    parked = tuple(letter for letter in letters if letter.parked)
-    transactional = settings.offsets == "transaction"
-    client_id = f"{GROUP_PREFIX}replay-{uuid4().hex[:8]}"
-    arguments = producer_arguments(settings, client_id=client_id)
-    if transactional:
-        arguments |= {"transactional_id": client_id, "transaction_timeout_ms": settings.transaction_timeout_ms}
-    offsets = {
-        TopicPartition(letter.topic, letter.partition): OffsetAndMetadata(letter.offset + 1, "", -1)
-        for letter in letters
-    }
-    try:
-        with KafkaProducer(**arguments) as producer:
-            if transactional:
-                producer.init_transactions()
-                producer.begin_transaction()
+def _portions(letters: Iterator[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    """As many at a time as are sent well before the broker aborts their transaction."""
+    portion: list[DeadLetter] = []
+    size = 0
+    for letter in letters:
+        portion.append(letter)
+        size += len(letter.value or b"")
+        if len(portion) >= _PORTION_LETTERS or size >= _PORTION_BYTES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+class _Sender:
+    """Sends letters and, for a group, commits how far it came: in one transaction where the broker keeps its promise.
+
+    Of two senders for one group the older one can send no more.
+    """
+
+    def __init__(self, settings: KafkaSettings, *, group: str | None) -> None:
+        self._settings = settings
+        self._group = group
+        self._transactional = settings.offsets == "transaction"
+        client_id = f"{GROUP_PREFIX}replay-{uuid4().hex[:8]}"
+        arguments = producer_arguments(settings, client_id=client_id)
+        if self._transactional:
+            arguments |= {
+                "transactional_id": group or client_id,
+                "transaction_timeout_ms": settings.transaction_timeout_ms,
+            }
+        try:
+            self._producer = KafkaProducer(**arguments)
+            if self._transactional:
+                self._producer.init_transactions()
+        except KafkaError as error:
+            raise _translated(settings, error) from error
+
+    def __enter__(self) -> "_Sender":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # What was to be sent was acknowledged, or its failure has been raised.
+        discard(self._producer)
+
+    def send(self, letters: list[DeadLetter]) -> Replayed:
+        """Returns when all but the parked ones are acknowledged and, for a group, committed."""
+        sendable = tuple(letter for letter in letters if not letter.parked)
+        parked = tuple(letter for letter in letters if letter.parked)
+        offsets = {
+            TopicPartition(letter.topic, letter.partition): OffsetAndMetadata(letter.offset + 1, "", -1)
+            for letter in letters
+        }
+        try:
+            if self._transactional:
+                self._producer.begin_transaction()
             futures = [
-                producer.send(
+                self._producer.send(
                     base_topic(letter.topic),
                     NULL if letter.value is None else letter.value,
                     letter.key,
@@ -254,22 +311,24 @@ def _send(settings: KafkaSettings, letters: list[DeadLetter], *, group: str | No
                 )
                 for letter in sendable
             ]
-            if transactional:
-                if group is not None and offsets:
-                    producer.send_offsets_to_transaction(offsets, group)
-                producer.commit_transaction()
-            producer.flush(timeout=60)
-            for future in futures:
-                if future.failed():
-                    raise future.exception
-    except KafkaError as error:
-        raise _translated(settings, error) from error
-    if not transactional and group is not None and offsets:
-        with _Reader(settings) as reader:
-            reader.commit(offsets)
-    for letter in parked:
-        log.warning("%s was sent again %d times and stays a dead letter", letter.place, letter.story.replays)
-    return Replayed(tuple(sendable), parked)
+            if self._transactional and self._group is not None and offsets:
+                self._producer.send_offsets_to_transaction(offsets, self._group)
+            # A commit that finds a failed batch is never answered by kafka-python 3.0.12: the failure must come first.
+            wait_for_all(futures, _SEND_SECONDS)
+            if self._transactional:
+                self._producer.commit_transaction()
+        except ProducerFencedError as error:
+            raise PermanentError(
+                "dead letters are sent again by another process too, which goes on; this one ends", reason="superseded"
+            ) from error
+        except KafkaError as error:
+            raise _translated(self._settings, error) from error
+        if not self._transactional and self._group is not None and offsets:
+            with _Reader(self._settings) as reader:
+                reader.commit(offsets)
+        for letter in parked:
+            log.warning("%s was sent again %d times and stays a dead letter", letter.place, letter.story.replays)
+        return Replayed(sendable, parked)
 
 
 def _replay_group(settings: KafkaSettings) -> str:

@@ -18,6 +18,7 @@ from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.kafka.client import GROUP_PREFIX, open_consumer, producer_arguments, topic_name
 from shared.kafka.reading import event_of
+from shared.kafka.release import discard, wait_for_all
 from shared.kafka.tailing import Unreadable
 from shared.settings import KafkaSettings
 
@@ -225,11 +226,8 @@ class Ledger:
         if self._consumer is not None:
             self._consumer.close(autocommit=False)
         if self._producer is not None:
-            try:
-                self._producer.close(timeout=10)
-            except KafkaError as error:
-                # What was to be sent was sent and acknowledged, or its failure has been raised.
-                log.debug("closing the ledger's producer failed: %s", error)
+            # What was to be sent was sent and acknowledged, or its failure has been raised.
+            discard(self._producer)
 
     def claim(self) -> None:
         """Become the only one who may write here, and end what a crashed one left open.
@@ -281,12 +279,11 @@ class Ledger:
             futures = [self._send(event) for event in events]
             if self._transactional:
                 self._producer.send_offsets_to_transaction(offsets, self._group)
+            # A commit that finds a failed batch is never answered by kafka-python 3.0.12: the failure must come first.
+            wait_for_all(futures, _SEND_SECONDS)
+            if self._transactional:
                 self._producer.commit_transaction()
-            self._producer.flush(timeout=_SEND_SECONDS)
-            for future in futures:
-                if future.failed():
-                    raise future.exception
-            if not self._transactional:
+            else:
                 self._consumer.commit(offsets, timeout_ms=30_000)
         except ProducerFencedError as error:
             raise PermanentError(

@@ -178,7 +178,7 @@ class Outbox:
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
         if self._producer is not None:
-            _discard(self._producer, timeout_seconds)
+            discard(self._producer, timeout_seconds)
 
     def _run(self) -> None:
         while True:
@@ -365,7 +365,7 @@ class Outbox:
                 # Given up meanwhile: a successor goes by this name, and this producer has just fenced it.
                 raise KafkaError("the outbox is closed")
         except BaseException:
-            _discard(producer)
+            discard(producer)
             raise
         return producer
 
@@ -382,7 +382,8 @@ def _refused(error: BaseException, futures: Iterable[Any]) -> bool:
     return isinstance(error, REFUSALS) or any(isinstance(future.exception, REFUSALS) for future in futures)
 
 
-def _discard(producer: Any, timeout_seconds: float = 0.0) -> None:
+def discard(producer: Any, timeout_seconds: float = 0.0) -> None:
+    """Close a producer whose unsent records nobody waits for. Its open transaction is left to its next of name."""
     try:
         producer.close(timeout=timeout_seconds)
     except KafkaError:
@@ -393,4 +394,4 @@ def _discard(producer: Any, timeout_seconds: float = 0.0) -> None:
 def _discard_aside(producer: Any) -> None:
     """Without waiting for a client that may hang."""
     if producer is not None:
-        threading.Thread(target=_discard, args=(producer,), name="outbox-closing", daemon=True).start()
+        threading.Thread(target=discard, args=(producer,), name="outbox-closing", daemon=True).start()

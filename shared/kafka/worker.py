@@ -55,7 +55,7 @@ _STALLED_SECONDS = 60.0
 """An owner that has not come round for this long is stuck: every call it makes is bounded well below."""
 _CLOSE_SECONDS = 10.0
 _STUCK_RELEASE_SECONDS = 240.0
-"""The producer gives up a record after 120 s and the broker a transaction after 60 s; a release beyond both hangs."""
+"""The producer gives up a record after 120 s, and the broker a transaction sooner; a release beyond both hangs."""
 
 
 class Phase(Enum):

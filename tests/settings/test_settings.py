@@ -17,7 +17,7 @@ def test_promised_defaults() -> None:
     settings = load_settings()
     assert settings.kafka.bootstrap_servers is None
     assert settings.kafka.offsets == "transaction"
-    assert settings.kafka.transaction_timeout_ms == 60_000
+    assert settings.kafka.transaction_timeout_ms == 30_000
     assert settings.kafka.max_poll_interval_ms == 300_000
     assert settings.objects.bucket == "skureel"
     assert settings.objects.secure is True
