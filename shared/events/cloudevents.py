@@ -8,6 +8,7 @@ Sources: CloudEvents 1.0.2, its Kafka, HTTP and JSON bindings.
 import base64
 import binascii
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -18,6 +19,9 @@ from pydantic import ValidationError
 
 from shared.errors import PermanentError
 from shared.events.envelope import Event, event_type
+from shared.events.reading import read
+
+log = logging.getLogger(__name__)
 
 MAX_DATA_BYTES = 512 * 1024
 """A product event is a few KiB; half a MiB of it is a mistake or an attack."""
@@ -148,7 +152,8 @@ def _from_structured(content_type: str, value: bytes) -> Event[Any]:
     elif data is None:
         raise PermanentError("the structured event has no data; send the product in data", reason="tombstone")
     else:
-        payload = json.dumps(data, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        # Half a character goes back to the escape that it came in.
+        payload = json.dumps(data, ensure_ascii=False).encode("utf-8", "backslashreplace")
     return _event(attributes, payload)
 
 
@@ -170,9 +175,12 @@ def _event(attributes: dict[str, str], payload: bytes) -> Event[Any]:
         )
     _check_size(payload)
     try:
-        data = row.payload.model_validate_json(payload)
+        data, left_out = read(row.payload, payload)
     except ValidationError as error:
         raise _invalid_data(identity, payload, error) from error
+    if left_out:
+        fields = ", ".join(left_out)
+        log.warning("event %s of %s: what cannot be read of these fields is left out: %s", identity, source, fields)
     subject = attributes.get("subject")
     return Event(
         type=row.name,

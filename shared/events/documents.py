@@ -111,7 +111,8 @@ def _asyncapi() -> dict[str, Any]:
         "info": {
             "title": "skureel",
             "version": version("skureel"),
-            "description": "Product events in, video events out. CloudEvents 1.0 on Kafka, binary mode.",
+            "description": "Product events in, video events out. CloudEvents 1.0 on Kafka, binary mode. Fields that no "
+            "schema names are ignored. What cannot be read of an optional field is left out, and costs no event.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",

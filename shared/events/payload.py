@@ -1,6 +1,7 @@
 """What all payloads share: immutability, unknown fields ignored, and the kinds of text that may travel."""
 
 import re
+import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -8,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 # C0 and C1 controls other than tab and line ends, and lone surrogates: what no catalogue means.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNPRINTABLE_OR_BREAK = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# Letters and symbols by their category, yet drawn as nothing: Hangul fillers and the empty Braille pattern.
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 def _printable(text: str) -> str:
@@ -24,6 +27,15 @@ def _without(refused: re.Pattern[str], text: str) -> str:
         raise ValueError(f"control character U+{ord(found[0]):04X} is not allowed")
     return text
 
+
+def _visible(text: str) -> str:
+    if not any(unicodedata.category(c)[0] in "LNPS" and c not in _BLANK for c in text):
+        raise ValueError("no visible character in it")
+    return text
+
+
+Visible = AfterValidator(_visible)
+"""For a text that people look at, or look things up by: spaces and invisible marks alone do not fill it."""
 
 Identifier = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256), AfterValidator(_one_line)

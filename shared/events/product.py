@@ -1,11 +1,35 @@
-"""What a marketplace says of a product. Everything but an id and a name is optional."""
+"""What a marketplace says of a product. Everything but an id and a name is optional.
 
+The plain forms that catalogues write are understood here. What has none of them, `shared.events.reading` leaves out.
+"""
+
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, Field, WithJsonSchema
+from pydantic.config import JsonDict
 
-from shared.events.payload import Identifier, LongText, Payload, ShortText
+from shared.events.payload import Identifier, LongText, Payload, ShortText, Visible
+
+
+def _written(value: Any) -> Any:
+    """A number where a text is meant: shops number their products."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return str(value) if -math.inf < value < math.inf else value
+
+
+def _text(value: Any) -> Any:
+    """One value. A swatch or a category may be an object: its name and its value are what it says."""
+    if isinstance(value, bool | int | float):
+        return str(value)
+    if isinstance(value, Mapping):
+        said = [value[part] for part in ("name", "value") if value.get(part) is not None]
+        if said and all(isinstance(part, str | bool | int | float) for part in said):
+            return " ".join(map(str, said))
+    return value
 
 
 def _texts(value: Any) -> Any:
@@ -14,31 +38,97 @@ def _texts(value: Any) -> Any:
         return ()
     if isinstance(value, str):
         return (value,)
-    if isinstance(value, bool | int | float):
-        return (str(value),)
     if isinstance(value, Sequence):
-        return tuple(str(item) if isinstance(item, bool | int | float) else item for item in value if item is not None)
-    return value
+        return tuple(_text(item) for item in value if item is not None)
+    text = _text(value)
+    return (text,) if isinstance(text, str) else value
 
 
 def _attributes(value: Any) -> Any:
+    """Values by name, or a list of names with values. What is named twice has the values of both."""
     if value is None:
         return {}
     if isinstance(value, Mapping):
         return {name: texts for name, item in value.items() if (texts := _texts(item))}
-    return value
+    if not isinstance(value, list | tuple):
+        return value
+    gathered: dict[str, tuple[Any, ...]] = {}
+    for pair in value:
+        name, texts = (pair.get("name"), _texts(pair.get("value"))) if isinstance(pair, Mapping) else (None, None)
+        if not isinstance(name, str) or not isinstance(texts, tuple):
+            raise ValueError("not an object, nor a list of objects with name and value")
+        if texts:
+            gathered[name] = gathered.get(name, ()) + texts
+    return gathered
 
 
-def _texts_schema(max_length: int) -> WithJsonSchema:
+def _only(value: Any) -> Any:
+    """A text alone in a list is that text."""
+    return value[0] if isinstance(value, list | tuple) and len(value) == 1 else value
+
+
+def _image(value: Any) -> Any:
+    """Of a gallery, the first picture: the one that shows the product."""
+    return next(iter(value), None) if isinstance(value, list | tuple) else value
+
+
+def _locale(value: Any) -> Any:
+    """Without what POSIX adds to a language, as in zh_CN.UTF-8. Blank is none."""
+    value = _only(value)
+    return re.split("[.@]", value, maxsplit=1)[0].strip() or None if isinstance(value, str) else value
+
+
+def _experiment(value: Any) -> Any:
+    """Arms may be numbered. An empty object is none."""
+    return {name: _written(item) for name, item in value.items()} or None if isinstance(value, Mapping) else value
+
+
+def _texts_schema(max_length: int) -> JsonDict:
     """What `_texts` takes, for the published schema: pydantic knows only what comes out of it."""
-    text = {"type": ["string", "number", "boolean"], "maxLength": max_length}
-    items = {"type": ["string", "number", "boolean", "null"], "maxLength": max_length}
-    return WithJsonSchema({"anyOf": [text, {"type": "array", "items": items, "maxItems": 64}, {"type": "null"}]})
+    text: JsonDict = {"type": ["string", "number", "boolean"], "maxLength": max_length}
+    named: JsonDict = {
+        "type": "object",
+        "properties": {"name": text, "value": text},
+        "anyOf": [{"required": ["name"]}, {"required": ["value"]}],
+    }
+    items: JsonDict = {"anyOf": [text, named, {"type": "null"}]}
+    return {"anyOf": [text, named, {"type": "array", "items": items, "maxItems": 64}, {"type": "null"}]}
 
 
-Texts = Annotated[tuple[ShortText, ...], BeforeValidator(_texts), Field(max_length=64), _texts_schema(1024)]
-LongTexts = Annotated[tuple[LongText, ...], BeforeValidator(_texts), Field(max_length=64), _texts_schema(20_000)]
-Attributes = Annotated[dict[ShortText, LongTexts], BeforeValidator(_attributes), Field(max_length=256)]
+def _attributes_schema() -> JsonDict:
+    """What `_attributes` takes."""
+    values = _texts_schema(20_000)
+    name: JsonDict = {"type": "string", "maxLength": 1024}
+    pair: JsonDict = {"type": "object", "properties": {"name": name, "value": values}, "required": ["name"]}
+    return {
+        "anyOf": [
+            {"type": "object", "propertyNames": name, "additionalProperties": values, "maxProperties": 256},
+            {"type": "array", "items": pair, "maxItems": 256},
+            {"type": "null"},
+        ]
+    }
+
+
+ProductId = Annotated[Identifier, Visible, BeforeValidator(_written, json_schema_input_type=Identifier | float)]
+Filled = Annotated[ShortText, Field(min_length=1), Visible]
+ProductName = Annotated[Filled, BeforeValidator(_written, json_schema_input_type=Filled | float)]
+Texts = Annotated[
+    tuple[ShortText, ...], BeforeValidator(_texts), Field(max_length=64), WithJsonSchema(_texts_schema(1024))
+]
+LongTexts = Annotated[tuple[LongText, ...], BeforeValidator(_texts), Field(max_length=64)]
+Attributes = Annotated[
+    dict[ShortText, LongTexts],
+    BeforeValidator(_attributes),
+    Field(max_length=256),
+    WithJsonSchema(_attributes_schema()),
+]
+Brief = Annotated[LongText | None, BeforeValidator(_only, json_schema_input_type=LongText | tuple[LongText] | None)]
+Locale = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$")] | None, BeforeValidator(_locale)
+]
+Image = Annotated[
+    ShortText | None, BeforeValidator(_image, json_schema_input_type=ShortText | tuple[ShortText | None, ...] | None)
+]
 
 
 class Experiment(Payload):
@@ -55,17 +145,17 @@ class Product(Payload):
     is meant. Fields that cannot be filmed (price, brand, stock) may be present and are ignored.
     """
 
-    product_id: Identifier = Field(validation_alias=AliasChoices("product_id", "id"))
-    name: Annotated[ShortText, Field(min_length=1)]
+    product_id: ProductId = Field(validation_alias=AliasChoices("product_id", "id"))
+    name: ProductName
     category: Texts = ()
     color: Texts = Field(default=(), validation_alias=AliasChoices("color", "colour"))
     material: Texts = ()
     features: Texts = ()
-    brief: LongText | None = None
+    brief: Brief = None
     keywords: Texts = ()
     attributes: Attributes = Field(default_factory=dict)
     specifications: Attributes = Field(default_factory=dict)
-    locale: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")] | None = None
-    image: ShortText | None = None
+    locale: Locale = None
+    image: Image = None
     channels: Texts = ()
-    experiment: Experiment | None = None
+    experiment: Annotated[Experiment | None, BeforeValidator(_experiment)] = None

@@ -24,7 +24,7 @@ Headers = list[tuple[str, bytes]]
 
 _NAMES = ("无线蓝牙降噪耳机", "Ceramic Coffee Mug", "مصباح مكتب", "Canvas Backpack 🎒", "陶瓷饭碗\u200d", "a")
 _DEEP = (10, 200, 5_000)
-_HUGE = (b"1e999", b"9" * 400, b"-" + b"7" * 5_000, b"0.1e-999999")
+_HUGE = (b"1e999", b"9" * 400, b"-" + b"7" * 5_000)
 
 
 class Sent(NamedTuple):
@@ -187,7 +187,7 @@ def _without_a_field(chance: random.Random, event: _Event) -> Parts:
 
 
 def _wrong_type_of_a_field(chance: random.Random, event: _Event) -> Parts:
-    wrong: list[Any] = [None, 7, 1.5, True, [], {}, ["p"], {"": ""}, "", "a\u0000b", "\ud800", "x" * 2_000]
+    wrong: list[Any] = [None, True, [], {}, ["p"], {"": ""}, "", "a\u0000b", "\ud800", "x" * 2_000]
     data = {**event.data, chance.choice(["product_id", "name"]): chance.choice(wrong)}
     return event.key, json.dumps(data).encode(), event.headers
 
