@@ -100,8 +100,9 @@ def _words() -> Iterable[tuple[str, Kind | None]]:
 _KIND_WORDS: Matcher[Kind | None] = Matcher(_words())
 _EXTRAS_ZH: tuple[str, ...] = tuple(_TABLE["not_a_kind"]["extras"]["zh"])
 _EXTRAS_EN = re.compile("|".join(map(re.escape, _TABLE["not_a_kind"]["extras"]["en"])))
-_USED_WITH: tuple[str, ...] = tuple(_TABLE["not_a_kind"]["used_with"])
+_USED_WITH = re.compile("|".join(map(re.escape, _TABLE["not_a_kind"]["used_with"])))
 _COMPONENTS = frozenset(_TABLE["not_a_kind"]["components"])
+_GENERAL_WORDS = frozenset(_TABLE["not_a_kind"]["general"])
 _PACK = re.compile(r"\d\s*(?:x\s*)?\Z")
 _FILLER_WORDS = frozenset(_TABLE["not_a_kind"]["filler"]["en"])
 _BRACKETS = re.compile(r"[(（【\[「《][^)）】\]」》]*[)）】\]」》]")
@@ -207,23 +208,99 @@ def _is_vetoed(kind: Kind | None, category_template: str | None) -> bool:
 def find_kind(name: str, category_template: str | None = None) -> Kind | None:
     """The kind that a normalised name's head noun says: Chinese heads stand last, English ones before `with`, `for`.
 
-    A word directly before an accessory's ending is that accessory; what the category cannot hold is read over.
+    A word directly before an accessory's ending is that accessory; what the category cannot hold is read over; of
+    several things sold as one set all are named.
     """
     plain = _BRACKETS.sub(" ", name)
     head = _chinese_head if has_chinese(plain) else _english_head
-    return head(plain, category_template)
+    return _set_of(plain, category_template) or head(plain, category_template)
+
+
+_SETS = _TABLE["sets"]
+_SET_ZH = re.compile(rf"\s*(?:{'|'.join(_SETS['packed'])})?(?:{'|'.join(_SETS['zh'])})")
+_SAYS_SET_ZH = re.compile(rf"\+|{'|'.join(_SETS['zh'])}")
+_SET_EN = re.compile(rf"\b(?:{'|'.join(_SETS['en'])})\b")
+_BESIDE_ZH = re.compile(r"\s*(?:[*x×]\s*\d+\s*)?[+&、和与]?\s*")
+_BESIDE_EN = re.compile(r"\s*(?:,|&|\+|,?\s*\band\b)(?:\s+[a-z0-9]+){0,2}?\s+|\s+")
+_JOINED_EN = re.compile(r"&|\+|\band\b")
+_NOT_IN_SETS = _COMPONENTS - frozenset(_SETS["parts"])
+_LARGEST_SET = 3
+
+
+def _set_of(name: str, category_template: str | None) -> Kind | None:
+    """Everything that a name sells as one (颈枕眼罩套装, 床垫*1+枕头*2, table and chairs set), where that is more than
+    one thing."""
+    chinese = has_chinese(name)
+    if (_SAYS_SET_ZH if chinese else _SET_EN).search(name) is None:
+        return None
+    beside = _BESIDE_ZH if chinese else _BESIDE_EN
+    run: list[Kind] = []
+    end, joined = 0, ""
+    for found in _told(name):
+        kind = found.value
+        if run and beside.fullmatch(name, end, found.start) is None:
+            if _is_set(run, joined, name, end, chinese):
+                break
+            run = []
+        if kind is None or not _is_set_piece(found, name, category_template):
+            continue
+        joined = joined + name[end : found.start] if run else ""
+        end = found.end
+        if all(_row(kind) != _row(other) and not _is_wider(found, other) for other in run):
+            run.append(kind)
+    return _one_of(run) if _is_set(run, joined, name, end, chinese) else None
+
+
+def _is_set(run: list[Kind], joined: str, name: str, end: int, chinese: bool) -> bool:
+    if len(run) < 2:
+        return False
+    if chinese:
+        return "+" in joined or _SET_ZH.match(name, end) is not None
+    return _JOINED_EN.search(joined) is not None or (len(run) > 2 and _SET_EN.match(name, end + 1) is not None)
+
+
+def _is_set_piece(found: Found[Kind | None], name: str, category_template: str | None) -> bool:
+    kind = found.value
+    return (
+        kind is not None
+        and not kind.tail
+        and kind.measure != "套"
+        and kind.template not in _SETS["not_in"]
+        and found.word not in _NOT_IN_SETS
+        and not _is_vetoed(kind, category_template)
+        and _accessory_of(found, name) is None
+        and _ACCESSORIES.get(found.word.rpartition(" ")[2]) is None
+    )
+
+
+def _one_of(run: list[Kind]) -> Kind:
+    first = run[:_LARGEST_SET]
+    zh, en = ([getattr(kind, language) for kind in first] for language in ("zh", "en"))
+    return first[0]._replace(
+        id="set:" + "+".join(kind.id for kind in first),
+        zh="、".join(zh[:-1]) + f"和{zh[-1]}",
+        en=", ".join(en[:-1]) + f" and {en[-1]} set",
+        measure="套",
+        en_count=None,
+        motion="default",
+        own_material=all(kind.own_material for kind in first),
+    )
+
+
+def _row(kind: Kind) -> str:
+    return kind.id.partition(":")[0]
 
 
 def _chinese_head(name: str, category_template: str | None) -> Kind | None:
     best: Kind | None = None
     start, word, accessory_end = 0, "", 0
-    for found in _KIND_WORDS.find_all(name):
+    for found in _told(name):
         kind = found.value
         extra = best is not None and name[: found.start].endswith(_EXTRAS_ZH)
-        if kind is None or extra or found.start < accessory_end or name.startswith(_USED_WITH, found.end):
+        if kind is None or extra or found.start < accessory_end:
             continue
         accessory = _accessory_of(found, name)
-        if best is not None and _is_lesser(found, best):
+        if best is not None and _is_lesser(found, best, category_template):
             continue
         if accessory is not None:
             best, accessory_end = accessory
@@ -234,12 +311,37 @@ def _chinese_head(name: str, category_template: str | None) -> Kind | None:
     return _with_own_word(best, name, start, word) if best.tail else best
 
 
-def _is_lesser(found: Found[Kind | None], said: Kind) -> bool:
+def _told(name: str) -> list[Found[Kind | None]]:
+    """The kinds' words of a name, less those that say what it is used with: 电磁炉燃气灶通用."""
+    told = list(_KIND_WORDS.find_all(name))
+    if _USED_WITH.search(name) is None:
+        return told
+    used: Found[Kind | None] | None = None
+    for found in reversed(told[:]):
+        listed = used is not None and found.end == used.start and _template(found) == _template(used)
+        if listed or _USED_WITH.match(name, found.end) is not None:
+            used = found
+            told.remove(found)
+    return told
+
+
+def _template(found: Found[Kind | None]) -> str | None:
+    return found.value.template if found.value is not None else None
+
+
+def _is_lesser(found: Found[Kind | None], said: Kind, category_template: str | None) -> bool:
     """Whether a later word must not take the place of the kind that the name has already said: an ending, a single
-    character, a part of the thing."""
-    if said.tail:
+    character, a part of the thing, a wider word for it (cardigan sweater), what the category does not expect."""
+    if said.tail or found.value is None:
         return False
-    return (found.value is not None and found.value.tail) or len(found.word) == 1 or found.word in _COMPONENTS
+    if found.value.tail or len(found.word) == 1 or found.word in _COMPONENTS:
+        return True
+    return _is_wider(found, said) or (said.template == category_template != found.value.template)
+
+
+def _is_wider(found: Found[Kind | None], said: Kind) -> bool:
+    """Whether a word only says what the kind said before it says closer: cardigan sweater, 保温杯 水杯."""
+    return found.word in _GENERAL_WORDS and _template(found) == said.template
 
 
 def _with_own_word(kind: Kind, name: str, start: int, word: str) -> Kind:
@@ -260,12 +362,13 @@ def _english_head(name: str, category_template: str | None) -> Kind | None:
         head = _EXTRAS_EN.split(piece, maxsplit=1)[0]
         best: Kind | None = None
         accessory_end = 0
-        for found in _KIND_WORDS.find_all(head):
+        for found in _told(head):
             kind = found.value
-            if kind is None or found.start < accessory_end or head.startswith(_USED_WITH, found.end):
+            if kind is None or found.start < accessory_end:
                 continue
             # 100 bags are a pack, not bags.
-            if best is not None and (_is_lesser(found, best) or _PACK.search(head[: found.start]) is not None):
+            lesser = best is not None and _is_lesser(found, best, category_template)
+            if lesser or (best is not None and _PACK.search(head[: found.start]) is not None):
                 continue
             accessory = _accessory_of(found, head)
             if accessory is not None:

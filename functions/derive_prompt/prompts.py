@@ -105,7 +105,7 @@ def find_slots(fields: VisibleFields) -> Slots:
     name = normalised(fields.name[:NAME_LIMIT])
     category = [normalised(level[:NAME_LIMIT]) for level in fields.category]
     audience = kinds.find_audience(" ".join((name, *category)))
-    kind = _find_kind(name, category)
+    kind = _find_kind(name, category, fields.specifications)
     template_id = kinds.template_for(_find_template(kind, category), audience)
     template = templates()[template_id]
     kind = kind or _generic_kind(name, template, template_id)
@@ -146,13 +146,15 @@ def _locale(fields: VisibleFields, name: str) -> Locale:
     return "zh" if has_chinese(name) else "en"
 
 
-def _find_kind(name: str, category: list[str]) -> Kind | None:
+def _find_kind(name: str, category: list[str], specifications: Attributes) -> Kind | None:
     kind = kinds.find_kind(name, kinds.find_template(category))
     if kind is None or kind.id.partition(":")[0] in ("set_like", "tool_like"):
-        # A name may leave the thing to the category: 清晨系列 in 马克杯.
-        of_category = kinds.find_kind(category[-1]) if category else None
-        if of_category is not None and not of_category.tail:
-            return of_category
+        # A name may leave the thing to what it is sold as (床垫*1+枕头*2) or to the category: 清晨系列 in 马克杯.
+        sold_as = [normalised(texts[0][:NAME_LIMIT]) for _, texts in specifications if texts]
+        for text in (*sold_as, *category[-1:]):
+            told = kinds.find_kind(text)
+            if told is not None and not told.tail:
+                return told
     return kind
 
 
@@ -276,7 +278,7 @@ def _chinese_thing(slots: Slots) -> str:
 def _english_thing(slots: Slots) -> str:
     """A + matte + white + striped + round + cotton + children's + dress; what the kind already says is left out."""
     kind = slots.kind
-    words = set(kind.en.lower().split())
+    words = set(kind.en.lower().split()) - {"and", "set"}
     grown_up = slots.audience is not None and slots.audience.id in kinds.MODELS
     parts = [slots.audience.en] if slots.audience is not None and grown_up else []
     parts += [look.en for look in slots.looks.finishes]

@@ -344,6 +344,83 @@ def test_a_category_rules_out_what_it_cannot_hold(name: str, category: str, kind
     assert slots(name, category=[category]).kind.id.partition(":")[0] == kind
 
 
+@pytest.mark.parametrize(
+    ("name", "category", "kind"),
+    [
+        ("遮光窗帘 挂钩式", "窗帘", "curtain"),
+        ("轻奢地毯客厅茶几", "地毯", "rug"),
+        ("香薰蜡烛礼盒 玻璃杯", "香薰", "candle"),
+        ("French Press Coffee Maker", "Tea & Coffee", "coffee_maker"),
+    ],
+)
+def test_what_the_category_does_not_expect_takes_no_place(name: str, category: str, kind: str) -> None:
+    assert slots(name, category=[category]).kind.id.partition(":")[0] == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Cable Knit Cardigan Sweater", "cardigan"),
+        ("Fleece Hoodie Sweatshirt", "hoodie"),
+        ("不锈钢保温杯 学生水杯", "thermos"),
+        ("玻璃花瓶 透明摆件", "vase"),
+        ("Round Wall Mirror Gold Metal Frame", "mirror"),
+        ("Metal Platform Bed Frame", "bed"),
+        ("Knit Sweater", "sweater"),
+        ("学生水杯", "cup"),
+    ],
+)
+def test_a_wider_word_after_a_kind_takes_no_place(name: str, kind: str) -> None:
+    assert slots(name).kind.id.partition(":")[0] == kind
+
+
+def test_what_a_thing_is_used_with_is_a_list() -> None:
+    assert slots("平底锅 电磁炉燃气灶通用").kind.id.partition(":")[0] == "frying_pan"
+    assert slots("炒锅电磁炉通用").kind.id == "wok"
+
+
+@pytest.mark.parametrize(
+    ("name", "zh", "en"),
+    [
+        ("颈枕眼罩套装", "颈枕和眼罩", None),
+        ("1.5m床垫*1+枕头*2", "床垫和枕头", "mattress and pillow set"),
+        ("床单枕套被套三件套", "床单、枕套和被套", None),
+        ("餐桌椅组合", "餐桌和椅子", "dining table and chair set"),
+        ("口红香水礼盒套装", "口红和香水", "lipstick and perfume bottle set"),
+        ("Winter Beanie Hat Scarf Gloves Set", None, "beanie, scarf and gloves set"),
+        ("5 Piece Kitchen Table and Chairs", None, "kitchen table and chair set"),
+    ],
+)
+def test_everything_in_a_set_is_named(name: str, zh: str | None, en: str | None) -> None:
+    kind = slots(name).kind
+    assert kind.measure == "套"
+    assert zh in (kind.zh, None)
+    assert en in (kind.en, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("手表礼盒套装", "watch"),
+        ("四件套 被套 床单 枕套", "bedding_set"),
+        ("保温杯水杯套装", "thermos"),
+        ("手机和平板支架", "phone_stand"),
+        ("Phone and Tablet Stand", "phone_stand"),
+        ("Cup and Mug Rack", "rack_for"),
+        ("Backpack with Lunch Box and Pencil Case Set", "backpack"),
+        ("Cookies and Chocolate Gift Set", "chocolate"),
+    ],
+)
+def test_one_thing_in_several_words_is_no_set(name: str, kind: str) -> None:
+    assert slots(name).kind.id.partition(":")[0] == kind
+
+
+def test_a_name_without_a_thing_leaves_the_set_to_its_specification() -> None:
+    found = slots("母亲节礼物-舒适组合", category=["居家", "被枕"], specifications={"规格": ["1.5m床垫*1+枕头*2"]})
+    assert found.kind.zh == "床垫和枕头"
+    assert found.template == "mattresses"
+
+
 def test_an_unknown_thing_keeps_its_own_short_noun_or_gets_a_safe_one() -> None:
     assert slots("RGB智能星空投影灯").kind.zh == "星空投影灯"
     assert slots("Acme Turbo Frobnicator 3000").kind.en == "frobnicator"
