@@ -40,6 +40,8 @@ kafka-python raises CommitFailedError for the first two of the broker's three co
 
 DELIVERY_SECONDS = 150.0
 """Above the client's own 120 s, after which it gives up a record."""
+_CONNECT_SECONDS = 90.0
+"""What a release may wait for besides its records' delivery: metadata, a new producer and its start."""
 REFUSALS = (MessageSizeTooLargeError, RecordListTooLargeError, InvalidRecordError)
 """What the broker says of a record that it will never take."""
 
@@ -124,9 +126,14 @@ class Outbox:
         self._producer = self._open()
         self._thread.start()
 
-    def stuck(self, seconds: float) -> bool:
-        """Whether the release under way has been waiting for the client that long."""
-        return self._busy and self._ended is None and self._clock() - self._came_round > seconds
+    @property
+    def stuck(self) -> bool:
+        """Whether the release under way has been waiting for the client longer than whatever it waits for can take.
+
+        kafka-python 3.0.12 waits without a bound for the answers to a transaction's offsets and to its end.
+        """
+        allowed = self._patience + _CONNECT_SECONDS
+        return self._busy and self._ended is None and self._clock() - self._came_round > allowed
 
     @property
     def busy(self) -> bool:

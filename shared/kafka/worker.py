@@ -54,8 +54,6 @@ _BACKLOG_SECONDS = 0.05
 _STALLED_SECONDS = 60.0
 """An owner that has not come round for this long is stuck: every call it makes is bounded well below."""
 _CLOSE_SECONDS = 10.0
-_STUCK_RELEASE_SECONDS = 240.0
-"""The producer gives up a record after 120 s, and the broker a transaction sooner; a release beyond both hangs."""
 
 
 class Phase(Enum):
@@ -400,7 +398,7 @@ class Worker:
         if outbox is None:
             return None
         release = outbox.take()
-        if release is None and outbox.stuck(_STUCK_RELEASE_SECONDS):
+        if release is None and outbox.stuck:
             log.error("%s: a release hangs in the client; going on with a new producer", self.group)
             self._outbox = outbox.forsake()
         return release or self._uncommitted
