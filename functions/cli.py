@@ -10,7 +10,7 @@ import click
 
 from functions.progress import printable
 from functions.registry import FUNCTIONS
-from shared.errors import ConfigurationError, SkureelError
+from shared.errors import ConfigurationError, PermanentError, SkureelError
 from shared.events import EVENT_TYPES
 from shared.settings import describe, load_settings
 
@@ -109,15 +109,35 @@ def run(function: str, trigger: str) -> None:
     help="Event type of lines that are bare product data.",
 )
 def publish(file: Path, type_name: str) -> None:
-    """Send the events of FILE to Kafka: bare product data or CloudEvents, one a line; - is standard input."""
-    from functions.products_file import read_events
+    """Send the events of FILE to Kafka: bare product data or CloudEvents, one a line; - is standard input.
+
+    Data are sent with all that they say. Of a FILE with a bad line nothing is sent; of standard input, or a pipe, what
+    came before the bad line.
+    """
+    from functions.products_file import STANDARD_INPUT, read_lines, refuse_bad_lines
+    from shared.events.cloudevents import to_kafka
     from shared.kafka import Publisher
 
+    settings = load_settings().kafka
+    if file != STANDARD_INPUT and file.is_file():
+        try:
+            refuse_bad_lines(file)
+        except PermanentError as error:
+            raise PermanentError(f"{error}; nothing was published", reason=error.reason) from error
     published = 0
-    with Publisher(load_settings().kafka) as publisher:
-        for event in read_events(file, type_name, source="/skureel/publish", stdin=sys.stdin.buffer):
-            publisher.publish(event)
-            published += 1
+    with Publisher(settings) as publisher:
+        try:
+            for line in read_lines(file, type_name, source="/skureel/publish", stdin=sys.stdin.buffer):
+                if line.event.left_out:
+                    fields = ", ".join(line.event.left_out)
+                    click.echo(f"{line.place}: cannot be read, or not wholly, and will be ignored: {fields}", err=True)
+                message = to_kafka(line.event, line.data)
+                publisher.publish_raw(settings.topic_prefix + line.event.type, *message)
+                published += 1
+        except PermanentError as error:
+            publisher.flush()
+            told = f"{error}; {published} events before it were published, send the rest from there on"
+            raise PermanentError(told, reason=error.reason) from error
     click.echo(f"published {published} events", err=True)
 
 

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import jinja2
 
-from functions.products_file import read_events
+from functions.products_file import read_lines
 from functions.progress import Progress, printable
 from functions.registry import build
 from shared.errors import ConfigurationError, TemporaryError
@@ -107,7 +107,7 @@ def run_demo(settings: Settings, products: Path | None, count: int | None, out: 
 
 def _journeys(products: Path, count: int | None) -> list[Journey]:
     journeys: list[Journey] = []
-    for event in read_events(products, "product.created", source="/skureel/demo"):
+    for _, event, _ in read_lines(products, "product.created", source="/skureel/demo"):
         if count is not None and len(journeys) >= count:
             break
         if not isinstance(event.data, Product):

@@ -1,57 +1,92 @@
 """Products in a file: bare product data or CloudEvents, one JSON object a line."""
 
+import base64
 import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from pydantic import ValidationError
 
 from functions.progress import printable
 from shared.errors import PermanentError
 from shared.events import Event, Product
-from shared.events.cloudevents import from_structured
+from shared.events.cloudevents import MAX_DATA_BYTES, from_structured
+from shared.events.reading import read
 
 STANDARD_INPUT = Path("-")
 
 
-def read_events(path: Path, type_name: str, *, source: str, stdin: BinaryIO | None = None) -> Iterator[Event[Any]]:
-    """Read events from a file or, for `-`, from `stdin`.
+class Line(NamedTuple):
+    """A line that holds an event: its place, the event, and the JSON of the event's data with all that it says."""
 
-    A line with a `specversion` is a structured CloudEvent and keeps its id; any other is a product's data and becomes
-    a new event of `type_name` with a new id. Blank lines are skipped. A line that is neither is a PermanentError that
-    names the line.
+    place: str
+    event: Event[Any]
+    data: bytes
+
+
+def read_lines(path: Path, type_name: str, *, source: str, stdin: BinaryIO | None = None) -> Iterator[Line]:
+    """Read the events of a file or, for `-`, of `stdin`, each when its line is there.
+
+    A line with a `specversion` is a structured CloudEvent and keeps its id. Any other is a product's data and becomes
+    an event of `type_name` with a new id at every reading: whoever sends a product again wants it answered again.
+    Blank lines are skipped. A line that is neither is a PermanentError that names the line.
     """
     if path == STANDARD_INPUT and stdin is not None:
-        yield from _events(stdin, "standard input", type_name, source)
+        yield from (_line(place, line, type_name, source) for place, line in _filled(stdin, "standard input"))
         return
     with path.open("rb") as file:
-        yield from _events(file, str(path), type_name, source)
+        yield from (_line(place, line, type_name, source) for place, line in _filled(file, str(path)))
 
 
-def _events(lines: BinaryIO, name: str, type_name: str, source: str) -> Iterator[Event[Any]]:
+def refuse_bad_lines(path: Path) -> None:
+    """Raise the PermanentError of a file's first bad line, with the number of the others, if it has any."""
+    problems: list[PermanentError] = []
+    with path.open("rb") as file:
+        for place, line in _filled(file, str(path)):
+            try:
+                _line(place, line, "product.created", "/")
+            except PermanentError as error:
+                problems.append(error)
+    if problems:
+        others = f" (and {len(problems) - 1} more bad lines)" if len(problems) > 1 else ""
+        raise PermanentError(f"{problems[0]}{others}", reason=problems[0].reason)
+
+
+def _filled(lines: BinaryIO, name: str) -> Iterator[tuple[str, bytes]]:
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            yield _event(line, type_name, source)
-        except PermanentError as error:
-            raise PermanentError(f"{name}, line {number}: {error}", reason=error.reason) from error
+        if line.strip():
+            yield f"{name}, line {number}", line.strip()
 
 
-def _event(line: bytes, type_name: str, source: str) -> Event[Any]:
+def _line(place: str, line: bytes, type_name: str, source: str) -> Line:
     try:
         document = json.loads(line)
+        if isinstance(document, dict) and "specversion" in document:
+            return Line(place, from_structured(line), _data(document))
+        return Line(place, _new_event(line, type_name, source), line)
+    except PermanentError as error:
+        raise PermanentError(f"{place}: {error}", reason=error.reason) from error
     except (ValueError, RecursionError) as error:
-        raise PermanentError(f"not JSON: {error}", reason="invalid-json") from error
-    if isinstance(document, dict) and "specversion" in document:
-        return from_structured(line)
+        raise PermanentError(f"{place}: not JSON: {error}", reason="invalid-json") from error
+
+
+def _data(document: dict[str, Any]) -> bytes:
+    """The data of a structured event that was read."""
+    if document.get("data_base64") is not None:
+        return base64.b64decode(document["data_base64"])
+    return json.dumps(document["data"], ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def _new_event(line: bytes, type_name: str, source: str) -> Event[Any]:
+    if len(line) > MAX_DATA_BYTES:
+        raise PermanentError(f"{len(line)} bytes, {MAX_DATA_BYTES} are allowed; send less", reason="too-large")
     try:
-        product = Product.model_validate_json(line)
+        product, left_out = read(Product, line)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = printable(".".join(map(str, first["loc"]))) or "product"
         raise PermanentError(f"{where}: {first['msg']}", reason="invalid-data") from error
-    return Event(type=type_name, source=source, id=str(uuid.uuid4()), data=product, time=datetime.now(UTC))
+    return Event(type_name, source, str(uuid.uuid4()), product, datetime.now(UTC), left_out=left_out)

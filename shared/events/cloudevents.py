@@ -8,7 +8,6 @@ Sources: CloudEvents 1.0.2, its Kafka, HTTP and JSON bindings.
 import base64
 import binascii
 import json
-import logging
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -20,8 +19,6 @@ from pydantic import ValidationError
 from shared.errors import PermanentError
 from shared.events.envelope import Event, event_type
 from shared.events.reading import read
-
-log = logging.getLogger(__name__)
 
 MAX_DATA_BYTES = 512 * 1024
 """A product event is a few KiB; half a MiB of it is a mistake or an attack."""
@@ -41,11 +38,14 @@ class KafkaMessage(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
-def to_kafka(event: Event[Any]) -> KafkaMessage:
-    """Write an event in binary mode: attributes as `ce_` headers, the payload as JSON, the key by the type's table."""
+def to_kafka(event: Event[Any], data: bytes | None = None) -> KafkaMessage:
+    """Write an event in binary mode: attributes as `ce_` headers, the payload as JSON, the key by the type's table.
+
+    `data` is the JSON that the payload was read from, for those who pass on what others wrote: it may say more.
+    """
     headers = [(f"ce_{name}", text.encode()) for name, text in _attributes(event).items()]
     headers.append(("content-type", b"application/json"))
-    return KafkaMessage(event.key.encode(), _payload_json(event), headers)
+    return KafkaMessage(event.key.encode(), _payload_json(event) if data is None else data, headers)
 
 
 def from_kafka(headers: Iterable[tuple[str, bytes | None]], value: bytes | None) -> Event[Any]:
@@ -178,20 +178,20 @@ def _event(attributes: dict[str, str], payload: bytes) -> Event[Any]:
         data, left_out = read(row.payload, payload)
     except ValidationError as error:
         raise _invalid_data(identity, payload, error) from error
-    if left_out:
-        fields = ", ".join(left_out)
-        log.warning("event %s of %s: what cannot be read of these fields is left out: %s", identity, source, fields)
-    subject = attributes.get("subject")
     return Event(
         type=row.name,
         source=source,
         id=identity,
         data=data,
         time=_time(attributes.get("time")),
-        subject=subject if subject is not None and _encodable(subject) else None,
+        subject=_encodable(attributes.get("subject")),
         extensions={
-            k: v for k, v in attributes.items() if k not in _CORE and _EXTENSION_NAME.fullmatch(k) and _encodable(v)
+            name: text
+            for name, text in attributes.items()
+            if name not in _CORE and _EXTENSION_NAME.fullmatch(name) and _encodable(text) is not None
         },
+        dataschema=_encodable(attributes.get("dataschema")),
+        left_out=left_out,
     )
 
 
@@ -206,13 +206,13 @@ def _required(attributes: Mapping[str, str], name: str, *, reason: str) -> str:
     return text
 
 
-def _encodable(text: str) -> bool:
-    """Whether optional text can be passed on. Half a character, which JSON can write, cannot; it is dropped."""
+def _encodable(text: str | None) -> str | None:
+    """Optional text that can be passed on. Half a character, which JSON can write, cannot; it is dropped."""
     try:
-        text.encode()
+        (text or "").encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        return None
+    return text
 
 
 def _time(text: str | None) -> datetime | None:
@@ -267,6 +267,8 @@ def _attributes(event: Event[Any]) -> dict[str, str]:
         attributes["subject"] = event.subject
     if event.time is not None:
         attributes["time"] = event.time.isoformat().replace("+00:00", "Z")
+    if event.dataschema is not None:
+        attributes["dataschema"] = event.dataschema
     return {**attributes, **event.extensions}
 
 

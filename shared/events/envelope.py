@@ -55,7 +55,8 @@ class Event(Generic[P_co]):
     """One event: CloudEvents 1.0 attributes and a typed payload.
 
     `source` and `id` together are unique for ever; redelivery repeats them. `extensions` holds CloudEvents extension
-    attributes (lowercase letters and digits), e.g. `traceparent`.
+    attributes (lowercase letters and digits), e.g. `traceparent`. `left_out` names the fields of the data that could
+    not be read, or not wholly; whoever handles the event says so to those who operate it.
     """
 
     type: str
@@ -65,6 +66,8 @@ class Event(Generic[P_co]):
     time: datetime | None = None
     subject: str | None = None
     extensions: Mapping[str, str] = field(default_factory=dict)
+    dataschema: str | None = None
+    left_out: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> str:

@@ -98,6 +98,9 @@ class Handling:
         stage = "decode"
         try:
             event = event_of(work.record)
+            if event.left_out:
+                fields = ", ".join(event.left_out)
+                log.warning("%s: what cannot be read of these fields is left out: %s", _place(work.record), fields)
             if event.type not in self._consumes:
                 raise PermanentError(
                     f"{self._function.name} does not consume {event.type!r}; send it to its own topic",
@@ -178,7 +181,7 @@ class Handling:
             told = replace(told, topic=record.topic, partition=record.partition, offset=record.offset, rounds=0)
         ending = ending_of(error)
         delays = self._settings.retry_delays_seconds
-        where = f"{record.topic}[{record.partition}]@{record.offset}"
+        where = _place(record)
         if ending is Ending.RETRIED and told.rounds >= len(delays):
             ending = Ending.DEAD
         told = stories.failed(
@@ -217,11 +220,15 @@ class Handling:
                 raise ConfigurationError(
                     f"{output.topic} refuses even the story of a dead letter: {error}; raise its max.message.bytes"
                 ) from error
-            output = _story_alone(output, f"{work.record.topic}[{work.record.partition}]@{work.record.offset}")
+            output = _story_alone(output, _place(work.record))
         work.outputs = [output]
 
     def _fitting(self, output: Outgoing, where: str) -> Outgoing:
         return output if _size(output) <= self._largest + HEADER_ROOM_BYTES - 1024 else _story_alone(output, where)
+
+
+def _place(record: Any) -> str:
+    return f"{record.topic}[{record.partition}]@{record.offset}"
 
 
 def _story_alone(output: Outgoing, where: str) -> Outgoing:

@@ -1,8 +1,10 @@
 """The `skureel` command: what it prints, and with which exit code it ends."""
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from click.testing import CliRunner, Result
 from functions.cli import main
 from shared.events.cloudevents import from_structured
 from shared.settings import KafkaSettings, describe, load_settings
+from tests.delivery.harness import headers_of, records_of
 
 
 @pytest.fixture(autouse=True)
@@ -48,10 +51,51 @@ def test_published_events_can_be_read_again(on_broker: KafkaSettings, tmp_path: 
     ]
 
 
-def test_a_bad_line_is_named_and_fails(on_broker: KafkaSettings) -> None:
-    result = skureel("publish", "-", stdin='{"id": "1"}')
+def test_what_the_models_do_not_know_is_published_as_it_was_written(on_broker: KafkaSettings) -> None:
+    skureel("topics", "create")
+    bare = '{"id": 7, "name": "杯", "price": 9.90, "brand": "X", "locale": 5}'
+    data = {"product_id": "8", "name": "Mug", "price": "9.90"}
+    event = {"specversion": "1.0", "id": "e-8", "source": "/shop", "type": "product.created", "data": data}
+    line = json.dumps({**event, "dataschema": "https://shop/product", "partitionkey": "k"})
+    result = skureel("publish", "-", stdin=f"{bare}\n{line}\n")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (0, "published 2 events")
+    assert "standard input, line 1: cannot be read, or not wholly, and will be ignored: locale" in result.stderr
+    first, second = sorted(records_of(on_broker, "product.created"), key=lambda record: record.key)
+    assert (first.key, first.value.decode()) == (b"7", bare)
+    assert (second.key, json.loads(second.value)) == (b"8", data)
+    told = headers_of(second)
+    assert (told["ce_id"], told["ce_dataschema"], told["ce_partitionkey"]) == ("e-8", "https://shop/product", "k")
+
+
+def test_of_a_file_with_a_bad_line_nothing_is_published(on_broker: KafkaSettings, tmp_path: Path) -> None:
+    skureel("topics", "create")
+    file = tmp_path / "products.jsonl"
+    file.write_text('{"id": "1", "name": "x"}\n{"id": "2"}\n{\n', encoding="utf-8")
+    result = skureel("publish", str(file))
     assert result.exit_code == 1
-    assert "standard input, line 1: name" in result.stderr
+    assert "line 2: name: Field required (and 1 more bad lines); nothing was published" in result.stderr
+    assert records_of(on_broker, "product.created") == []
+
+
+def test_a_bad_line_of_a_stream_ends_it_and_says_what_was_published(on_broker: KafkaSettings) -> None:
+    skureel("topics", "create")
+    lines = ['{"id": "1", "name": "x"}', "", '{"id": "2", "name": "x"}', '{"id": "3"}', '{"id": "4", "name": "x"}']
+    result = skureel("publish", "-", stdin="\n".join(lines))
+    assert result.exit_code == 1
+    assert "standard input, line 4: name: Field required; 2 events before it were published" in result.stderr
+    assert {record.key for record in records_of(on_broker, "product.created")} == {b"1", b"2"}
+
+
+def test_a_pipe_is_published_as_it_comes(on_broker: KafkaSettings, tmp_path: Path) -> None:
+    skureel("topics", "create")
+    pipe = tmp_path / "products"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b'{"id": "1", "name": "x"}\n{"id": "2"}\n',))
+    writer.start()
+    result = skureel("publish", str(pipe))
+    writer.join(10)
+    assert "products, line 2: name: Field required; 1 events before it were published" in result.stderr
+    assert [record.key for record in records_of(on_broker, "product.created")] == [b"1"]
 
 
 @pytest.mark.parametrize("arguments", [("publish", "-"), ("tail",), ("topics", "create"), ("deadletters", "list")])

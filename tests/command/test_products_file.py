@@ -1,13 +1,17 @@
 """Files of products, as `skureel publish` and `skureel demo` read them."""
 
+import base64
 import io
 import json
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
-from functions.products_file import read_events
+from functions.products_file import read_lines, refuse_bad_lines
 from shared.errors import PermanentError
+from shared.events import Event
+from shared.events.cloudevents import MAX_DATA_BYTES
 
 EVENT = {
     "specversion": "1.0",
@@ -23,16 +27,20 @@ def write(path: Path, *lines: str | bytes) -> Path:
     return path
 
 
+def read_events(path: Path, stdin: BinaryIO | None = None) -> list[Event[Any]]:
+    return [line.event for line in read_lines(path, "product.created", source="/here", stdin=stdin)]
+
+
 def test_bare_products_become_new_events(tmp_path: Path) -> None:
     file = write(tmp_path / "p.jsonl", '{"id": "1", "name": "杯"}', "", '{"product_id": "1", "name": "杯"}')
-    first, second = read_events(file, "product.created", source="/here")
+    first, second = read_events(file)
     assert (first.type, first.source, first.data) == ("product.created", "/here", second.data)
     assert first.id != second.id
 
 
 def test_cloudevents_keep_their_id_and_type(tmp_path: Path) -> None:
     file = write(tmp_path / "p.jsonl", json.dumps(EVENT))
-    (event,) = read_events(file, "product.created", source="/here")
+    (event,) = read_events(file)
     assert (event.id, event.type, event.source) == ("e-7", "product.updated", "/shop")
 
 
@@ -45,15 +53,49 @@ def test_cloudevents_keep_their_id_and_type(tmp_path: Path) -> None:
         ('{"id": "1"}', "invalid-data"),
         (json.dumps({**EVENT, "id": ""}), "no-id"),
         ("[" * 100_000, "invalid-json"),
+        (json.dumps({"id": "1", "name": "x", "pad": "x" * MAX_DATA_BYTES}), "too-large"),
     ],
 )
 def test_a_bad_line_is_named(line: str | bytes, reason: str, tmp_path: Path) -> None:
     file = write(tmp_path / "p.jsonl", '{"id": "1", "name": "x"}', line)
     with pytest.raises(PermanentError, match=r"p\.jsonl, line 2: ") as caught:
-        list(read_events(file, "product.created", source="/here"))
+        read_events(file)
     assert caught.value.reason == reason
+    with pytest.raises(PermanentError, match=r"p\.jsonl, line 2: (?!.*more bad lines)"):
+        refuse_bad_lines(file)
 
 
 def test_a_dash_is_standard_input() -> None:
-    events = read_events(Path("-"), "product.created", source="/here", stdin=io.BytesIO(b'{"id": "1", "name": "x"}'))
+    events = read_events(Path("-"), io.BytesIO(b'{"id": "1", "name": "x"}'))
     assert [event.data.product_id for event in events] == ["1"]
+
+
+def test_a_line_is_read_as_soon_as_it_is_there() -> None:
+    class Typed(io.BytesIO):
+        def __next__(self) -> bytes:
+            line = super().__next__()
+            taken.append(line)
+            return line
+
+    taken: list[bytes] = []
+    lines = read_lines(Path("-"), "product.created", source="/", stdin=Typed(b'{"id": "1", "name": "x"}\n' * 3))
+    next(lines)
+    assert len(taken) == 1
+
+
+def test_the_data_are_all_that_was_written(tmp_path: Path) -> None:
+    bare = '{"id": 1, "name": "杯", "price": 9.90, "brand": {"id": 3}}'
+    data = {"product_id": "p", "name": "杯", "price": "9.90 \ud83d"}
+    encoded = {**EVENT, "data_base64": base64.b64encode(bare.encode()).decode()}
+    del encoded["data"]
+    file = write(tmp_path / "p.jsonl", f" {bare}\r", json.dumps({**EVENT, "data": data}), json.dumps(encoded))
+    first, second, third = read_lines(file, "product.created", source="/")
+    assert first.data.decode() == third.data.decode() == bare
+    assert json.loads(second.data) == data
+
+
+def test_all_bad_lines_of_a_file_are_counted(tmp_path: Path) -> None:
+    refuse_bad_lines(write(tmp_path / "good.jsonl", "", '{"id": "1", "name": "x"}', json.dumps(EVENT)))
+    bad = write(tmp_path / "p.jsonl", '{"id": "1", "name": "x"}', "{", '{"id": "1"}', "[]")
+    with pytest.raises(PermanentError, match=r"line 2: not JSON.*\(and 2 more bad lines\)$"):
+        refuse_bad_lines(bad)

@@ -75,6 +75,14 @@ def test_events_of_a_handler_are_encoded_for_their_topics() -> None:
     assert work.outputs[0].value == to_kafka(answer_to(event)).value
 
 
+def test_what_is_left_out_of_a_product_is_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    odd = b'{"product_id": "p-1", "name": "a red cup", "locale": "\\u202eevil", "color": [{}, "red"]}'
+    work = Clockwork(Answering(), KafkaSettings()).end(value=odd)
+    assert work.ending is Ending.EMITTED
+    (line,) = caplog.records
+    assert line.getMessage() == ("product.created[2]@7: what cannot be read of these fields is left out: color, locale")
+
+
 def test_a_temporary_error_that_passes_in_place_is_not_seen() -> None:
     errors: list[Exception] = [TemporaryError("once"), TemporaryError("twice")]
 

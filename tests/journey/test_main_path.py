@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.demo import run_demo
-from functions.products_file import read_events
+from functions.products_file import read_lines
 from functions.render_video.encoding import probe
 from functions.render_video.labels import read_label
 from shared.errors import ConfigurationError
@@ -123,8 +123,8 @@ def test_a_folder_that_cannot_be_made_is_named(settings: Settings, tmp_path: Pat
 def test_bad_records_stop_nobody(settings: Settings, painter: Painter, tmp_path: Path) -> None:
     """Records that no producer should send lie among good ones; each becomes a dead letter with its exact bytes."""
     create_topics(settings.kafka)
-    good = next(read_events(products_file(tmp_path, PRODUCTS[:1]), "product.created", source="/test"))
-    headers = to_kafka(good).headers
+    good = next(read_lines(products_file(tmp_path, PRODUCTS[:1]), "product.created", source="/test"))
+    headers = to_kafka(good.event).headers
     without_id = [(name, raw) for name, raw in headers if name != "ce_id"]
     bad: dict[str, tuple[bytes | None, list[tuple[str, bytes]]]] = {
         "tombstone": (None, headers),
