@@ -131,10 +131,26 @@ def read_token(token: str) -> ColourField | None:
 
 
 def find_in_name(name: str) -> Colour | None:
-    """The first colour that running text names beyond doubt: 白色, 深灰色, 藏青, navy blue. Takes normalised text."""
-    for found in _FREE.find_all(name):
-        if found.value is not None:
-            return found.value
+    """The colour of a normalised name: what an English title ends with (..., Sage), else the first colour that running
+    text names beyond doubt: 白色, 深灰色, 藏青, navy blue."""
+    return _find_at_end(name) or next(
+        (found.value for found in _FREE.find_all(name) if found.value and not name.startswith("'s", found.end)), None
+    )
+
+
+_PIECE_BREAK = re.compile(r"[,|()\[\]]|\s-\s")
+_LAST_PIECES = 3
+
+
+def _find_at_end(name: str) -> Colour | None:
+    """The last piece of a title that is a colour and nothing else; sizes and packs may stand behind it."""
+    if has_chinese(name):
+        return None
+    for piece in _PIECE_BREAK.split(name)[: -_LAST_PIECES - 1 : -1]:
+        words = piece.partition("/")[0].strip()
+        colour = _FREE.get(words) or _listed_english(words)
+        if colour is not None:
+            return colour
     return None
 
 

@@ -26,6 +26,7 @@ class Kind(NamedTuple):
     filled: bool = False
     tail: bool = False
     own_material: bool = False
+    covered: bool = False
 
 
 class Audience(NamedTuple):
@@ -49,6 +50,7 @@ def _kinds(section: str) -> dict[str, Kind]:
             row.get("filled", False),
             row.get("tail", False),
             row.get("own_material", False),
+            row.get("covered", False),
         )
         for name, row in _TABLE[section].items()
     }
@@ -182,6 +184,8 @@ def _accessory_of(found: Found[Kind | None], text: str) -> tuple[Kind, int] | No
         if between is None or listed_there or _LIGHT_GOES_ON.match(text, start):
             return None
         listed = _KIND_WORDS.get(f"{found.word} {ending}")
+        if found.value.en.endswith(f" {ending}"):
+            listed = found.value
         if listed is not None:
             return listed, start + following.end
     return _compound(following.value.kind, found.value, found.word, ending), start + following.end
@@ -377,7 +381,9 @@ def _english_head(name: str, category_template: str | None) -> Kind | None:
                 best, accessory_end = kind, 0
         if best is not None:
             return _with_own_words(best, head) if best.tail else best
-    return None
+    # Designed for iPhone 15 Case: what goes with the thing may be said behind it.
+    told = (_accessory_of(found, name) for found in _told(name))
+    return next((accessory for accessory, _ in filter(None, told)), None)
 
 
 def _with_own_words(kind: Kind, name: str) -> Kind:
@@ -436,9 +442,17 @@ _AUDIENCE_WORDS: Matcher[Audience | None] = Matcher(
 _AUDIENCE_ORDER = ("pet", "baby", "child", "women", "men")
 
 
-def find_audience(text: str) -> Audience | None:
+def may_hold_pets(category: list[str]) -> bool:
+    """Whether what a category path holds can be for pets: a puzzle named Pets in toys is for people."""
+    said = {find_template([level]) for level in category} - {None, _GENERAL}
+    return not said or "pets" in said or said <= {"household"}
+
+
+def find_audience(text: str, *, pets: bool = True) -> Audience | None:
     """Whom normalised text says a thing is for: pets before children before grown-ups. Both sexes are no audience."""
     found = {match.value.id for match in _AUDIENCE_WORDS.find_all(text) if match.value is not None}
+    if not pets:
+        found.discard("pet")
     if {"women", "men"} <= found:
         found -= {"women", "men"}
     return next((AUDIENCES[name] for name in _AUDIENCE_ORDER if name in found), None)

@@ -9,12 +9,13 @@ from functions.derive_prompt.vocabulary import table
 
 _TABLE = table("looks")
 _SECTIONS = ("finishes", "patterns", "shapes", "details", "actions")
-_MOST = {"finishes": 1, "patterns": 2, "shapes": 2, "details": 3, "actions": 8}
+_MOST = {"finishes": 1, "patterns": 2, "shapes": 2, "details": 3, "actions": 1}
 _NEGATIONS = ("没有", "不含", "不带", "no ", "non-", "non ", "without ", "not ")
 
 
 class Look(NamedTuple):
-    """One row of the table. `zh` and `en` are a part of the noun phrase, or a clause where it is an action."""
+    """One row of the table. `zh` and `en` are a part of the noun phrase, or a clause where it is an action. `templates`
+    are those whose things can have it; none named: any."""
 
     section: str
     id: str
@@ -71,15 +72,17 @@ def _free_words() -> Iterable[tuple[str, tuple[Look, ...]]]:
 _FREE: Matcher[tuple[Look, ...]] = Matcher(_free_words())
 
 
-def find_looks(text: str, patterns: Iterable[str] = ()) -> Looks:
-    """What normalised text says can be seen; `patterns` are ids already read elsewhere and come first."""
+def find_looks(text: str, template: str, patterns: Iterable[str] = ()) -> Looks:
+    """What normalised text says can be seen on a thing that this template films; `patterns` are ids already read
+    elsewhere and come first."""
     seen: dict[str, dict[str, Look]] = {section: {} for section in _SECTIONS}
     for name in patterns:
         seen["patterns"][name] = LOOKS["patterns"][name]
     for found in _FREE.find_all(text):
         if found.value and not _is_negated(text, found.start):
             for look in found.value:
-                seen[look.section].setdefault(look.id, look)
+                if not look.templates or template in look.templates:
+                    seen[look.section].setdefault(look.id, look)
     return Looks(**{section: tuple(rows.values())[: _MOST[section]] for section, rows in seen.items()})
 
 

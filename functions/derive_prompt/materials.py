@@ -13,13 +13,15 @@ _TABLE = table("materials")
 
 
 class Material(NamedTuple):
-    """`zh` and `en` stand before a noun in prompts. `filling`: usually inside; `hidden`: never on the outside."""
+    """`zh` and `en` stand before a noun in prompts. `filling`: usually inside; `hidden`: never on the outside;
+    `frame`: under the cover of what is upholstered."""
 
     id: str
     zh: str
     en: str
     filling: bool = False
     hidden: bool = False
+    frame: bool = False
     woven_from: tuple[str, ...] = ()
 
 
@@ -31,12 +33,18 @@ def _rows() -> Iterable[tuple[Material, list[str], list[str]]]:
             row["en"][0],
             row.get("filling", False),
             row.get("hidden", False),
+            row.get("frame", False),
             tuple(row.get("woven_from", ())),
         )
         yield material, [*row["zh"], *row["en"]], row.get("field", [])
 
 
-_NAMED: Matcher[Material] = Matcher((word, material) for material, words, _ in _rows() for word in words)
+_NAMED: Matcher[Material | None] = Matcher(
+    [
+        *((word, None) for word in _TABLE["not_a_material"]["words"]),
+        *((word, material) for material, words, _ in _rows() for word in words),
+    ]
+)
 _IN_FIELD: Matcher[Material] = Matcher(
     (word, material) for material, words, field in _rows() for word in (*words, *field)
 )
@@ -57,41 +65,35 @@ _LATIN = re.compile("[a-z]+")
 _FIELD_LIMIT = 400
 
 
-def read_field(text: str, said: Collection[Material] = ()) -> Material | None:
+def read_field(text: str, said: Collection[Material] = (), *, filled: bool = False) -> Material | None:
     """The visible material of a material field: the visible part's main one. None where nothing is named.
 
     `面料：100%棉 填充物：65%棉` is cotton; `36% 聚酯纤维 74% 粘胶纤维` is viscose; `见详情` is none.
-    `said` are the materials of the name: of several without shares the one said there is the visible one, and a
-    weave said there is seen where the field tells its yarn.
+    `said` are the materials of the name: a weave said there is seen where the field tells its yarn, and what is said
+    there is the visible one of several, if it is no trace. Of a filled thing the cover is seen, not the frame.
     """
     plain = normalised(text[:_FIELD_LIMIT]).strip()
     if plain in _IGNORED:
         return None
     visible = _visible_part(_BRACKETS.sub(" ", plain))
-    best, best_share, best_said = None, 0.0, None
-    for found in _IN_FIELD.find_all(visible):
-        if found.value.hidden:
-            continue
-        if best_said is None and found.value in said:
-            best_said = found.value
-        share = _SHARE.search(visible, 0, found.start)
-        # What is named first is the main thing, unless shares say otherwise.
-        percent = float(share.group(1)) if share is not None else 0.0
-        if best is None or percent > best_share > 0:
-            best, best_share = found, percent
-    if best_said is not None and best_share == 0:
-        return best_said
-    if best is not None:
-        weave = next((material for material in said if best.value.id in material.woven_from), None)
-        if weave is not None:
-            return weave
-        return _specific(visible, best.start, best.end) if best.end - best.start == 1 else best.value
-    return _unlisted(visible)
+    told = [found for found in _IN_FIELD.find_all(visible) if not found.value.hidden]
+    if filled:
+        told = [found for found in told if not found.value.frame] or told
+    if not told:
+        return _unlisted(visible)
+    shares = [float(share.group(1)) if (share := _SHARE.search(visible, 0, found.start)) else 0.0 for found in told]
+    # What is named first is the main thing, unless shares say otherwise.
+    main = told[shares.index(max(shares))] if shares[0] > 0 else told[0]
+    for material in said:
+        if main.value.id in material.woven_from:
+            return material
+    for found, percent in zip(told, shares, strict=True):
+        if found.value in said and (percent == 0 or percent >= _NO_TRACE_PERCENT):
+            return found.value
+    return _specific(visible, main.start, main.end) if main.end - main.start == 1 else main.value
 
 
-def find_in_name(name: str, *, filled: bool) -> Material | None:
-    """The first visible material that a normalised name tells. Of filled things (quilts) a filling is not believed."""
-    return next(iter(all_in_name(name, filled=filled)), None)
+_NO_TRACE_PERCENT = 30
 
 
 def all_in_name(name: str, *, filled: bool) -> list[Material]:
@@ -99,7 +101,8 @@ def all_in_name(name: str, *, filled: bool) -> list[Material]:
     return [
         found.value
         for found in _NAMED.find_all(name)
-        if not (found.value.hidden or (filled and found.value.filling))
+        if found.value is not None
+        and not (found.value.hidden or (filled and found.value.filling))
         and not _is_negated(name, found.start)
         and not _is_of_a_part(name, found)
     ]
@@ -109,7 +112,7 @@ _OF_A_PART = re.compile(r"\b(?:with|in|for|and|on)\s+(?:an?\s+|the\s+)?(?:[a-z]+
 _NOUN_FOLLOWS = re.compile(r"\s+[a-z]")
 
 
-def _is_of_a_part(text: str, found: Found[Material]) -> bool:
+def _is_of_a_part(text: str, found: Found[Material | None]) -> bool:
     """Whether the material is that of another noun: candle in glass jar, mug with bamboo lid."""
     return (
         found.word.isascii()

@@ -11,7 +11,7 @@ from functions.derive_prompt import colours, kinds, materials
 from functions.derive_prompt.cleaning import NAME_LIMIT, has_chinese, normalised
 from functions.derive_prompt.colours import Colour
 from functions.derive_prompt.kinds import Audience, Kind
-from functions.derive_prompt.looks import PATTERN_WORDS, Look, Looks, find_looks
+from functions.derive_prompt.looks import PATTERN_WORDS, Looks, find_looks
 from functions.derive_prompt.materials import Material
 from functions.derive_prompt.screening import makes_absolute_claim
 from functions.derive_prompt.templates import GENERAL, Locale, Template, negative_prompts, templates
@@ -104,7 +104,7 @@ def find_slots(fields: VisibleFields) -> Slots:
     """Recognise everything that can be seen."""
     name = normalised(fields.name[:NAME_LIMIT])
     category = [normalised(level[:NAME_LIMIT]) for level in fields.category]
-    audience = kinds.find_audience(" ".join((name, *category)))
+    audience = kinds.find_audience(" ".join((name, *category)), pets=kinds.may_hold_pets(category))
     kind = _find_kind(name, category, fields.specifications)
     template_id = kinds.template_for(_find_template(kind, category), audience)
     template = templates()[template_id]
@@ -115,9 +115,13 @@ def find_slots(fields: VisibleFields) -> Slots:
         template=template_id,
         kind=kind,
         colour=colour,
-        material=_find_material(fields, name, kind) if template.takes_material and not kind.own_material else None,
+        material=_find_material(fields, _without(colour, name), kind)
+        if template.takes_material and not kind.own_material
+        else None,
         audience=_shown_audience(audience, template),
-        looks=_find_looks(fields, name, patterns) if template.takes_material else find_looks("", patterns),
+        looks=_find_looks(fields, name, template_id, patterns)
+        if template.takes_material
+        else find_looks("", template_id, patterns),
     )
 
 
@@ -132,7 +136,7 @@ def fill(template: Template, slots: Slots) -> str:
         model = ("一位成年模特", "an adult model")
     return template.text[slots.locale].format(
         thing=thing,
-        looks=_chinese_looks(slots.looks.details) if chinese else _english_looks(slots.looks.details),
+        looks=_chinese_looks(slots) if chinese else _english_looks(slots),
         motion=_motion(template, slots),
         model=model[0 if chinese else 1],
     )
@@ -177,6 +181,7 @@ def _generic_kind(name: str, template: Template, template_id: str) -> Kind:
         en=generic.en,
         measure=generic.measure,
         en_count=generic.en_count,
+        motion=generic.motion,
     )
     if noun is None:
         return kind
@@ -197,7 +202,7 @@ def _find_colour(fields: VisibleFields, name: str, *, trust_name: bool) -> tuple
         *(texts for key, texts in fields.attributes + fields.specifications if key in _COLOUR_FIELDS),
     ):
         for text in texts:
-            found = colours.read_field(text)
+            found = colours.read_field(_without_maker(text, name))
             if found is not None:
                 patterns = patterns or found.patterns
                 if found.colour is not None:
@@ -225,10 +230,22 @@ def _find_colour(fields: VisibleFields, name: str, *, trust_name: bool) -> tuple
     return None, patterns
 
 
+def _without_maker(text: str, name: str) -> str:
+    """A colour without the word that opens the title and not as a part of that colour: Carhartt Brown of Carhartt."""
+    maker, _, colour = text.partition(" ")
+    opens = bool(colour) and maker.isascii() and name.startswith(f"{maker.lower()} ")
+    return colour if opens and not name.startswith(text.lower()) else text
+
+
+def _without(colour: Colour | None, name: str) -> str:
+    """A name less a shade of several words, which may hold a material: metal slate, linen white."""
+    return name.replace(colour.en, " ") if colour is not None and " " in colour.en else name
+
+
 def _find_material(fields: VisibleFields, name: str, kind: Kind) -> Material | None:
     said = materials.all_in_name(PATTERN_WORDS.blanked(colours.without_shades(name)), filled=kind.filled)
     for text in fields.material:
-        material = materials.read_field(text, said)
+        material = materials.read_field(text, said, filled=kind.filled)
         if material is not None:
             return material
     ranked = sorted(
@@ -236,13 +253,13 @@ def _find_material(fields: VisibleFields, name: str, kind: Kind) -> Material | N
     )
     for _, texts in ranked:
         for text in texts:
-            material = materials.read_field(text, said)
+            material = materials.read_field(text, said, filled=kind.filled)
             if material is not None:
                 return material
     return said[0] if said else None
 
 
-def _find_looks(fields: VisibleFields, name: str, patterns: Texts) -> Looks:
+def _find_looks(fields: VisibleFields, name: str, template: str, patterns: Texts) -> Looks:
     texts = [name]
     for feature in fields.features:
         plain = normalised(feature[:NAME_LIMIT])
@@ -251,13 +268,12 @@ def _find_looks(fields: VisibleFields, name: str, patterns: Texts) -> Looks:
     for key, values in fields.attributes:
         if key in _CRAFT_FIELDS:
             texts += [normalised(value[:NAME_LIMIT]) for value in values]
-    return find_looks("\n".join(texts), patterns)
+    return find_looks("\n".join(texts), template, patterns)
 
 
 def _motion(template: Template, slots: Slots) -> str:
     for look in slots.looks.actions:
-        if slots.template in look.templates:
-            return look.zh if slots.locale == "zh" else look.en
+        return look.zh if slots.locale == "zh" else look.en
     return template.motions.get(slots.kind.motion, template.motions["default"])[slots.locale]
 
 
@@ -268,8 +284,12 @@ def _chinese_thing(slots: Slots) -> str:
     if slots.colour is not None:
         parts.append(slots.colour.zh)
     parts += [look.zh for look in (*slots.looks.patterns, *slots.looks.shapes) if not _says(kind.zh, look.zh[:2])]
-    if slots.material is not None and not _says(kind.zh, slots.material.zh.rstrip("质制艺布面") or slots.material.zh):
-        parts.append(slots.material.zh)
+    if slots.material is not None:
+        stem = slots.material.zh.rstrip("质制艺布面") or slots.material.zh
+        if kind.covered:
+            parts.append(f"{stem}面")
+        elif not _says(kind.zh, stem):
+            parts.append(slots.material.zh)
     if slots.audience is not None and not _says(kind.zh, slots.audience.zh[:1]):
         parts.append(slots.audience.zh)
     return f"一{kind.measure}{''.join(_undoubled(parts))}{kind.zh}"
@@ -286,7 +306,7 @@ def _english_thing(slots: Slots) -> str:
         parts.append(slots.colour.en)
     parts += [look.en for look in (*slots.looks.patterns, *slots.looks.shapes)]
     if slots.material is not None:
-        parts.append(slots.material.en)
+        parts.append(f"{slots.material.en}-covered" if kind.covered else slots.material.en)
     if slots.audience is not None and not grown_up and not (slots.audience.id == "pet" and words & {"dog", "cat"}):
         parts.append(slots.audience.en)
     kept = [part for part in _undoubled(parts) if not words & set(part.lower().split())]
@@ -302,7 +322,7 @@ def _undoubled(parts: list[str]) -> list[str]:
     for part in dict.fromkeys(parts):
         before = kept[-1] if kept else ""
         space = " " if part.isascii() else ""
-        if before and before.endswith(f"{space}{part}"):
+        if before and (before.endswith(f"{space}{part}") or (not space and before.startswith(part))):
             continue
         if before and part.startswith(f"{before}{space}"):
             kept.pop()
@@ -321,12 +341,14 @@ def _article(noun: str) -> str:
     return "an" if lowered[0] in "aeiou" or noun.startswith(("L-", "LED", "MP")) else "a"
 
 
-def _chinese_looks(details: tuple[Look, ...]) -> str:
-    return f"可见{'、'.join(look.zh for look in details)}，" if details else ""
+def _chinese_looks(slots: Slots) -> str:
+    names = [look.zh for look in slots.looks.details if not _says(slots.kind.zh, look.zh[:2])]
+    return f"可见{'、'.join(names)}，" if names else ""
 
 
-def _english_looks(details: tuple[Look, ...]) -> str:
-    names = [look.en for look in details]
+def _english_looks(slots: Slots) -> str:
+    said = set(slots.kind.en.lower().split())
+    names = [look.en for look in slots.looks.details if said.isdisjoint(look.en.split())]
     if not names:
         return ""
     return f" with {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f" with {names[0]}"

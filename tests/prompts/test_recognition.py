@@ -110,8 +110,34 @@ def test_a_name_tells_a_colour(name: str, zh: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "zh"),
+    [
+        ("Velvet Accent Chair with Gold Metal Legs, Emerald", "祖母绿色"),
+        ("Wireless Performance Mouse, Ergo, 8K DPI, Graphite", "石墨灰色"),
+        ("Waffle Duvet Cover Set King, Sage", "鼠尾草绿色"),
+        ("Can Rack Organizer - Chrome", "铬色"),
+        ("Camping Tent, Navy Blue/Grey", "藏青色"),
+    ],
+)
+def test_an_english_title_ends_with_its_colour(name: str, zh: str) -> None:
+    colour = slots(name).colour
+    assert colour is not None
+    assert colour.zh == zh
+
+
+def test_a_colour_is_said_without_its_maker() -> None:
+    carhartt = slots("Carhartt Men's Pocket T-Shirt", color="Carhartt Brown").colour
+    heather = slots("Heather Grey T-Shirt", color="Heather Grey").colour
+    assert carhartt is not None
+    assert carhartt.en == "brown"
+    assert heather is not None
+    assert heather.en == "heather grey"
+
+
+@pytest.mark.parametrize(
     "name",
     [
+        "Dr. Brown's Baby Bottles",
         "绿茶蛋黄酥",
         "黄铜钢笔",
         "白鹅绒羽绒被",
@@ -166,6 +192,7 @@ def test_what_is_no_visible_material_is_none(text: str) -> None:
         ("Denim Blue Sofa", None, "denim blue sofa"),
         ("Men's Rose Gold Chronograph Watch", None, "rose gold wristwatch"),
         ("Marble Print Phone Case", None, "marbled phone case"),
+        ("Faux Marble Coffee Table", None, "marbled coffee table"),
         ("Silver Grey Curtains", None, "silver grey curtains"),
         ("珍珠白马克杯", None, "珍珠白色马克杯"),
         ("不粘锅 麦饭石色", None, "麦饭石色煎锅"),
@@ -200,7 +227,9 @@ def test_a_part_is_not_said_twice_by_its_neighbour() -> None:
         ("宠物不锈钢圆形倾斜餐碗", "美耐皿树脂、201不锈钢（奥氏体型）", "stainless_steel"),
         ("天然硅胶宠物除毛按摩刷", "塑胶（ABS PVC）硅胶", "silicone"),
         ("Stainless steel bowl", "melamine, stainless steel", "stainless_steel"),
-        ("不锈钢碗", "60%美耐皿 40%不锈钢", "melamine"),
+        ("不锈钢碗", "60%美耐皿 40%不锈钢", "stainless_steel"),
+        ("纯棉护颈记忆枕", "40%棉60%聚酯纤维（接触皮肤面全棉）", "cotton"),
+        ("羊绒针织衫", "95%羊毛 5%羊绒", "wool"),
         ("餐碗", "美耐皿树脂、201不锈钢", "melamine"),
     ],
 )
@@ -214,9 +243,15 @@ def test_of_several_materials_the_one_the_name_says_is_seen(name: str, field: st
     ("name", "field", "material"),
     [
         ("色织六层纱布夏凉被", "100%棉", "gauze"),
-        ("泡泡纱可水洗夏凉被", "正面：100%棉  背面：15%棉  85%涤", "gauze"),
+        ("泡泡纱可水洗夏凉被", "正面：100%棉  背面：15%棉  85%涤", "seersucker"),
+        ("全棉贡缎纯色床单", "100% 棉", "sateen"),
+        ("珊瑚绒多功能抱枕", "100% 聚酯纤维", "coral_fleece"),
+        ("Fleece Hoodie", "60% Cotton, 40% Polyester", "fleece"),
+        ("Enameled cast iron pot", "Cast Iron", "enamelled_iron"),
+        ("蕾丝文胸", "锦纶", "lace"),
         ("Muslin swaddle blanket", "100% cotton", "gauze"),
-        ("灯芯绒长裤", "100%聚酯纤维", "polyester"),
+        ("灯芯绒长裤", "100%聚酯纤维", "corduroy"),
+        ("帆布拼接手提包", "牛皮", "leather"),
     ],
 )
 def test_a_weave_in_the_name_is_seen_where_the_field_tells_its_yarn(name: str, field: str, material: str) -> None:
@@ -228,6 +263,40 @@ def test_a_weave_in_the_name_is_seen_where_the_field_tells_its_yarn(name: str, f
 @pytest.mark.parametrize("name", ["按动式三角中油笔", "Triangular pencil"])
 def test_a_pen_with_a_three_sided_barrel_is_no_triangle(name: str) -> None:
     assert slots(name).looks.shapes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "material"),
+    [
+        ("怀抱休闲椅", "铝合金+布艺", "fabric"),
+        ("Mid-Century Sofa", "Solid Wood, Linen", "linen"),
+        ("实木沙发", "橡木", "oak"),
+        ("餐椅", "橡木+布艺", "oak"),
+    ],
+)
+def test_of_what_is_upholstered_the_cover_is_seen(name: str, field: str, material: str) -> None:
+    found = slots(name, material=field).material
+    assert found is not None
+    assert found.id == material
+
+
+@pytest.mark.parametrize("name", ["Clean Cotton Scented Candle", "Wooden Wick Candle", "羽丝绒抱枕芯", "Rubber Duck"])
+def test_a_word_that_only_holds_a_material_is_none(name: str) -> None:
+    assert slots(name).material is None
+
+
+@pytest.mark.parametrize(
+    ("name", "zh", "en"),
+    [
+        ("秋冬保暖羊毛被", "一床棉面羊毛被", "A cotton-covered wool quilt"),
+        ("白鹅绒羽绒被", "一床棉面羽绒被", "A cotton-covered down comforter"),
+        ("桑蚕丝被", "一床棉面桑蚕丝被", "A cotton-covered silk quilt"),
+    ],
+)
+def test_a_quilt_called_by_its_filling_has_a_cover(name: str, zh: str, en: str) -> None:
+    fields = {"attributes": {"面料": "100%棉", "填充物": "100%羊毛"}}
+    assert zh in captioned(name, **fields).prompt
+    assert en in captioned(name, locale="en", **fields).prompt
 
 
 def test_what_fills_a_thing_is_not_its_material() -> None:
@@ -277,6 +346,11 @@ def test_the_head_noun_is_the_kind(name: str, kind: str) -> None:
         ("Sofa Cover", "sofa cover"),
         ("Sweater Shaver", "sweater shaver"),
         ("Toilet Paper Holder", "toilet paper holder"),
+        ("Designed for iPhone 15 Pro Max Case - Slate", "phone case"),
+        ("Cordless Stick Vacuum Cleaner", "vacuum cleaner"),
+        ("Ice Cream Maker", "ice cream maker"),
+        ("冰淇淋机", "冰淇淋机"),
+        ("菜刀收纳架", "菜刀收纳架"),
         ("筷子筒", "筷子筒"),
         ("手机膜", "手机膜"),
         ("沙发套", "沙发套"),
@@ -326,6 +400,18 @@ def test_a_thing_in_its_pack_or_set_is_still_the_thing(name: str, kind: str) -> 
         ("插线板", "power_strip"),
         ("猫砂", "cat_litter"),
         ("书立 金属", "bookend"),
+        ("手动胡椒研磨器 厨房神器", "pepper_mill:胡椒研磨器"),
+        ("Knife Block Set", "knife_block:knife block set"),
+        ("Garlic Press", "garlic_press"),
+        ("Tempered Glass Screen Protector for Samsung Galaxy", "screen_protector"),
+        ("Ring Video Doorbell Wired", "doorbell"),
+        ("6ft USB C to Lightning Cable", "cable"),
+        ("LED Strip Lights", "led_strip"),
+        ("Tomato Ketchup, 38 oz Bottle", "sauce:tomato ketchup"),
+        ("Folding Dog Crate", "pet_crate:dog crate"),
+        ("猫爬架 剑麻猫抓柱", "cat_tree"),
+        ("轻奢地毯 茶几毯", "rug:茶几毯"),
+        ("实木五斗柜", "drawer_chest:五斗柜"),
     ],
 )
 def test_a_listed_thing_is_itself(name: str, kind: str) -> None:
@@ -439,6 +525,10 @@ def test_an_unknown_thing_keeps_its_own_short_noun_or_gets_a_safe_one() -> None:
         ({"name": "Kids' T-shirt"}, "childrenswear"),
         ({"name": "T-shirt"}, "clothing"),
         ({"name": "神秘物品"}, "general"),
+        ({"name": "Wooden Puzzle - Pets", "category": ["Toys"]}, "toys"),
+        ({"name": "Dog Mom T-Shirt"}, "clothing"),
+        ({"name": "Dog Sweater"}, "pets"),
+        ({"name": "Cat Puzzle", "category": ["Pet Supplies", "Toys"]}, "pets"),
     ],
 )
 def test_kind_category_and_audience_choose_the_template(fields: dict[str, Any], template: str) -> None:
@@ -485,6 +575,27 @@ def test_colour_material_and_kind_stand_together_and_early() -> None:
 )
 def test_no_word_is_doubled(name: str, doubled: str) -> None:
     assert doubled not in captioned(name).prompt
+
+
+def test_a_look_that_the_kind_says_is_left_out() -> None:
+    assert "with drawers" not in captioned("Chest of Drawers 6 Drawer").prompt
+    assert "木纹色木纹" not in captioned("木纹收纳盒", color="木纹色").prompt
+    assert "A white and black" in captioned("5 Piece Kitchen Table and Chairs", color="white and black").prompt
+
+
+@pytest.mark.parametrize(
+    ("name", "nowhere"),
+    [
+        ("Mountain Bike 26-Inch Wheels", "swivelling wheels"),
+        ("Chunky Knit Blanket", "platform"),
+        ("Leather Front Pocket Wallet", "patch pockets"),
+        ("Silicone Strap Watch", "adjustable strap"),
+        ("开放式耳机", "敞开式"),
+        ("轻透纱帘", "透明莹白"),
+    ],
+)
+def test_a_look_is_seen_only_on_what_can_have_it(name: str, nowhere: str) -> None:
+    assert nowhere not in captioned(name, color="莹白" if not name.isascii() else "black").prompt.replace("半透明", "")
 
 
 def test_no_english_word_is_doubled() -> None:

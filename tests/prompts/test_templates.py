@@ -99,6 +99,36 @@ def test_every_kind_names_a_template_and_one_of_its_motions() -> None:
         assert kind.motion in templates()[kind.template].motions, kind.id
 
 
+@pytest.mark.parametrize(
+    ("fields", "motion"),
+    [
+        ({"name": "汤锅"}, "热汤"),
+        ({"name": "胡椒研磨器"}, "缓缓转动"),
+        ({"name": "Frobnicator", "category": ["Kitchen"]}, "turns slowly"),
+        ({"name": "清晨系列", "category": ["餐厨"]}, "缓缓转动"),
+        ({"name": "清晨系列", "category": ["水具"]}, "轻轻转动"),
+        ({"name": "端午粽礼盒"}, "光线由左至右"),
+        ({"name": "特产", "category": ["食品"]}, "光线由左至右"),
+        ({"name": "Makeup Brush"}, "turns slowly"),
+        ({"name": "曲奇"}, "掰开"),
+    ],
+    ids=str,
+)
+def test_the_motion_suits_the_thing(fields: dict[str, object], motion: str) -> None:
+    assert motion in caption(product(**fields)).prompt  # type: ignore[arg-type]
+
+
+def test_every_generic_thing_has_a_motion() -> None:
+    for template in templates().values():
+        assert template.generic.motion in template.motions, template.reference.id
+
+
+def test_every_look_names_templates_that_exist() -> None:
+    for section in LOOKS.values():
+        for look in section.values():
+            assert set(look.templates) <= templates().keys(), look.id
+
+
 def test_every_action_names_templates_that_exist() -> None:
     for look in LOOKS["actions"].values():
         assert look.templates

@@ -23,12 +23,13 @@ PLACES = frozenset({"thing", "looks", "motion", "model"})
 
 @dataclass(frozen=True, slots=True)
 class Generic:
-    """What the thing is called where the product's name does not say."""
+    """What the thing is called where the product's name does not say, and a motion that suits whatever it is."""
 
     zh: str
     en: str
     measure: str
     en_count: str
+    motion: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
