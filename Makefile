@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: demo test soak check bench format clean
+.PHONY: demo test check bench format clean
 
 # One stamp per set of extras: a changed pyproject.toml or constraints file installs again.
 $(VENV)/.demo: pyproject.toml constraints.txt
@@ -21,9 +21,6 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
-
-soak: $(VENV)/.test
-	$(BIN)/python -m pytest -m soak
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -97,7 +97,6 @@ def test_thirty_kills_lose_and_repeat_nothing(real_kafka: KafkaSettings, tmp_pat
         finish_answering(workers, products)
 
 
-@pytest.mark.soak
 def test_three_broker_restarts_lose_and_repeat_nothing(
     breakable_kafka: RealKafka, breakable: KafkaSettings, tmp_path: Path
 ) -> None:
@@ -235,7 +234,6 @@ def rendering(settings: KafkaSettings, objects: ObjectSettings, folder: Path) ->
         yield Rendering(workers, ObjectStore(objects))
 
 
-@pytest.mark.soak
 def test_clips_survive_kills_a_broker_restart_and_a_freeze(
     breakable_kafka: RealKafka, breakable: KafkaSettings, real_minio: ObjectSettings, tmp_path: Path
 ) -> None:
