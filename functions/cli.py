@@ -10,6 +10,7 @@ import click
 
 from functions.progress import printable
 from functions.registry import FUNCTIONS
+from shared.bounds import LARGEST_GUIDANCE, LARGEST_SEED, MOST_FPS, MOST_STEPS, SIDE_MULTIPLE
 from shared.errors import ConfigurationError, PermanentError, SkureelError
 from shared.events import EVENT_TYPES
 from shared.settings import describe, load_settings
@@ -167,12 +168,12 @@ def tail(types: Sequence[str], from_beginning: bool, most: int | None, timeout: 
 @main.command()
 @click.argument("prompt")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The MP4 file.")
-@click.option("--size", metavar="WxH", help="Sides divide by 32; the model's own where not given.")
+@click.option("--size", metavar="WxH", help=f"Sides divide by {SIDE_MULTIPLE}; the model's own where not given.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Length; frames are rounded to 4n+1.")
-@click.option("--fps", type=click.IntRange(1, 120))
-@click.option("--seed", type=click.IntRange(min=0), default=42, show_default=True)
-@click.option("--steps", type=click.IntRange(1, 200))
-@click.option("--guidance", type=click.FloatRange(0, 50))
+@click.option("--fps", type=click.IntRange(1, MOST_FPS))
+@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=42, show_default=True)
+@click.option("--steps", type=click.IntRange(1, MOST_STEPS), help="The model's own where not given.")
+@click.option("--guidance", type=click.FloatRange(0, LARGEST_GUIDANCE))
 @click.option("--negative-prompt", default="", help="What the clip should not look like.")
 @click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="First frame of the clip.")
 @click.option("--model", metavar="NAME_OR_FOLDER", help="A bundled model or a checkpoint's folder.")
@@ -457,6 +458,6 @@ def schemas(check: bool) -> None:
 def _size(text: str) -> tuple[int, int]:
     width, cross, height = text.lower().partition("x")
     sides = [int(side) for side in (width, height) if side.isascii() and side.isdecimal() and len(side) <= 5]
-    if not cross or len(sides) != 2 or not all(side and side % 32 == 0 for side in sides):
-        raise click.BadParameter(f"size {text!r} is not WIDTHxHEIGHT, multiples of 32, e.g. 640x480")
+    if not cross or len(sides) != 2 or not all(side and side % SIDE_MULTIPLE == 0 for side in sides):
+        raise click.BadParameter(f"size {text!r} is not WIDTHxHEIGHT, multiples of {SIDE_MULTIPLE}, e.g. 640x480")
     return sides[0], sides[1]

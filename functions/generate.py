@@ -5,25 +5,23 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
 
 from functions.progress import Progress
 from functions.render_video import open_studio
 from functions.render_video.photo import open_photo
-from model_store.manifest import MANIFEST_NAME, ClipDefaults, model_folder, read_manifest
+from model_store.manifest import MANIFEST_NAME, ClipDefaults, SamplerDefaults, model_folder, read_manifest
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from model_store.wan.engine import ClipSpec
-
-DEFAULTS_480P = ClipDefaults(width=640, height=480, frames=73, fps=24, steps=50, guidance=5.0)
-"""For a checkpoint without a manifest: 480p, 3 s at 24 fps, and the full model's own steps and guidance."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,11 @@ class Wanted:
 def generate_clip(settings: Settings, wanted: Wanted, output: Path) -> Iterator[str]:
     """Draw, inspect, label and write the clip; yields what is worth telling, line by line.
 
-    The poster lies beside it, as .jpg. ConfigurationError, before anything is drawn: the files cannot be written.
+    The poster lies beside it, as .jpg. ConfigurationError, before the model is loaded: the files cannot be written, the
+    photo cannot be read, or no clip can be as asked.
     """
+    from model_store.wan.engine import ClipSpec
+
     if output.suffix.lower() != ".mp4":
         raise ConfigurationError(f"{output} is no name for an MP4 file; give -o a name that ends in .mp4")
     poster = output.with_suffix(".jpg")
@@ -55,31 +56,22 @@ def generate_clip(settings: Settings, wanted: Wanted, output: Path) -> Iterator[
         raise ConfigurationError(f"{wanted.image} would be overwritten by the clip or its poster; give -o another name")
     for path in (output, poster):
         _prove_writable(path)
-    with ExitStack() as stack:
-        image = None
-        if wanted.image is not None:
-            image = open_photo(stack.enter_context(wanted.image.open("rb")), str(wanted.image))
-        yield from _drawn(settings, wanted, image, output)
-
-
-def _drawn(settings: Settings, wanted: Wanted, image: "Image.Image | None", output: Path) -> Iterator[str]:
-    from model_store.wan.engine import ClipSpec
-
+    photo = None if wanted.image is None else _read(wanted.image)
     folder = model_folder(wanted.model)
-    has_manifest = (folder / MANIFEST_NAME).is_file()
-    defaults = (read_manifest(folder).defaults if has_manifest else DEFAULTS_480P).overridden_by(settings.render)
-    fps = defaults.fps if wanted.fps is None else wanted.fps
+    asked = _asked(wanted, _defaults(folder).overridden_by(settings.render))
     clip = ClipSpec(
         prompt=wanted.prompt,
         negative_prompt=wanted.negative_prompt,
-        width=defaults.width if wanted.width is None else wanted.width,
-        height=defaults.height if wanted.height is None else wanted.height,
-        frames=defaults.frames if wanted.seconds is None else frames_for(wanted.seconds, fps),
-        steps=defaults.steps if wanted.steps is None else wanted.steps,
-        guidance=defaults.guidance if wanted.guidance is None else wanted.guidance,
+        width=asked.width,
+        height=asked.height,
+        frames=asked.frames,
+        steps=asked.steps,
+        guidance=asked.guidance,
         seed=wanted.seed,
-        image=image,
+        image=None if photo is None else open_photo(BytesIO(photo), str(wanted.image)),
     )
+    fps = asked.fps
+    name = _number(settings, photo, clip, fps, folder)
     studio = open_studio(settings, folder)
     try:
         with tempfile.TemporaryDirectory(prefix="skureel-") as scratch, Progress("clip", 100) as progress:
@@ -89,7 +81,6 @@ def _drawn(settings: Settings, wanted: Wanted, image: "Image.Image | None", outp
                 share = 80 * done // total if stage == "denoise" else 80 + 20 * done // total
                 progress.update(share, f"{stage} {done}/{total}")
 
-            name = _number(settings, wanted, clip, fps, folder)
             draft = studio.draw(clip, fps=fps, name=name, folder=Path(scratch), progress=show)
             with _writing(output):
                 shutil.copyfile(draft.clip_path, output)
@@ -102,12 +93,43 @@ def _drawn(settings: Settings, wanted: Wanted, image: "Image.Image | None", outp
     yield f"{output}: {clip.width}x{clip.height}, {clip.frames} frames at {fps} fps; {took}"
 
 
-def _number(settings: Settings, wanted: Wanted, clip: "ClipSpec", fps: int, folder: Path) -> str:
+def _read(image: Path) -> bytes:
+    try:
+        return image.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{image} cannot be read: {error.strerror}; give --image another file") from error
+
+
+def _defaults(folder: Path) -> ClipDefaults:
+    """What the model's clips are like. A checkpoint that was never imported says only how it is sampled."""
+    if (folder / MANIFEST_NAME).is_file():
+        return read_manifest(folder).defaults
+    from model_store.wan.checkpoint import Checkpoint
+
+    sampler = Checkpoint.open(folder).sampler
+    timesteps = tuple(map(int, sampler.timesteps))
+    return ClipDefaults.sampled_by(SamplerDefaults(kind=sampler.kind, shift=sampler.shift, timesteps=timesteps))
+
+
+def _asked(wanted: Wanted, defaults: ClipDefaults) -> ClipDefaults:
+    """The defaults, with what was asked for in their place. ConfigurationError: no clip can be like that."""
+    asked = {name: value for name in ClipDefaults.model_fields if (value := getattr(wanted, name, None)) is not None}
+    if wanted.seconds is not None:
+        asked["frames"] = frames_for(wanted.seconds, asked.get("fps", defaults.fps))
+    try:
+        return ClipDefaults.model_validate({**defaults.model_dump(), **asked})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        subject = "".join(f"{name} {first['input']}: " for name in first["loc"])
+        raise ConfigurationError(f"{subject}{first['msg'].removeprefix('Value error, ')}; ask for less") from error
+
+
+def _number(settings: Settings, photo: bytes | None, clip: "ClipSpec", fps: int, folder: Path) -> str:
     """What the label numbers the clip by: the same for the same clip alone, as a video id is."""
     model = read_manifest(folder).revision if (folder / MANIFEST_NAME).is_file() else str(folder.resolve())
-    photo = None if wanted.image is None else hashlib.sha256(wanted.image.read_bytes()).hexdigest()
+    digest = None if photo is None else hashlib.sha256(photo).hexdigest()
     asked = [getattr(clip, field.name) for field in fields(clip) if field.name != "image"]
-    decided = json.dumps([model, settings.render.label_profile, photo, fps, *asked])
+    decided = json.dumps([model, settings.render.label_profile, digest, fps, *asked])
     return hashlib.sha256(decided.encode()).hexdigest()[:32]
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from shared.bounds import Fps, Frames, Guidance, Side, Steps, check_area
 from shared.errors import ConfigurationError
 from shared.settings import RenderSettings
 
@@ -58,12 +59,17 @@ class SamplerDefaults(_Record):
 class ClipDefaults(_Record):
     """What a clip of this model is like where nobody says otherwise."""
 
-    width: Annotated[int, Field(ge=32, multiple_of=32)]
-    height: Annotated[int, Field(ge=32, multiple_of=32)]
-    frames: Annotated[int, Field(ge=1)]
-    fps: Annotated[int, Field(ge=1, le=120)]
-    steps: Annotated[int, Field(ge=1, le=200)]
-    guidance: Annotated[float, Field(ge=0, le=50)]
+    width: Side
+    height: Side
+    frames: Frames
+    fps: Fps
+    steps: Steps
+    guidance: Guidance
+
+    @model_validator(mode="after")
+    def _the_area_is_bounded(self) -> Self:
+        check_area(self.width, self.height)
+        return self
 
     @classmethod
     def sampled_by(cls, sampler: SamplerDefaults) -> Self:
@@ -78,10 +84,15 @@ class ClipDefaults(_Record):
             guidance=1.0 if distilled else 5.0,
         )
 
-    def overridden_by(self, wanted: RenderSettings) -> "ClipDefaults":
-        """These defaults, with what the settings say in their place."""
+    def overridden_by(self, wanted: RenderSettings) -> Self:
+        """These defaults, with what the settings say in their place. ConfigurationError: together they are no clip."""
         said = {name: value for name in type(self).model_fields if (value := getattr(wanted, name)) is not None}
-        return self.model_copy(update=said)
+        clip = self.model_copy(update=said)
+        try:
+            check_area(clip.width, clip.height)
+        except ValueError as error:
+            raise ConfigurationError(f"{error}; change SKUREEL_RENDER__WIDTH or SKUREEL_RENDER__HEIGHT") from error
+        return clip
 
 
 class Manifest(_Record):
@@ -95,6 +106,17 @@ class Manifest(_Record):
     sampler: SamplerDefaults
     defaults: ClipDefaults
     files: tuple[ModelFile, ...]
+
+    def clip(self, wanted: RenderSettings) -> ClipDefaults:
+        """What this model's clips are like by the settings. ConfigurationError: it can draw no such clip."""
+        clip = self.defaults.overridden_by(wanted)
+        levels = len(self.sampler.timesteps)
+        if levels and clip.steps != levels:
+            raise ConfigurationError(
+                f"model {self.name} was distilled to {levels} steps and is to take {clip.steps}; leave "
+                "SKUREEL_RENDER__STEPS empty, or import the model again"
+            )
+        return clip
 
     @property
     def revision(self) -> str:

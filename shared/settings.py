@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.bounds import Fps, Frames, Guidance, Seed, Side, Steps
 from shared.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "SKUREEL_"
@@ -137,21 +138,21 @@ class ModelSettings(_Group):
 
 
 class RenderSettings(_Group):
-    """What is asked of a clip, within the bounds of a render spec. What is empty is taken from the model's manifest."""
+    """What is asked of a clip. What is empty is taken from the model's manifest."""
 
-    width: Annotated[int, Field(ge=32, le=4096, multiple_of=32)] | None = None
+    width: Side | None = None
     """Width in pixels; a multiple of 32."""
-    height: Annotated[int, Field(ge=32, le=4096, multiple_of=32)] | None = None
+    height: Side | None = None
     """Height in pixels; a multiple of 32."""
-    frames: Annotated[int, Field(ge=1, le=1001)] | None = None
+    frames: Frames | None = None
     """Frames of a clip, 4n+1: 73 are 3 s at 24 fps."""
-    fps: Annotated[int, Field(ge=1, le=120)] | None = None
+    fps: Fps | None = None
     """Frames a second."""
-    steps: Annotated[int, Field(ge=1, le=200)] | None = None
+    steps: Steps | None = None
     """Denoising steps."""
-    guidance: Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)] | None = None
+    guidance: Guidance | None = None
     """Classifier-free guidance scale; 1 and below turn guidance off."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    seed: Seed | None = None
     """One noise seed for all clips; empty: from the video id."""
     label_profile: Literal["cn", "metadata-only"] = "cn"
     """How clips say that they were generated: cn burns in a mark and writes AIGC metadata; metadata-only the latter."""

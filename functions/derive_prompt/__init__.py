@@ -140,17 +140,9 @@ class SpecMaker:
                 f"model {manifest.name} has revision {manifest.revision}, SKUREEL_MODEL__REVISION asks for {wanted}; "
                 "install that model or change the setting"
             )
-        render, defaults = settings.render, manifest.defaults
-        self._clip = {
-            field: getattr(defaults, field) if getattr(render, field) is None else getattr(render, field)
-            for field in ("width", "height", "frames", "fps", "steps", "guidance")
-        }
-        if self._clip["frames"] % 4 != 1:
-            raise ConfigurationError(
-                f"SKUREEL_RENDER__FRAMES is {self._clip['frames']}; the model makes 4n+1 frames, e.g. 73"
-            )
-        self._seed = render.seed
-        self._label_profile = render.label_profile
+        self._clip = manifest.clip(settings.render).model_dump()
+        self._seed = settings.render.seed
+        self._label_profile = settings.render.label_profile
         self._model = ModelReference(name=manifest.name, revision=manifest.revision, quantisation=manifest.quantisation)
         self._remembered = lru_cache(maxsize=REMEMBERED_SPECS)(self._make)
 

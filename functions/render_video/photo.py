@@ -11,5 +11,5 @@ def open_photo(file: IO[bytes], name: str) -> Image.Image:
     """Open a JPEG, PNG or WebP; who uses it decodes it. PhotoRefused `invalid-image`: it is none of these."""
     try:
         return Image.open(file, formats=("JPEG", "PNG", "WEBP"))
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise PhotoRefused(f"image {name!r} is not readable: {error}; send it again as JPEG, PNG or WebP") from error

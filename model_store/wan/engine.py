@@ -30,12 +30,9 @@ from model_store.wan.sampler import SamplerConfig, draw_noise
 from model_store.wan.text_encoder import PromptTokenizer, TextEncoder, clean_prompt, pad_text
 from model_store.wan.turns import Turns
 from model_store.wan.vae import VAE
+from shared.bounds import LARGEST_AREA_PX, LARGEST_GUIDANCE, MOST_FRAMES, MOST_STEPS
 from shared.errors import ConfigurationError, PermanentError, TemporaryError
 
-LARGEST_AREA_PX = 1024 * 1024  # the model was trained up to 1280x704
-MOST_FRAMES = 241  # it was trained up to 121; ten seconds at 24 fps
-MOST_STEPS = 200
-LARGEST_GUIDANCE = 50.0
 REMEMBERED_PROMPTS = 16
 
 Progress = Callable[[int, int], None]

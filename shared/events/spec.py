@@ -7,10 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from shared.bounds import Fps, Frames, Guidance, Seed, Side, Steps, check_area
 from shared.events.payload import Identifier, LongText, Payload, Sha256
-
-SIDE_MULTIPLE = 32
-"""Sides divide by 32: the VAE halves four times and the denoiser's patches are 2x2 latents."""
 
 
 class ModelReference(Payload):
@@ -38,13 +36,13 @@ class RenderSpec(Payload):
     prompt: Annotated[LongText, Field(min_length=1)]
     negative_prompt: LongText
     negative_prompt_version: Identifier
-    width: Annotated[int, Field(ge=SIDE_MULTIPLE, le=4096, multiple_of=SIDE_MULTIPLE)]
-    height: Annotated[int, Field(ge=SIDE_MULTIPLE, le=4096, multiple_of=SIDE_MULTIPLE)]
-    frames: Annotated[int, Field(ge=1, le=1001)]
-    fps: Annotated[int, Field(ge=1, le=120)]
-    steps: Annotated[int, Field(ge=1, le=200)]
-    guidance: Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    width: Side
+    height: Side
+    frames: Frames
+    fps: Fps
+    steps: Steps
+    guidance: Guidance
+    seed: Seed | None = None
     model: ModelReference
     template: TemplateReference
     image_sha256: Sha256 | None = None
@@ -52,9 +50,8 @@ class RenderSpec(Payload):
     generation: Annotated[int, Field(ge=0, lt=2**53)] = 0
 
     @model_validator(mode="after")
-    def _frames_are_4n_plus_1(self) -> Self:
-        if self.frames % 4 != 1:
-            raise ValueError(f"frames must be 4n+1 (the VAE makes 1 + 4n frames), got {self.frames}")
+    def _the_area_is_bounded(self) -> Self:
+        check_area(self.width, self.height)
         return self
 
     def canonical_json(self) -> bytes:

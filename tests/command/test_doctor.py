@@ -56,7 +56,6 @@ def test_a_name_that_no_bucket_can_have_is_refused_with_its_setting(
         ("MODEL__DEVICE", "banana", "WRONG  device: banana cannot be used: "),
         ("MODEL__DEVICE", "cuda:99", "WRONG  device: cuda:99 cannot be used: "),
         ("MODEL__REVISION", "abc", "SKUREEL_MODEL__REVISION asks for abc"),
-        ("RENDER__FRAMES", "72", "WRONG  model: SKUREEL_RENDER__FRAMES is 72"),
     ],
 )
 def test_doctor_finds_what_cannot_start(variable: str, value: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +63,12 @@ def test_doctor_finds_what_cannot_start(variable: str, value: str, line: str, mo
     result = doctor()
     assert result.exit_code == 1
     assert line in result.stdout
+
+
+def test_doctor_finds_a_size_that_no_model_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKUREEL_RENDER__WIDTH", "2048")
+    monkeypatch.setenv("SKUREEL_RENDER__HEIGHT", "1024")
+    assert "WRONG  model: 2048x1024 are more than" in doctor().stdout
 
 
 @pytest.mark.parametrize("name", ["SSL_CAFILE", "SSL_CERTFILE", "SSL_KEYFILE"])

@@ -1,6 +1,10 @@
 """`skureel generate`: what it writes, what it refuses before it draws, and how its clips are numbered."""
 
+import errno
+import struct
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -11,6 +15,7 @@ from functions.generate import frames_for
 from functions.render_video.encoding import probe
 from functions.render_video.labels import read_label, read_poster_label
 from model_store.manifest import write_manifest
+from model_store.wan.sampler import SamplerConfig
 from shared.settings import describe, load_settings
 from tests.painting import FPS, FRAMES, HEIGHT, MANIFEST, WIDTH, Painter, studio
 
@@ -140,6 +145,63 @@ def test_what_is_asked_for_goes_before_the_models_own(
     assert (asked.width, asked.height, asked.frames, asked.steps) == (128, 96, 9, 7)
     assert (asked.guidance, asked.seed) == (0, 0)
     assert probe(Path("clip.mp4")).fps == 20
+
+
+def test_a_clip_that_no_model_draws_is_refused_before_the_model_is_loaded(
+    painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.generate.open_studio", None)
+    for asked, told in (
+        (("--seconds", "60"), "frames 721: "),
+        (("--size", "2048x1024"), "2048x1024 are more than"),
+        (("--seed", str(2**63)), "--seed"),
+    ):
+        result = generate("a mug", "-o", "clip.mp4", *asked)
+        assert result.exit_code == 2
+        assert told in result.stderr
+
+
+def test_a_photo_that_cannot_be_read_is_named(painter: Painter, tmp_path: Path) -> None:
+    text_chunk = b"zTXt" + b"a\0\0" + zlib.compress(bytes(80 << 20))
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "good.png")
+    head, rest = (tmp_path / "good.png").read_bytes()[:33], (tmp_path / "good.png").read_bytes()[33:]
+    size, check = len(text_chunk) - 4, zlib.crc32(text_chunk)
+    (tmp_path / "bomb.png").write_bytes(head + struct.pack(">I", size) + text_chunk + struct.pack(">I", check) + rest)
+    (tmp_path / "text.jpg").write_text("no picture")
+    for name in ("bomb.png", "text.jpg"):
+        result = generate("a mug", "--image", name, "-o", "clip.mp4")
+        assert (result.exit_code, painter.specs) == (1, [])
+        assert f"image '{name}' is not readable: " in result.stderr
+
+
+def test_a_photo_that_the_disk_does_not_give_is_named(
+    painter: Painter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mug.png").touch()
+
+    def broken(path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    result = generate("a mug", "--image", "mug.png", "-o", "clip.mp4")
+    assert (result.exit_code, painter.specs) == (2, [])
+    assert "mug.png cannot be read: Input/output error; give --image another file" in result.stderr
+
+
+@pytest.mark.parametrize(("levels", "steps", "guidance"), [((), 50, 5.0), ((1000.0, 757.0, 522.0), 3, 1.0)])
+def test_a_checkpoint_that_was_never_imported_is_drawn_as_it_was_trained(
+    levels: tuple[float, ...],
+    steps: int,
+    guidance: float,
+    painter: Painter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "manifest.json").unlink()
+    sampler = SamplerConfig("few-step" if levels else "unipc", timesteps=levels)
+    monkeypatch.setattr("model_store.wan.checkpoint.Checkpoint.open", lambda _: SimpleNamespace(sampler=sampler))
+    assert generate("a mug", "-o", "clip.mp4", "--size", "128x96", "--seconds", "0.2").exit_code == 0
+    assert [(spec.steps, spec.guidance) for spec in painter.specs] == [(steps, guidance)]
 
 
 @pytest.mark.parametrize(("seconds", "fps", "frames"), [(3, 24, 73), (0.01, 24, 1), (1, 16, 17), (5, 24, 121)])

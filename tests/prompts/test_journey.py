@@ -137,7 +137,7 @@ def test_the_spec_takes_the_models_defaults_and_settings_override_them() -> None
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        (Settings(render=RenderSettings(frames=72)), "FRAMES"),
+        (Settings(render=RenderSettings(width=2304)), "WIDTH"),
         (Settings(model=ModelSettings(revision="0" * 64)), "REVISION"),
     ],
 )

@@ -3,8 +3,7 @@
 import pytest
 
 from shared.errors import ConfigurationError
-from shared.events import RenderSpec
-from shared.settings import RenderSettings, SettingRow, Settings, describe, load_settings
+from shared.settings import SettingRow, Settings, describe, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +62,8 @@ def test_every_setting_is_documented_and_no_secret_is_shown(monkeypatch: pytest.
     ("name", "value"),
     [
         ("SEED", str(2**63)),
-        ("FRAMES", "2001"),
+        ("FRAMES", "245"),
+        ("FRAMES", "72"),
         ("WIDTH", "8192"),
         ("HEIGHT", "4128"),
         ("FPS", "121"),
@@ -75,14 +75,6 @@ def test_what_no_spec_can_hold_is_no_setting(name: str, value: str, monkeypatch:
     monkeypatch.setenv(f"SKUREEL_RENDER__{name}", value)
     with pytest.raises(ConfigurationError, match=f"SKUREEL_RENDER__{name}: "):
         load_settings()
-
-
-@pytest.mark.parametrize("name", ["width", "height", "frames", "fps", "steps", "guidance", "seed"])
-def test_a_setting_of_a_clip_has_the_bounds_of_the_spec(name: str) -> None:
-    bounds = ("minimum", "maximum", "exclusiveMaximum", "multipleOf")
-    settings, spec = (model.model_json_schema()["properties"][name] for model in (RenderSettings, RenderSpec))
-    allowed, held = (next(iter(part.get("anyOf", [part]))) for part in (settings, spec))
-    assert [allowed.get(bound) for bound in bounds] == [held.get(bound) for bound in bounds]
 
 
 @pytest.mark.parametrize(
