@@ -1,6 +1,6 @@
 """The denoiser of Wan2.2-TI2V-5B: a transformer that predicts the flow velocity of a noisy video latent.
 
-Read top to bottom: configuration, what is computed once per prompt and once per shape, the layers, the model.
+Read top to bottom: configuration, the model, what is computed once per prompt and once per shape, the layers.
 
 Axes
     B batch          F, H, W latent frames, rows, columns       C latent channels
@@ -11,6 +11,8 @@ Axes
 Sources: Wan, arXiv 2503.20314; adaLN, arXiv 2212.09748; rotary positions, arXiv 2104.09864. Tensor names are those of
 the original checkpoint; `DIFFUSERS_NAMES` renames the other public layout to them.
 """
+
+from __future__ import annotations
 
 import re
 from collections import OrderedDict
@@ -69,7 +71,7 @@ class DenoiserConfig:
         return self.head_dim - 2 * space, space, space
 
     @classmethod
-    def wan22(cls) -> "DenoiserConfig":
+    def wan22(cls) -> DenoiserConfig:
         """Wan2.2-TI2V-5B."""
         return cls(
             dim=3072,
@@ -86,7 +88,7 @@ class DenoiserConfig:
         )
 
     @classmethod
-    def from_diffusers(cls, config: Mapping[str, Any]) -> "DenoiserConfig":
+    def from_diffusers(cls, config: Mapping[str, Any]) -> DenoiserConfig:
         """Read diffusers' `transformer/config.json`. KeyError: a size is missing; ValueError: another model."""
         for key, expected in (("qk_norm", "rms_norm_across_heads"), ("cross_attn_norm", True)):
             if config[key] != expected:
@@ -109,7 +111,7 @@ class DenoiserConfig:
         )
 
     @classmethod
-    def from_original(cls, config: Mapping[str, Any]) -> "DenoiserConfig":
+    def from_original(cls, config: Mapping[str, Any]) -> DenoiserConfig:
         """Read `config.json` of the original layout. KeyError: a size is missing; ValueError: another model."""
         if config.get("model_type", "ti2v") not in ("ti2v", "t2v"):
             raise ValueError(f"model_type is {config['model_type']!r}; this denoiser is for 'ti2v'")
@@ -150,7 +152,106 @@ def _three(sizes: Sequence[int]) -> tuple[int, int, int]:
     return frames, rows, columns
 
 
-# Once per prompt, once per shape ------------------------------------------------------------------------------------
+# The model ------------------------------------------------------------------------------------------------------------
+
+
+class Denoiser(nn.Module):
+    """Predicts the flow velocity (noise minus clean latent) at a timestep, given a prompt.
+
+    state = denoiser.prompt_state(text)          # once per prompt
+    shape = denoiser.shape_state(latents.shape)  # once per shape
+    velocity = denoiser(latents, timesteps, state, shape)
+
+    Gradients flow through all of it, `prompt_state` included: the same class trains and renders.
+    """
+
+    def __init__(self, config: DenoiserConfig, attention: AttentionKernel = scaled_dot_product) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embedding = PatchEmbedding(config.in_channels, config.dim, config.patch, stride=config.patch)
+        self.text_embedding = two_layers(config.text_dim, config.dim, config.dim)
+        self.time_embedding = nn.Sequential(
+            Linear(config.freq_dim, config.dim), nn.SiLU(), Linear(config.dim, config.dim)
+        )
+        self.time_projection = nn.Sequential(nn.SiLU(), Linear(config.dim, 6 * config.dim))
+        self.blocks = nn.ModuleList(Block(config, attention) for _ in range(config.layers))
+        self.head = Head(config)
+
+    def prompt_state(self, text: Tensor, lengths: Sequence[int] | None = None) -> PromptState:
+        """text [B, T, text_dim], zero after each prompt's true length -> what the blocks need of it.
+
+        All T positions are attended, padding included, as the model was trained. With `lengths`, the tokens of each
+        prompt, its T - length equal rows of padding are folded into one row that counts as many: the same softmax over
+        max(lengths) + 1 keys.
+        """
+        text, key_bias = text.to(self.patch_embedding.weight.dtype), None
+        if lengths is not None and max(lengths) < text.shape[1]:
+            text, key_bias = fold_padding(text, lengths)
+        tokens = self.text_embedding(text)
+        readers = [cast(Block, block).cross_attn for block in self.blocks]
+        keys, values = zip(*(reader.keys_and_values(tokens) for reader in readers), strict=True)
+        return PromptState(keys, values, key_bias)
+
+    def shape_state(self, latent_shape: Sequence[int]) -> ShapeState:
+        """The patch grid and rotations for latents [B, C, F, H, W]. ValueError: the patch does not divide the grid."""
+        sizes, patch = tuple(latent_shape[-3:]), self.config.patch
+        frames, rows, columns = (size // step for size, step in zip(sizes, patch, strict=True))
+        if (frames * patch[0], rows * patch[1], columns * patch[2]) != sizes:
+            raise ValueError(f"latent grid {sizes} does not divide into patches of {patch}")
+        if max(frames, rows, columns) > ROPE_POSITIONS:
+            raise ValueError(f"token grid {(frames, rows, columns)} exceeds {ROPE_POSITIONS} positions on an axis")
+        grid = (frames, rows, columns)
+        return ShapeState(grid, position_rotations(self.config, grid, self.patch_embedding.weight.device))
+
+    def forward(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        prompt: PromptState,
+        shape: ShapeState,
+        first_frame_clean: bool = False,
+    ) -> Tensor:
+        """The velocity, float32 or the dtype of the weights, shaped as `latents` [B, C, F, H, W].
+
+        timesteps [B] in [0, 1000]. With `first_frame_clean` the first latent frame is a given picture: its tokens are
+        steered by timestep 0, all others by `timesteps`.
+        """
+        if first_frame_clean:
+            distinct = torch.stack((torch.zeros_like(timesteps), timesteps), dim=1)
+        else:
+            distinct = timesteps[:, None]
+        time = self.time_embedding(timestep_sinusoid(distinct, self.config.freq_dim))  # [B, 1 or 2, dim]
+        steering = self.time_projection(time).unflatten(2, (6, -1))  # B G (6 dim) -> B G 6 dim
+        if first_frame_clean:
+            time, steering = (first_then_rest(rows, shape.grid[0]) for rows in (time, steering))
+
+        x = self.patch_embedding(latents.to(self.patch_embedding.weight.dtype))
+        for block, keys, values in zip(self.blocks, prompt.keys, prompt.values, strict=True):
+            x = block(x, steering, shape.rotation, keys, values, prompt.key_bias)
+        return unpatch(self.head(x, time), self.config.patch, shape.grid)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw weights for training from scratch: Xavier matrices, small embeddings, and a head that starts at zero."""
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if name.endswith("modulation"):
+                    parameter.normal_(0, self.config.dim**-0.5, generator=generator)
+                elif name.endswith("bias") or name == "head.head.weight":
+                    parameter.zero_()
+                elif "norm" in name:
+                    parameter.fill_(1)
+                elif name.startswith(("text_embedding", "time_embedding")):
+                    parameter.normal_(0, 0.02, generator=generator)
+                else:
+                    nn.init.xavier_uniform_(parameter.view(parameter.shape[0], -1), generator=generator)
+
+    def checkpoint_names(self, layout: Literal["original", "diffusers"]) -> dict[str, str]:
+        """{name in a checkpoint of that layout: name here} for every tensor; shapes are equal."""
+        ours = [name for name, _ in self.named_parameters()]
+        return {name if layout == "original" else diffusers_name(name): name for name in ours}
+
+
+# Once per prompt, once per shape --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -170,15 +271,21 @@ class ShapeState:
     rotation: Tensor  # complex [L, 1, D/2]
 
 
-class Modulation(NamedTuple):
-    """How a timestep steers one layer: norm(x) * (1 + scale) + shift goes in, gate * its output is added to x.
+def fold_padding(text: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Fold the rows of text [B, T, text_dim] after each prompt's length into one.
 
-    Each [B, G, 1, dim], float32.
+    Returns the rows kept, [B, max(lengths) + 1, text_dim], and the bias [B, 1, 1, max(lengths) + 1] by which the logits
+    of a row that stands for many grow. ValueError: not one length a prompt.
     """
-
-    shift: Tensor
-    scale: Tensor
-    gate: Tensor
+    if len(lengths) != text.shape[0]:
+        raise ValueError(f"{len(lengths)} lengths do not fit text of shape {tuple(text.shape)}: one a prompt is needed")
+    total, kept = text.shape[1], max(lengths) + 1
+    position = torch.arange(kept, device=text.device)
+    length = torch.tensor(lengths, device=text.device)[:, None]
+    # A row after the true length is padding: the first of them stands for all, the others for none.
+    bias = torch.where(position > length, -torch.inf, 0.0)
+    bias = torch.where(position == length, (total - length).log(), bias)
+    return text[:, :kept], bias[:, None, None, :].to(text.dtype)
 
 
 def position_rotations(config: DenoiserConfig, grid: tuple[int, int, int], device: torch.device | str) -> Tensor:
@@ -192,6 +299,9 @@ def position_rotations(config: DenoiserConfig, grid: tuple[int, int, int], devic
         turns.append(torch.polar(torch.ones_like(angles), angles).view(along).expand(*grid, -1))
     rotation = torch.cat(turns, dim=-1)  # [F, H, W, D/2]
     return rotation.flatten(0, 2).unsqueeze(1).to(torch.complex64).to(device)
+
+
+# Timestep -------------------------------------------------------------------------------------------------------------
 
 
 def timestep_sinusoid(timesteps: Tensor, width: int) -> Tensor:
@@ -208,7 +318,18 @@ def first_then_rest(rows: Tensor, frames: int) -> Tensor:
     return torch.cat((rows[:, :1], rest), dim=1)
 
 
-# Layers -------------------------------------------------------------------------------------------------------------
+class Modulation(NamedTuple):
+    """How a timestep steers one layer: norm(x) * (1 + scale) + shift goes in, gate * its output is added to x.
+
+    Each [B, G, 1, dim], float32.
+    """
+
+    shift: Tensor
+    scale: Tensor
+    gate: Tensor
+
+
+# Layers ---------------------------------------------------------------------------------------------------------------
 
 
 class PatchEmbedding(nn.Conv3d):
@@ -219,52 +340,6 @@ class PatchEmbedding(nn.Conv3d):
         patches = latents.unflatten(4, (-1, columns)).unflatten(3, (-1, rows)).unflatten(2, (-1, frames))
         patches = patches.permute(0, 2, 4, 6, 1, 3, 5, 7)  # B C F f H h W w -> B F H W C f h w
         return linear(patches.flatten(4).flatten(1, 3), self.weight.flatten(1), self.bias)
-
-
-class SelfAttention(nn.Module):
-    """Every token attends to every token of the clip, positions rotated in. [B, L, dim] -> [B, L, dim]"""
-
-    def __init__(self, config: DenoiserConfig, attention: AttentionKernel) -> None:
-        super().__init__()
-        self.heads, self.attention = config.heads, attention
-        self.q = Linear(config.dim, config.dim)
-        self.k = Linear(config.dim, config.dim)
-        self.v = Linear(config.dim, config.dim)
-        self.o = Linear(config.dim, config.dim)
-        self.norm_q = nn.RMSNorm(config.dim, eps=config.eps)  # over the full width, before the split into heads
-        self.norm_k = nn.RMSNorm(config.dim, eps=config.eps)
-
-    def forward(self, x: Tensor, rotation: Tensor) -> Tensor:
-        queries = self.norm_q(self.q(x)).unflatten(2, (self.heads, -1))  # B L (N D) -> B L N D
-        keys = self.norm_k(self.k(x)).unflatten(2, (self.heads, -1))
-        values = self.v(x).unflatten(2, (self.heads, -1))
-        mixed = self.attention(rotate(queries, rotation), rotate(keys, rotation), values)
-        attended: Tensor = self.o(mixed.flatten(2))
-        return attended
-
-
-class CrossAttention(nn.Module):
-    """Every token reads the prompt, whose keys and values were made beforehand. [B, L, dim] -> [B, L, dim]"""
-
-    def __init__(self, config: DenoiserConfig, attention: AttentionKernel) -> None:
-        super().__init__()
-        self.heads, self.attention = config.heads, attention
-        self.q = Linear(config.dim, config.dim)
-        self.k = Linear(config.dim, config.dim)
-        self.v = Linear(config.dim, config.dim)
-        self.o = Linear(config.dim, config.dim)
-        self.norm_q = nn.RMSNorm(config.dim, eps=config.eps)
-        self.norm_k = nn.RMSNorm(config.dim, eps=config.eps)
-
-    def keys_and_values(self, text: Tensor) -> tuple[Tensor, Tensor]:
-        """text [B, T, dim] -> keys and values, each [B, T, N, D]"""
-        keys = self.norm_k(self.k(text)).unflatten(2, (self.heads, -1))
-        return keys, self.v(text).unflatten(2, (self.heads, -1))
-
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, key_bias: Tensor | None) -> Tensor:
-        queries = self.norm_q(self.q(x)).unflatten(2, (self.heads, -1))
-        attended: Tensor = self.o(self.attention(queries, keys, values, key_bias).flatten(2))
-        return attended
 
 
 class Block(nn.Module):
@@ -295,6 +370,53 @@ class Block(nn.Module):
         return gated_add(x, fed_forward, around_ffn.gate)
 
 
+class Attention(nn.Module):
+    """What both attentions of a block are made of. Queries and keys are normed over the full width, heads together."""
+
+    def __init__(self, config: DenoiserConfig, kernel: AttentionKernel) -> None:
+        super().__init__()
+        self.heads, self.kernel = config.heads, kernel
+        self.q = Linear(config.dim, config.dim)
+        self.k = Linear(config.dim, config.dim)
+        self.v = Linear(config.dim, config.dim)
+        self.o = Linear(config.dim, config.dim)
+        self.norm_q = nn.RMSNorm(config.dim, eps=config.eps)
+        self.norm_k = nn.RMSNorm(config.dim, eps=config.eps)
+
+    def split(self, x: Tensor) -> Tensor:
+        """B L (N D) -> B L N D"""
+        heads: Tensor = x.unflatten(2, (self.heads, -1))
+        return heads
+
+
+class SelfAttention(Attention):
+    """Every token attends to every token of the clip, positions rotated in. [B, L, dim] -> [B, L, dim]"""
+
+    def forward(self, x: Tensor, rotation: Tensor) -> Tensor:
+        queries = rotate(self.split(self.norm_q(self.q(x))), rotation)
+        keys = rotate(self.split(self.norm_k(self.k(x))), rotation)
+        attended: Tensor = self.o(self.kernel(queries, keys, self.split(self.v(x))).flatten(2))
+        return attended
+
+
+class CrossAttention(Attention):
+    """Every token reads the prompt, whose keys and values were made beforehand. [B, L, dim] -> [B, L, dim]"""
+
+    def keys_and_values(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """text [B, T, dim] -> keys and values, each [B, T, N, D]"""
+        return self.split(self.norm_k(self.k(text))), self.split(self.v(text))
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, key_bias: Tensor | None) -> Tensor:
+        queries = self.split(self.norm_q(self.q(x)))
+        attended: Tensor = self.o(self.kernel(queries, keys, values, key_bias).flatten(2))
+        return attended
+
+
+def two_layers(inner: int, hidden: int, outer: int) -> nn.Sequential:
+    """Linear, GELU, linear, numbered as in the original checkpoint, where GELU is a layer of its own."""
+    return nn.Sequential(OrderedDict({"0": LinearGELU(inner, hidden), "2": Linear(hidden, outer)}))
+
+
 class Head(nn.Module):
     """Tokens back to latent channels of their patch: [B, L, dim] -> [B, L, f*h*w*C], channels innermost."""
 
@@ -319,11 +441,6 @@ def unpatch(tokens: Tensor, patch: tuple[int, int, int], grid: tuple[int, int, i
     return patches.flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
 
-def two_layers(inner: int, hidden: int, outer: int) -> nn.Sequential:
-    """Linear, GELU, linear, numbered as in the original checkpoint, where GELU is a layer of its own."""
-    return nn.Sequential(OrderedDict({"0": LinearGELU(inner, hidden), "2": Linear(hidden, outer)}))
-
-
 def modulated_norm(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     """norm(x) * (1 + scale) + shift, each of the G groups of tokens with its own row, in float32."""
     normed = F.layer_norm(x.float(), x.shape[-1:], eps=eps).unflatten(1, (shift.shape[1], -1))
@@ -340,6 +457,9 @@ def gated_add(x: Tensor, update: Tensor, gate: Tensor) -> Tensor:
 def affine_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     """LayerNorm in the dtype of its weights, which stay float32."""
     return F.layer_norm(x.to(norm.weight.dtype), norm.normalized_shape, norm.weight, norm.bias, norm.eps).type_as(x)
+
+
+# Names in checkpoints -------------------------------------------------------------------------------------------------
 
 
 # The layers as the diffusers layout calls them; {n} counts the blocks. Mind that its norm2 is the original's norm3: the
@@ -379,115 +499,3 @@ def diffusers_name(name: str) -> str:
     if block is None:
         return DIFFUSERS_NAMES[layer] + kind
     return DIFFUSERS_NAMES[layer.replace(block[0], "blocks.{n}.", 1)].format(n=block[1]) + kind
-
-
-# The model ----------------------------------------------------------------------------------------------------------
-
-
-class Denoiser(nn.Module):
-    """Predicts the flow velocity (noise minus clean latent) at a timestep, given a prompt.
-
-    state = denoiser.prompt_state(text)          # once per prompt
-    shape = denoiser.shape_state(latents.shape)  # once per shape
-    velocity = denoiser(latents, timesteps, state, shape)
-
-    Gradients flow through all of it, `prompt_state` included: the same class trains and renders.
-    """
-
-    def __init__(self, config: DenoiserConfig, attention: AttentionKernel = scaled_dot_product) -> None:
-        super().__init__()
-        self.config = config
-        self.patch_embedding = PatchEmbedding(config.in_channels, config.dim, config.patch, stride=config.patch)
-        self.text_embedding = two_layers(config.text_dim, config.dim, config.dim)
-        self.time_embedding = nn.Sequential(
-            Linear(config.freq_dim, config.dim), nn.SiLU(), Linear(config.dim, config.dim)
-        )
-        self.time_projection = nn.Sequential(nn.SiLU(), Linear(config.dim, 6 * config.dim))
-        self.blocks = nn.ModuleList(Block(config, attention) for _ in range(config.layers))
-        self.head = Head(config)
-
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw weights for training from scratch: Xavier matrices, small embeddings, and a head that starts at zero."""
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                if name.endswith("modulation"):
-                    parameter.normal_(0, self.config.dim**-0.5, generator=generator)
-                elif name.endswith("bias") or name == "head.head.weight":
-                    parameter.zero_()
-                elif "norm" in name:
-                    parameter.fill_(1)
-                elif name.startswith(("text_embedding", "time_embedding")):
-                    parameter.normal_(0, 0.02, generator=generator)
-                else:
-                    nn.init.xavier_uniform_(parameter.view(parameter.shape[0], -1), generator=generator)
-
-    def prompt_state(self, text: Tensor, lengths: Sequence[int] | None = None) -> PromptState:
-        """text [B, T, text_dim], zero after each prompt's true length -> what the blocks need of it.
-
-        All T positions are attended, padding included, as the model was trained. With `lengths`, the tokens of each
-        prompt, its T - length equal rows of padding are folded into one row that counts as many: the same softmax over
-        max(lengths) + 1 keys.
-        """
-        key_bias = None
-        if lengths is not None and max(lengths) < text.shape[1]:
-            text, key_bias = self._fold_padding(text, lengths)
-        tokens = self.text_embedding(text.to(self.patch_embedding.weight.dtype))
-        readers = [cast(Block, block).cross_attn for block in self.blocks]
-        keys, values = zip(*(reader.keys_and_values(tokens) for reader in readers), strict=True)
-        return PromptState(keys, values, key_bias)
-
-    def _fold_padding(self, text: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
-        total, kept = text.shape[1], max(lengths) + 1
-        if len(lengths) != text.shape[0]:
-            raise ValueError(
-                f"{len(lengths)} lengths do not fit text of shape {tuple(text.shape)}: one a prompt is needed"
-            )
-        position = torch.arange(kept, device=text.device)
-        length = torch.tensor(lengths, device=text.device)[:, None]
-        # A row after the true length is padding: the first of them stands for all, the others for none.
-        bias = torch.where(position > length, -torch.inf, 0.0)
-        bias = torch.where(position == length, (total - length).log(), bias)
-        return text[:, :kept], bias[:, None, None, :].to(self.patch_embedding.weight.dtype)
-
-    def shape_state(self, latent_shape: Sequence[int]) -> ShapeState:
-        """The patch grid and rotations for latents [B, C, F, H, W]. ValueError: the patch does not divide the grid."""
-        sizes, patch = tuple(latent_shape[-3:]), self.config.patch
-        frames, rows, columns = (size // step for size, step in zip(sizes, patch, strict=True))
-        if (frames * patch[0], rows * patch[1], columns * patch[2]) != sizes:
-            raise ValueError(f"latent grid {sizes} does not divide into patches of {patch}")
-        if max(frames, rows, columns) > ROPE_POSITIONS:
-            raise ValueError(f"token grid {(frames, rows, columns)} exceeds {ROPE_POSITIONS} positions on an axis")
-        grid = (frames, rows, columns)
-        return ShapeState(grid, position_rotations(self.config, grid, self.patch_embedding.weight.device))
-
-    def checkpoint_names(self, layout: Literal["original", "diffusers"]) -> dict[str, str]:
-        """{name in a checkpoint of that layout: name here} for every tensor; shapes are equal."""
-        ours = [name for name, _ in self.named_parameters()]
-        return {name if layout == "original" else diffusers_name(name): name for name in ours}
-
-    def forward(
-        self,
-        latents: Tensor,
-        timesteps: Tensor,
-        prompt: PromptState,
-        shape: ShapeState,
-        first_frame_clean: bool = False,
-    ) -> Tensor:
-        """The velocity, float32 or the dtype of the weights, shaped as `latents` [B, C, F, H, W].
-
-        timesteps [B] in [0, 1000]. With `first_frame_clean` the first latent frame is a given picture: its tokens are
-        steered by timestep 0, all others by `timesteps`.
-        """
-        if first_frame_clean:
-            distinct = torch.stack((torch.zeros_like(timesteps), timesteps), dim=1)
-        else:
-            distinct = timesteps[:, None]
-        time = self.time_embedding(timestep_sinusoid(distinct, self.config.freq_dim))  # [B, 1 or 2, dim]
-        steering = self.time_projection(time).unflatten(2, (6, -1))  # B G (6 dim) -> B G 6 dim
-        if first_frame_clean:
-            time, steering = (first_then_rest(rows, shape.grid[0]) for rows in (time, steering))
-
-        x = self.patch_embedding(latents.to(self.patch_embedding.weight.dtype))
-        for block, keys, values in zip(self.blocks, prompt.keys, prompt.values, strict=True):
-            x = block(x, steering, shape.rotation, keys, values, prompt.key_bias)
-        return unpatch(self.head(x, time), self.config.patch, shape.grid)

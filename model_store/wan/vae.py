@@ -1,7 +1,7 @@
 """The video autoencoder of Wan2.2-TI2V-5B: 4 frames of 16 x 16 pixels become one latent vector, and back.
 
-Read top to bottom: configuration, what is remembered of a clip, the layers, encoder, decoder, the model. Everything is
-causal in time, so a clip is coded in chunks of a few frames and memory does not grow with its length.
+Read top to bottom: configuration, the model, encoder, decoder, the blocks of both, what is remembered of a clip.
+Everything is causal in time, so a clip is coded in chunks of a few frames and memory does not grow with its length.
 
 Axes
     B batch          F frames          H, W rows, columns
@@ -18,8 +18,11 @@ float32 whatever the weights are.
 Sources: Wan, arXiv 2503.20314, section 4.1; level shortcuts: DC-AE, arXiv 2410.10733.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise, product
 from math import prod
 from typing import Any, ClassVar, Literal
 
@@ -27,10 +30,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model_store.wan.convolution import Conv3d
 from shared.errors import PermanentError
 
 Layout = Literal["original", "diffusers"]
 Names = dict[Layout, dict[str, str]]  # child here -> child in that layout, where they differ
+Folds = tuple[int, int, int]  # frames, rows, columns that become one
+NO_FOLD: Folds = (1, 1, 1)
 RGB = 3
 TINY = 1e-12  # the smallest length a norm divides by
 
@@ -50,13 +56,12 @@ class VAEConfig:
     latents_std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        halvings = len(self.dim_mult) - 1
-        if halvings < 1:
+        if len(self.dim_mult) < 2:
             raise ValueError(f"dim_mult {self.dim_mult} has {len(self.dim_mult)} level; at least 2 are needed")
-        if len(self.temporal_downsample) != halvings:
+        if len(self.temporal_downsample) != len(self.dim_mult) - 1:
             raise ValueError(
                 f"temporal_downsample has {len(self.temporal_downsample)} entries; "
-                f"{len(self.dim_mult)} levels halve {halvings} times"
+                f"{len(self.dim_mult)} levels halve {len(self.dim_mult) - 1} times"
             )
         for name, values in (("latents_mean", self.latents_mean), ("latents_std", self.latents_std)):
             if len(values) != self.z_dim:
@@ -65,16 +70,20 @@ class VAEConfig:
             raise ValueError(f"latents_std has {min(self.latents_std)}; each deviation must be above 0")
         if self.num_res_blocks < 1:
             raise ValueError(f"num_res_blocks is {self.num_res_blocks}; at least 1 is needed")
-        if self.dim_mult[-1] != self.dim_mult[-2]:
-            raise ValueError(f"dim_mult ends in {self.dim_mult[-2:]}; the two coarsest levels must be equally wide")
-        multiples = (1, *self.dim_mult[:-1])
-        for narrow, wide, in_time in zip(multiples, self.dim_mult, (*self.temporal_downsample, False), strict=True):
-            positions = (2 if in_time else 1, 2, 2)
-            if wide % narrow or wide // narrow not in (1, 2, 4, 8) or wide // narrow > prod(positions):
+        # A shortcut averages, or copies to, whole runs of channels.
+        encoder_levels = zip(pairwise((1, *self.dim_mult)), (*self.halvings, NO_FOLD), strict=True)
+        decoder_levels = zip(pairwise((*self.dim_mult[1:], self.dim_mult[-1])), self.halvings, strict=True)
+        for (narrow, wide), folds in (*encoder_levels, *decoder_levels):
+            if wide % narrow or prod(folds) % (wide // narrow):
                 raise ValueError(
-                    f"dim_mult {self.dim_mult} goes from {narrow} to {wide}; a level that folds {prod(positions)} "
-                    "positions into one widens by 1, 2, 4 or 8, and by no more than it folds"
+                    f"dim_mult {self.dim_mult} goes from {narrow} to {wide} where positions fold by {prod(folds)}; the "
+                    "ratio must be whole and divide that"
                 )
+
+    @property
+    def halvings(self) -> tuple[Folds, ...]:
+        """Frames, rows and columns that become one behind each level but the coarsest, finest first."""
+        return tuple((2 if in_time else 1, 2, 2) for in_time in self.temporal_downsample)
 
     @property
     def frames_per_latent(self) -> int:
@@ -92,7 +101,7 @@ class VAEConfig:
         return RGB * self.patch_size**2
 
     @classmethod
-    def wan22(cls) -> "VAEConfig":
+    def wan22(cls) -> VAEConfig:
         """Wan2.2-VAE, as in Wan2.2-TI2V-5B."""
         return cls(
             base_dim=160,
@@ -107,7 +116,7 @@ class VAEConfig:
         )
 
     @classmethod
-    def from_diffusers(cls, config: Mapping[str, Any]) -> "VAEConfig":
+    def from_diffusers(cls, config: Mapping[str, Any]) -> VAEConfig:
         """Read `vae/config.json` of the diffusers layout. KeyError: a size is missing; ValueError: another model."""
         read = cls(
             base_dim=config["base_dim"],
@@ -170,489 +179,6 @@ WAN22_LATENTS_STD = (
 # fmt: on
 
 
-# What is remembered of a clip ---------------------------------------------------------------------------------------
-
-
-class FrameHistory:
-    """The last input frames of every causal layer, for one clip in one direction.
-
-    A layer that has not seen the clip yet recalls None: it is at the first frame, which is always a chunk of its own.
-    """
-
-    def __init__(self) -> None:
-        self._frames: dict[nn.Module, Tensor] = {}
-
-    def recall(self, layer: nn.Module) -> Tensor | None:
-        """The frames that `layer` kept of the chunk before, [B, C, count, H, W], or None at the first frame."""
-        return self._frames.get(layer)
-
-    def keep(self, layer: nn.Module, seen: Tensor, count: int) -> None:
-        """Remember the last `count` frames that `layer` has seen, with zeros before them where there are fewer.
-
-        Without gradients they are written over what `recall` returned, which must have been used by then.
-        """
-        last = seen[:, :, -count:]
-        kept = self._frames.get(layer)
-        if kept is None or torch.is_grad_enabled():
-            missing = count - last.shape[2]
-            self._frames[layer] = F.pad(last, (0, 0, 0, 0, missing, 0)) if missing else last.clone()
-        else:
-            kept.copy_(last)
-
-
-# Layers -------------------------------------------------------------------------------------------------------------
-
-
-def eager_inference() -> bool:
-    """Whether results may be written in place: no gradients are kept, and no compiler is there to fuse the plain form.
-
-    The one door of every fast path of this file; behind it stands the same arithmetic in another order of copies.
-    """
-    return not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-
-
-class RMSNorm(nn.Module):
-    """Scales each position's channels to unit mean square, then by gamma: sqrt(C) * x / ||x|| * gamma."""
-
-    def __init__(self, channels: int, axes: int) -> None:
-        """`axes` behind the channel axis: 3 for a clip, 2 for pictures. gamma is stored with as many ones."""
-        super().__init__()
-        self.gamma = nn.Parameter(torch.ones(channels, *[1] * axes))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self._inverse_norm(x) * self.gamma
-
-    def silu_into(self, out: Tensor, x: Tensor) -> None:
-        """out = SiLU(norm(x)) in as few passes over memory as the device offers. For eager inference."""
-        if x.is_cuda:
-            normed = F.rms_norm(x.movedim(1, -1), x.shape[1:2], self.gamma.flatten(), eps=TINY)
-            torch.ops.aten.silu.out(normed.movedim(-1, 1), out=out)
-        else:
-            torch.mul(x, self._inverse_norm(x), out=out).mul_(self.gamma)
-            F.silu(out, inplace=True)
-
-    def _inverse_norm(self, x: Tensor) -> Tensor:
-        """sqrt(C) / ||x|| of each position, [B, 1, ...]; the sum of squares in float32."""
-        norm: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
-        return norm.clamp(min=TINY).reciprocal().mul(x.shape[1] ** 0.5).to(x.dtype)
-
-
-class Conv3d(nn.Conv3d):
-    """`nn.Conv3d`, which on a CPU asks for oneDNN by name: PyTorch sends small clips to a loop several times slower."""
-
-    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if eager_inference() and runs_on_onednn(x):
-            padding = tuple(map(int, self.padding))
-            return torch.mkldnn_convolution(x, weight, bias, padding, self.stride, self.dilation, self.groups)
-        return F.conv3d(x, weight, bias, self.stride, self.padding)
-
-
-def runs_on_onednn(x: Tensor) -> bool:
-    """Whether oneDNN is there and can convolve x."""
-    fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
-    return fits and torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
-
-
-class CausalConv3d(Conv3d):
-    """A convolution over frames, rows and columns that sees each frame and those before it, never one after.
-
-    [B, C, F, H, W] -> [B, C', F, H, W]. The frames before the chunk come from the history.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, kernel: tuple[int, int, int] = (3, 3, 3)) -> None:
-        super().__init__(in_channels, out_channels, kernel, padding=(0, kernel[1] // 2, kernel[2] // 2))
-        self.past_frames = kernel[0] - 1
-
-    def forward(self, x: Tensor, history: FrameHistory, norm: RMSNorm | None = None) -> Tensor:  # type: ignore[override]
-        """With `norm` the input is SiLU(norm(x)), written straight to where the convolution reads it."""
-        past = history.recall(self)
-        if past is None:  # the first frame: all taps but the last would meet zeros
-            seen = x if norm is None else F.silu(norm(x))
-            weight = self.weight[:, :, -1:]
-        else:
-            seen = join(past, x, norm)
-            weight = self.weight
-        history.keep(self, seen, self.past_frames)
-        return self._conv_forward(seen, weight, self.bias)
-
-
-def join(past: Tensor, x: Tensor, norm: RMSNorm | None) -> Tensor:
-    """The past frames, then x, or SiLU(norm(x)) where there is a norm: [B, C, past + F, H, W].
-
-    In eager inference each value is written once, to its place.
-    """
-    if norm is None or not eager_inference():
-        return torch.cat((past, x if norm is None else F.silu(norm(x))), dim=2)
-    count = past.shape[2]
-    both = empty_clip((*x.shape[:2], count + x.shape[2], *x.shape[3:]), like=x)
-    both[:, :, :count] = past
-    norm.silu_into(both[:, :, count:], x)
-    return both
-
-
-def empty_clip(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Room for a clip [B, C, F, H, W], channels innermost."""
-    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last_3d)
-
-
-class ResBlock(nn.Module):
-    """Two causal convolutions, each after norm and SiLU, and a shortcut: [B, C, F, H, W] -> [B, C', F, H, W]."""
-
-    names: ClassVar[Names] = {
-        "original": {
-            "norm1": "residual.0",
-            "conv1": "residual.2",
-            "norm2": "residual.3",
-            "conv2": "residual.6",
-        },
-        "diffusers": {"shortcut": "conv_shortcut"},
-    }
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.norm1 = RMSNorm(in_channels, axes=3)
-        self.conv1 = CausalConv3d(in_channels, out_channels)
-        self.norm2 = RMSNorm(out_channels, axes=3)
-        self.conv2 = CausalConv3d(out_channels, out_channels)
-        self.shortcut = nn.Identity() if in_channels == out_channels else Conv3d(in_channels, out_channels, 1)
-
-    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
-        h: Tensor = self.conv1(x, history, self.norm1)
-        h = self.conv2(h, history, self.norm2)
-        return h.add_(self.shortcut(x))
-
-
-class FrameAttention(nn.Module):
-    """Each position attends to all positions of its own frame, in one head as wide as the channels."""
-
-    names: ClassVar[Names] = {"original": {}, "diffusers": {}}
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = RMSNorm(channels, axes=2)
-        self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.proj = nn.Conv2d(channels, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        frames = as_pictures(x)
-        qkv = self.to_qkv(self.norm(frames)).flatten(2).transpose(1, 2)  # BF C H W -> BF (H W) C
-        queries, keys, values = qkv.unsqueeze(1).chunk(3, dim=-1)
-        mixed = F.scaled_dot_product_attention(queries, keys, values)  # BF 1 (H W) C
-        mixed = mixed.squeeze(1).transpose(1, 2).unflatten(2, frames.shape[2:])
-        return x + as_clip(self.proj(mixed), batch=x.shape[0])
-
-
-class Middle(nn.Module):
-    """The coarsest level's middle: residual block, attention, residual block."""
-
-    names: ClassVar[Names] = {
-        "original": {"before": "0", "attention": "1", "after": "2"},
-        "diffusers": {"before": "resnets.0", "attention": "attentions.0", "after": "resnets.1"},
-    }
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.before = ResBlock(channels, channels)
-        self.attention = FrameAttention(channels)
-        self.after = ResBlock(channels, channels)
-
-    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
-        x = self.before(x, history)
-        x = self.attention(x)
-        out: Tensor = self.after(x, history)
-        return out
-
-
-def as_pictures(clip: Tensor) -> Tensor:
-    """[B, C, F, H, W] -> [B*F, C, H, W]; a view, as channels lie innermost."""
-    return clip.transpose(1, 2).flatten(0, 1)
-
-
-def as_clip(pictures: Tensor, batch: int) -> Tensor:
-    """[B*F, C, H, W] -> [B, C, F, H, W]"""
-    frames: Tensor = pictures.unflatten(0, (batch, -1))
-    return frames.transpose(1, 2)
-
-
-# Encoder ------------------------------------------------------------------------------------------------------------
-
-
-class Down(nn.Module):
-    """Halves rows and columns, and with `in_time` the frames: [B, C, F, H, W] -> [B, C, F/2, H/2, W/2].
-
-    The first frame of a clip stays single: it passes the time convolution by.
-    """
-
-    names: ClassVar[Names] = {"original": {"conv": "resample.1"}, "diffusers": {"conv": "resample.1"}}
-
-    def __init__(self, channels: int, in_time: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
-        self.time_conv = Conv3d(channels, channels, (3, 1, 1), stride=(2, 1, 1)) if in_time else None
-
-    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
-        x = as_clip(self.conv(F.pad(as_pictures(x), (0, 1, 0, 1))), batch=x.shape[0])
-        if self.time_conv is None:
-            return x
-        past = history.recall(self)
-        seen = x if past is None else join(past, x, norm=None)
-        history.keep(self, seen, 1)
-        halved: Tensor = seen if past is None else self.time_conv(seen)
-        return halved
-
-
-class DownLevel(nn.Module):
-    """Residual blocks, then a halving unless this is the coarsest level, around a shortcut without parameters."""
-
-    def __init__(self, in_channels: int, out_channels: int, blocks: int, halves: bool, in_time: bool) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            ResBlock(in_channels if index == 0 else out_channels, out_channels) for index in range(blocks)
-        )
-        self.resample = Down(out_channels, in_time) if halves else None
-        self.folds = (2 if in_time else 1, 2, 2) if halves else (1, 1, 1)
-        self.channels = out_channels
-        self.names: Names = {
-            "original": {"blocks": "downsamples", "resample": f"downsamples.{blocks}"},
-            "diffusers": {"blocks": "resnets", "resample": "downsampler"},
-        }
-
-    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
-        shortcut = fold(x, self.folds, self.channels)
-        for block in self.blocks:
-            x = block(x, history)
-        if self.resample is not None:
-            x = self.resample(x, history)
-        return x + shortcut
-
-
-def fold(x: Tensor, folds: tuple[int, int, int], channels: int) -> Tensor:
-    """Fold neighbouring positions into channels: [B, C, F, H, W] -> [B, channels, F/f, H/h, W/w] with folds (f, h, w).
-
-    The f*h*w positions of a channel share `channels / C` new channels in order; those that share one are averaged. A
-    first frame, which has no other to be folded with, is folded with zeros before it.
-    """
-    own = channels_of_positions(channels // x.shape[1], folds)
-    x = split_positions(F.pad(x, (0, 0, 0, 0, -x.shape[2] % folds[0], 0)), folds)
-    averaged = [axis for axis, channels_here in zip((3, 5, 7), own, strict=True) if channels_here == 1]
-    if averaged:
-        x = x.mean(averaged, keepdim=True)
-    return x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).movedim(4, 1)  # B C F f H h W w -> B (C f h w) F H W
-
-
-def unfold(x: Tensor, folds: tuple[int, int, int], channels: int) -> Tensor:
-    """The reverse of `fold`, with copies for averages: [B, C, F, H, W] -> [B, channels, F, f, H, h, W, w].
-
-    A view: where all positions along an axis are copies, that axis has size 1, to be broadcast.
-    """
-    own = channels_of_positions(x.shape[1] // channels, folds)
-    split: Tensor = x.unflatten(1, (channels, *own))
-    return split.permute(0, 1, 5, 2, 6, 3, 7, 4)  # B (C f h w) F H W -> B C F f H h W w
-
-
-def split_positions(x: Tensor, folds: tuple[int, int, int]) -> Tensor:
-    """[B, C, F*f, H*h, W*w] -> [B, C, F, f, H, h, W, w]; a view."""
-    split: Tensor = x.unflatten(4, (-1, folds[2])).unflatten(3, (-1, folds[1])).unflatten(2, (-1, folds[0]))
-    return split
-
-
-def merge_positions(x: Tensor) -> Tensor:
-    """[B, C, F, f, H, h, W, w] -> [B, C, F*f, H*h, W*w], channels innermost."""
-    return x.movedim(1, -1).flatten(5, 6).flatten(3, 4).flatten(1, 2).movedim(-1, 1)
-
-
-def channels_of_positions(channels: int, folds: tuple[int, int, int]) -> tuple[int, int, int]:
-    """How many positions along each axis get a channel of their own out of so many: 2, (2, 2, 2) -> (2, 1, 1)."""
-    frames = min(channels, folds[0])
-    rows = min(channels // frames, folds[1])
-    return frames, rows, channels // frames // rows
-
-
-class Encoder(nn.Module):
-    """Patches of a chunk of frames to the moments of its latents: [B, 3*p*p, F, H, W] -> [B, 2z, F', H/8, W/8].
-
-    The chunk is the clip's first frame, F' = 1, or a multiple of `frames_per_latent` later ones.
-    """
-
-    names: ClassVar[Names] = {
-        "original": {
-            "conv_in": "conv1",
-            "levels": "downsamples",
-            "middle": "middle",
-            "norm_out": "head.0",
-            "conv_out": "head.2",
-        },
-        "diffusers": {"levels": "down_blocks", "middle": "mid_block"},
-    }
-
-    def __init__(self, config: VAEConfig) -> None:
-        super().__init__()
-        widths = [config.base_dim * multiple for multiple in (1, *config.dim_mult)]
-        coarsest = len(config.dim_mult) - 1
-        self.conv_in = CausalConv3d(config.patch_channels, widths[0])
-        self.levels = nn.ModuleList(
-            DownLevel(
-                widths[index],
-                widths[index + 1],
-                config.num_res_blocks,
-                halves=index < coarsest,
-                in_time=index < coarsest and config.temporal_downsample[index],
-            )
-            for index in range(coarsest + 1)
-        )
-        self.middle = Middle(widths[-1])
-        self.norm_out = RMSNorm(widths[-1], axes=3)
-        self.conv_out = CausalConv3d(widths[-1], 2 * config.z_dim)
-
-    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
-        x = self.conv_in(x, history)
-        for level in self.levels:
-            x = level(x, history)
-        x = self.middle(x, history)
-        moments: Tensor = self.conv_out(x, history, self.norm_out)
-        return moments
-
-
-# Decoder ------------------------------------------------------------------------------------------------------------
-
-
-class Up(nn.Module):
-    """Doubles rows and columns, and with `in_time` the frames: [B, C, F, H, W] -> [B, C, 2F, 2H, 2W].
-
-    The first frame of a clip stays single, and the frames after it do not see it in time.
-    """
-
-    names: ClassVar[Names] = {"original": {"conv": "resample.1"}, "diffusers": {"conv": "resample.1"}}
-
-    def __init__(self, channels: int, in_time: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.time_conv = CausalConv3d(channels, 2 * channels, (3, 1, 1)) if in_time else None
-
-    def forward(self, x: Tensor, shortcut: Tensor, history: FrameHistory) -> Tensor:
-        """`shortcut`, as `unfold` makes it, is added to what comes out."""
-        frames = self._double_frames(x, history)  # [B, C, F, f, H, W]
-        return double_sides(frames, self.conv, shortcut[:, :, :, -frames.shape[3] :])
-
-    def _double_frames(self, x: Tensor, history: FrameHistory) -> Tensor:
-        """[B, C, F, H, W] -> [B, C, F, f, H, W]: f is 2, or 1 at the first frame and without `in_time`."""
-        if self.time_conv is None:
-            return x.unsqueeze(3)
-        if history.recall(self.time_conv) is None:
-            history.keep(self.time_conv, torch.zeros_like(x), self.time_conv.past_frames)
-            return x.unsqueeze(3)
-        doubled: Tensor = self.time_conv(x, history).unflatten(1, (2, -1))
-        return doubled.permute(0, 2, 3, 1, 4, 5)  # B (f C) F H W -> B C F f H W
-
-
-def double_sides(frames: Tensor, conv: nn.Conv2d, shortcut: Tensor) -> Tensor:
-    """Nearest-neighbour doubling of rows and columns, a 3x3 convolution, and the shortcut added.
-
-    frames [B, C, F, f, H, W], shortcut broadcastable to [B, C, F, f, H, 2, W, 2] -> [B, C, F*f, 2H, 2W].
-
-    Of the doubled rows an even one sees (above, itself, itself), an odd one (itself, itself, below); columns are alike.
-    So four 2x2 convolutions over the frames as they are, one for each parity, do the same with 4/9 of the work, and
-    nothing is of the doubled size but the result.
-    """
-    batch, channels, chunk, copies, rows, columns = frames.shape
-    pictures = frames.movedim(1, -1).flatten(0, 2).movedim(-1, 1)  # B C F f H W -> BFf C H W
-
-    def part(row: int, column: int) -> Tensor:
-        """The pixels of one parity, [B, C, F, f, H, W]."""
-        taps = taps_of_parity(taps_of_parity(conv.weight, row, axis=2), column, axis=3)
-        seen = F.conv2d(pictures, taps, conv.bias, padding=1)[:, :, row : row + rows, column : column + columns]
-        pixels: Tensor = seen.unflatten(0, (batch, chunk, copies))
-        return pixels.movedim(3, 1)
-
-    shortcut = shortcut.expand(-1, -1, -1, -1, -1, 2, -1, 2)
-    if not eager_inference():
-        parts = torch.stack([torch.stack([part(row, column) for column in (0, 1)], dim=-1) for row in (0, 1)], dim=-3)
-        return merge_positions(parts + shortcut)
-    out = empty_clip((batch, channels, chunk * copies, 2 * rows, 2 * columns), like=frames)
-    places = split_positions(out, (copies, 2, 2))
-    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        here = (..., row, slice(None), column)
-        torch.add(part(row, column), shortcut[here], out=places[here])
-    return out
-
-
-def taps_of_parity(weight: Tensor, parity: int, axis: int) -> Tensor:
-    """Three taps over doubled positions, as two over single ones, for the even (0) or the odd (1) of the doubled."""
-    before, here, after = weight.unbind(axis)
-    return torch.stack((before + here, after) if parity else (before, here + after), axis)
-
-
-class UpLevel(nn.Module):
-    """Residual blocks, then a doubling around a shortcut without parameters; the finest level has blocks alone."""
-
-    def __init__(self, in_channels: int, out_channels: int, blocks: int, doubles: bool, in_time: bool) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            ResBlock(in_channels if index == 0 else out_channels, out_channels) for index in range(blocks)
-        )
-        self.resample = Up(out_channels, in_time) if doubles else None
-        self.folds = (2 if in_time else 1, 2, 2)
-        self.names: Names = {
-            "original": {"blocks": "upsamples", "resample": f"upsamples.{blocks}"},
-            "diffusers": {"blocks": "resnets", "resample": "upsampler"},
-        }
-
-    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
-        entered = x
-        for block in self.blocks:
-            x = block(x, history)
-        if self.resample is None:
-            return x
-        doubled: Tensor = self.resample(x, unfold(entered, self.folds, x.shape[1]), history)
-        return doubled
-
-
-class Decoder(nn.Module):
-    """A chunk of latents to patches of its frames: [B, z, F', H, W] -> [B, 3*p*p, F, 8H, 8W].
-
-    The chunk is the clip's first latent frame, F = 1, or any number of later ones, F = frames_per_latent * F'.
-    """
-
-    names: ClassVar[Names] = {
-        "original": {
-            "conv_in": "conv1",
-            "levels": "upsamples",
-            "middle": "middle",
-            "norm_out": "head.0",
-            "conv_out": "head.2",
-        },
-        "diffusers": {"levels": "up_blocks", "middle": "mid_block"},
-    }
-
-    def __init__(self, config: VAEConfig) -> None:
-        super().__init__()
-        multiples = config.dim_mult[::-1]
-        widths = [config.decoder_base_dim * multiple for multiple in (multiples[0], *multiples)]
-        finest = len(multiples) - 1
-        self.conv_in = CausalConv3d(config.z_dim, widths[0])
-        self.middle = Middle(widths[0])
-        self.levels = nn.ModuleList(
-            UpLevel(
-                widths[index],
-                widths[index + 1],
-                config.num_res_blocks + 1,
-                doubles=index < finest,
-                in_time=index < finest and config.temporal_downsample[::-1][index],
-            )
-            for index in range(finest + 1)
-        )
-        self.norm_out = RMSNorm(widths[-1], axes=3)
-        self.conv_out = CausalConv3d(widths[-1], config.patch_channels)
-
-    def forward(self, z: Tensor, history: FrameHistory) -> Tensor:
-        x = self.conv_in(z, history)
-        x = self.middle(x, history)
-        for level in self.levels:
-            x = level(x, history)
-        patches: Tensor = self.conv_out(x, history, self.norm_out)
-        return patches
-
-
 # The model ----------------------------------------------------------------------------------------------------------
 
 
@@ -708,11 +234,9 @@ class VAE(nn.Module):
         Larger chunks keep a large device busier and take more memory; the frames are the same. Memory does not grow
         with the clip. The caller may keep or change what was yielded.
         """
-        mean, deviation = self._statistics(latents.device)
         history = FrameHistory()
         for chunk in in_chunks(latents, latents_per_chunk):
-            z = (chunk.float() * deviation + mean).to(self.from_latents.weight.dtype)
-            z = z.contiguous(memory_format=torch.channels_last_3d)
+            z = self.denormalise(chunk).to(self.from_latents.weight.dtype, memory_format=torch.channels_last_3d)
             patches = self.decoder(self.from_latents(z), history)
             yield unstack_patches(patches, self.config.patch_size).clamp(-1, 1)
 
@@ -750,7 +274,7 @@ class VAE(nn.Module):
                 reason="invalid-size",
             )
 
-    def innermost_channels_(self) -> "VAE":
+    def innermost_channels_(self) -> VAE:
         """Lay the weights out as the activations are, so that no kernel reorders them; in place, values unchanged."""
         for parameter in self.parameters():
             if parameter.dim() == 5:
@@ -776,14 +300,403 @@ def in_chunks(clip: Tensor, length: int) -> Iterator[Tensor]:
 
 def stack_patches(frames: Tensor, size: int) -> Tensor:
     """[B, c, F, H*q, W*r] -> [B, (c r q), F, H, W] with q = r = size; the column within the patch before the row."""
-    patches = split_positions(frames, (1, size, size)).squeeze(3)  # B c F H q W r
-    return patches.permute(0, 2, 3, 5, 1, 6, 4).flatten(4).movedim(4, 1)
+    pixels = split_positions(frames, (1, size, size)).squeeze(3)  # B c F H q W r
+    return pixels.permute(0, 2, 3, 5, 1, 6, 4).flatten(4).movedim(4, 1)
 
 
 def unstack_patches(patches: Tensor, size: int) -> Tensor:
     """[B, (c r q), F, H, W] -> [B, c, F, H*q, W*r], the reverse of `stack_patches`."""
-    pixels: Tensor = patches.unflatten(1, (-1, size, size)).unsqueeze(4)  # B c r q 1 F H W
-    return merge_positions(pixels.permute(0, 1, 5, 4, 6, 3, 7, 2))
+    pixels: Tensor = patches.unflatten(1, (-1, size, size)).permute(0, 4, 5, 3, 6, 2, 1)  # B F H q W r c
+    return pixels.flatten(4, 5).flatten(2, 3).movedim(4, 1)
+
+
+# Encoder ------------------------------------------------------------------------------------------------------------
+
+
+class Encoder(nn.Module):
+    """Patches of a chunk of frames to the moments of its latents: [B, 3*p*p, F, H, W] -> [B, 2z, F', H/8, W/8].
+
+    The chunk is the clip's first frame, F' = 1, or a multiple of `frames_per_latent` later ones.
+    """
+
+    names: ClassVar[Names] = {
+        "original": {"conv_in": "conv1", "levels": "downsamples", "norm_out": "head.0", "conv_out": "head.2"},
+        "diffusers": {"levels": "down_blocks", "middle": "mid_block"},
+    }
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        widths = [config.base_dim * multiple for multiple in (1, *config.dim_mult)]
+        self.conv_in = CausalConv3d(config.patch_channels, widths[0])
+        self.levels = nn.ModuleList(
+            DownLevel(narrow, wide, config.num_res_blocks, folds)
+            for (narrow, wide), folds in zip(pairwise(widths), (*config.halvings, NO_FOLD), strict=True)
+        )
+        self.middle = Middle(widths[-1])
+        self.norm_out = RMSNorm(widths[-1], axes=3)
+        self.conv_out = CausalConv3d(widths[-1], 2 * config.z_dim)
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        x = self.conv_in(x, history)
+        for level in self.levels:
+            x = level(x, history)
+        x = self.middle(x, history)
+        moments: Tensor = self.conv_out(x, history, self.norm_out)
+        return moments
+
+
+class DownLevel(nn.Module):
+    """Residual blocks, then a halving unless this is the coarsest level, around a shortcut without parameters.
+
+    [B, C, F, H, W] -> [B, C', F/f, H/h, W/w] with folds (f, h, w).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, blocks: int, folds: Folds) -> None:
+        super().__init__()
+        self.channels, self.folds = out_channels, folds
+        self.blocks = res_blocks(in_channels, out_channels, blocks)
+        self.resample = None if folds == NO_FOLD else Down(out_channels, in_time=folds[0] == 2)
+        self.names: Names = {
+            "original": {"blocks": "downsamples", "resample": f"downsamples.{blocks}"},
+            "diffusers": {"blocks": "resnets", "resample": "downsampler"},
+        }
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        shortcut = fold(x, self.folds, self.channels)
+        for block in self.blocks:
+            x = block(x, history)
+        if self.resample is not None:
+            x = self.resample(x, history)
+        return x + shortcut
+
+
+class Down(nn.Module):
+    """Halves rows and columns, and with `in_time` the frames: [B, C, F, H, W] -> [B, C, F/2, H/2, W/2].
+
+    The first frame of a clip stays single: it passes the time convolution by.
+    """
+
+    names: ClassVar[Names] = {"original": {"conv": "resample.1"}, "diffusers": {"conv": "resample.1"}}
+
+    def __init__(self, channels: int, in_time: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+        self.time_conv = Conv3d(channels, channels, (3, 1, 1), stride=(2, 1, 1)) if in_time else None
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        x = as_clip(self.conv(F.pad(as_pictures(x), (0, 1, 0, 1))), batch=x.shape[0])
+        if self.time_conv is None:
+            return x
+        past = history.recall(self)
+        seen = x if past is None else torch.cat((past, x), dim=2)
+        history.keep(self, seen, 1)
+        halved: Tensor = seen if past is None else self.time_conv(seen)
+        return halved
+
+
+def fold(x: Tensor, folds: Folds, channels: int) -> Tensor:
+    """Fold neighbouring positions into channels: [B, C, F, H, W] -> [B, channels, F/f, H/h, W/w] with folds (f, h, w).
+
+    A channel's f*h*w positions become as many channels, and equal runs of these are averaged to `channels`. A first
+    frame, which has no other to be folded with, is folded with zeros before it.
+    """
+    x = split_positions(F.pad(x, (0, 0, 0, 0, -x.shape[2] % folds[0], 0)), folds)
+    x = x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)  # B C F f H h W w -> B F H W (C f h w)
+    runs: Tensor = x.unflatten(4, (channels, -1))
+    return runs.mean(5).movedim(4, 1)
+
+
+# Decoder ------------------------------------------------------------------------------------------------------------
+
+
+class Decoder(nn.Module):
+    """A chunk of latents to patches of its frames: [B, z, F', H, W] -> [B, 3*p*p, F, 8H, 8W].
+
+    The chunk is the clip's first latent frame, F = 1, or any number of later ones, F = frames_per_latent * F'.
+    """
+
+    names: ClassVar[Names] = {
+        "original": {"conv_in": "conv1", "levels": "upsamples", "norm_out": "head.0", "conv_out": "head.2"},
+        "diffusers": {"levels": "up_blocks", "middle": "mid_block"},
+    }
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        widths = [config.decoder_base_dim * multiple for multiple in (config.dim_mult[-1], *config.dim_mult[::-1])]
+        self.conv_in = CausalConv3d(config.z_dim, widths[0])
+        self.middle = Middle(widths[0])
+        self.levels = nn.ModuleList(
+            UpLevel(wide, narrow, config.num_res_blocks + 1, folds)
+            for (wide, narrow), folds in zip(pairwise(widths), (*config.halvings[::-1], NO_FOLD), strict=True)
+        )
+        self.norm_out = RMSNorm(widths[-1], axes=3)
+        self.conv_out = CausalConv3d(widths[-1], config.patch_channels)
+
+    def forward(self, z: Tensor, history: FrameHistory) -> Tensor:
+        x = self.conv_in(z, history)
+        x = self.middle(x, history)
+        for level in self.levels:
+            x = level(x, history)
+        patches: Tensor = self.conv_out(x, history, self.norm_out)
+        return patches
+
+
+class UpLevel(nn.Module):
+    """Residual blocks, then a doubling around a shortcut without parameters; the finest level has blocks alone.
+
+    [B, C, F, H, W] -> [B, C', F*f, H*h, W*w] with folds (f, h, w).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, blocks: int, folds: Folds) -> None:
+        super().__init__()
+        self.folds = folds
+        self.blocks = res_blocks(in_channels, out_channels, blocks)
+        self.resample = None if folds == NO_FOLD else Up(out_channels, in_time=folds[0] == 2)
+        self.names: Names = {
+            "original": {"blocks": "upsamples", "resample": f"upsamples.{blocks}"},
+            "diffusers": {"blocks": "resnets", "resample": "upsampler"},
+        }
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        entered = x
+        for block in self.blocks:
+            x = block(x, history)
+        if self.resample is None:
+            return x
+        doubled: Tensor = self.resample(x, history)
+        copies = doubled.shape[2] // x.shape[2]  # of each frame; 1 at the clip's first
+        places = split_positions(doubled, (copies, *self.folds[1:]))
+        places += unfold(entered, self.folds, doubled.shape[1])[:, :, :, -copies:]
+        return doubled
+
+
+class Up(nn.Module):
+    """Doubles rows and columns, and with `in_time` the frames: [B, C, F, H, W] -> [B, C, 2F, 2H, 2W].
+
+    The first frame of a clip stays single, and the frames after it do not see it in time.
+    """
+
+    names: ClassVar[Names] = {"original": {"conv": "resample.1"}, "diffusers": {"conv": "resample.1"}}
+
+    def __init__(self, channels: int, in_time: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.time_conv = CausalConv3d(channels, 2 * channels, (3, 1, 1)) if in_time else None
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        if self.time_conv is not None and history.recall(self.time_conv) is None:
+            history.keep(self.time_conv, torch.zeros_like(x), self.time_conv.past_frames)
+        elif self.time_conv is not None:
+            pairs = self.time_conv(x, history).unflatten(1, (2, -1))  # B (f C) F H W -> B f C F H W
+            x = pairs.permute(0, 3, 1, 4, 5, 2).flatten(1, 2).movedim(4, 1)  # B (F f) H W C -> B C (F f) H W
+        return as_clip(double_sides(as_pictures(x), self.conv), batch=x.shape[0])
+
+
+def double_sides(pictures: Tensor, conv: nn.Conv2d) -> Tensor:
+    """Nearest-neighbour doubling of rows and columns, then a 3x3 convolution: [B, C, H, W] -> [B, C, 2H, 2W].
+
+    Of the doubled rows an even one sees (above, itself, itself), an odd one (itself, itself, below); columns are alike.
+    So four 2x2 convolutions over the pictures as they are, one for each parity, do the same with 4/9 of the work, and
+    nothing is of the doubled size but the result.
+    """
+    batch, channels, rows, columns = pictures.shape
+    doubled = pictures.new_empty((batch, 2 * rows, 2 * columns, channels)).movedim(3, 1)
+    pixels = doubled.unflatten(3, (columns, 2)).unflatten(2, (rows, 2))
+    for row, column in product((0, 1), (0, 1)):
+        taps = taps_of_parity(taps_of_parity(conv.weight, row, axis=2), column, axis=3)
+        seen = F.conv2d(pictures, taps, conv.bias, padding=1)
+        pixels[:, :, :, row, :, column] = seen[:, :, row : row + rows, column : column + columns]
+    return doubled
+
+
+def taps_of_parity(weight: Tensor, parity: int, axis: int) -> Tensor:
+    """Three taps over doubled positions, as two over single ones, for the even (0) or the odd (1) of the doubled."""
+    before, here, after = weight.unbind(axis)
+    return torch.stack((before + here, after) if parity else (before, here + after), axis)
+
+
+def unfold(x: Tensor, folds: Folds, channels: int) -> Tensor:
+    """The reverse of `fold`, with copies for averages: [B, C, F, H, W] -> [B, channels, F, f, H, h, W, w].
+
+    A view: where all positions along an axis are copies, that axis has size 1, to be broadcast.
+    """
+    distinct = x.shape[1] // channels  # of the f*h*w positions; the outer axes' differ first
+    frames = min(distinct, folds[0])
+    rows = min(distinct // frames, folds[1])
+    split: Tensor = x.unflatten(1, (channels, frames, rows, -1))
+    return split.permute(0, 1, 5, 2, 6, 3, 7, 4)  # B (C f h w) F H W -> B C F f H h W w
+
+
+def split_positions(x: Tensor, folds: Folds) -> Tensor:
+    """[B, C, F*f, H*h, W*w] -> [B, C, F, f, H, h, W, w]; a view."""
+    split: Tensor = x.unflatten(4, (-1, folds[2])).unflatten(3, (-1, folds[1])).unflatten(2, (-1, folds[0]))
+    return split
+
+
+# Blocks of both -----------------------------------------------------------------------------------------------------
+
+
+class Middle(nn.Module):
+    """The coarsest level's middle: residual block, attention, residual block."""
+
+    names: ClassVar[Names] = {
+        "original": {"before": "0", "attention": "1", "after": "2"},
+        "diffusers": {"before": "resnets.0", "attention": "attentions.0", "after": "resnets.1"},
+    }
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.before = ResBlock(channels, channels)
+        self.attention = FrameAttention(channels)
+        self.after = ResBlock(channels, channels)
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        x = self.before(x, history)
+        x = self.attention(x)
+        out: Tensor = self.after(x, history)
+        return out
+
+
+def res_blocks(in_channels: int, out_channels: int, count: int) -> nn.ModuleList:
+    """The residual blocks of a level; the first one changes the width."""
+    return nn.ModuleList(ResBlock(in_channels if index == 0 else out_channels, out_channels) for index in range(count))
+
+
+class ResBlock(nn.Module):
+    """Two causal convolutions, each after norm and SiLU, and a shortcut: [B, C, F, H, W] -> [B, C', F, H, W]."""
+
+    names: ClassVar[Names] = {
+        "original": {"norm1": "residual.0", "conv1": "residual.2", "norm2": "residual.3", "conv2": "residual.6"},
+        "diffusers": {"shortcut": "conv_shortcut"},
+    }
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm1 = RMSNorm(in_channels, axes=3)
+        self.conv1 = CausalConv3d(in_channels, out_channels)
+        self.norm2 = RMSNorm(out_channels, axes=3)
+        self.conv2 = CausalConv3d(out_channels, out_channels)
+        self.shortcut = nn.Identity() if in_channels == out_channels else Conv3d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, history: FrameHistory) -> Tensor:
+        h: Tensor = self.conv1(x, history, self.norm1)
+        h = self.conv2(h, history, self.norm2)
+        return h.add_(self.shortcut(x))
+
+
+class FrameAttention(nn.Module):
+    """Each position attends to all positions of its own frame, in one head as wide as the channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = RMSNorm(channels, axes=2)
+        self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.proj = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames = as_pictures(x)
+        qkv = self.to_qkv(self.norm(frames)).flatten(2).transpose(1, 2)  # BF C H W -> BF (H W) C
+        queries, keys, values = qkv.unsqueeze(1).chunk(3, dim=-1)
+        mixed = F.scaled_dot_product_attention(queries, keys, values)  # BF 1 (H W) C
+        mixed = mixed.squeeze(1).transpose(1, 2).unflatten(2, frames.shape[2:])
+        return x + as_clip(self.proj(mixed), batch=x.shape[0])
+
+
+class RMSNorm(nn.Module):
+    """Scales each position's channels to unit mean square, then by gamma: sqrt(C) * x / ||x|| * gamma."""
+
+    def __init__(self, channels: int, axes: int) -> None:
+        """`axes` behind the channel axis: 3 for a clip, 2 for pictures. gamma is stored with as many ones."""
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(channels, *[1] * axes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale(x) * self.gamma
+
+    def scale(self, x: Tensor) -> Tensor:
+        """sqrt(C) / ||x|| of each position, [B, 1, ...]; the sum of squares in float32."""
+        length: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
+        return length.clamp(min=TINY).reciprocal().mul(x.shape[1] ** 0.5).to(x.dtype)
+
+
+def as_pictures(clip: Tensor) -> Tensor:
+    """[B, C, F, H, W] -> [B*F, C, H, W]; a view, as channels lie innermost."""
+    return clip.transpose(1, 2).flatten(0, 1)
+
+
+def as_clip(pictures: Tensor, batch: int) -> Tensor:
+    """[B*F, C, H, W] -> [B, C, F, H, W]"""
+    frames: Tensor = pictures.unflatten(0, (batch, -1))
+    return frames.transpose(1, 2)
+
+
+# Causality, and what is remembered of a clip ------------------------------------------------------------------------
+
+
+class CausalConv3d(Conv3d):
+    """A convolution over frames, rows and columns that sees each frame and those before it, never one after.
+
+    [B, C, F, H, W] -> [B, C', F, H, W]. The frames before the chunk come from the history.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: tuple[int, int, int] = (3, 3, 3)) -> None:
+        super().__init__(in_channels, out_channels, kernel, padding=(0, kernel[1] // 2, kernel[2] // 2))
+        self.past_frames = kernel[0] - 1
+
+    def forward(self, x: Tensor, history: FrameHistory, norm: RMSNorm | None = None) -> Tensor:  # type: ignore[override]
+        """With `norm` the input is SiLU(norm(x))."""
+        past, weight = history.recall(self), self.weight
+        if past is None:  # the first frame: all taps but the last would meet zeros
+            past, weight = x[:, :, :0], weight[:, :, -1:]
+        seen = joined(past, x, norm)
+        history.keep(self, seen, self.past_frames)
+        return self._conv_forward(seen, weight, self.bias)
+
+
+def joined(past: Tensor, x: Tensor, norm: RMSNorm | None) -> Tensor:
+    """The past frames, then x, or SiLU(norm(x)) where there is a norm: [B, C, past + F, H, W].
+
+    Written in place, as fresh memory costs a CPU more than the arithmetic on it.
+    """
+    if norm is None:
+        return torch.cat((past, x), dim=2)
+    batch, channels, frames, rows, columns = x.shape
+    count = past.shape[2]
+    both = x.new_empty((batch, count + frames, rows, columns, channels)).movedim(4, 1)
+    both[:, :, :count] = past
+    now = both[:, :, count:]
+    F.silu(now.copy_(x).mul_(norm.scale(x)).mul_(norm.gamma), inplace=True)
+    return both
+
+
+class FrameHistory:
+    """The last input frames of every causal layer, for one clip in one direction.
+
+    A layer that has not seen the clip yet recalls None: it is at the first frame, which is always a chunk of its own.
+    """
+
+    def __init__(self) -> None:
+        self._frames: dict[nn.Module, Tensor] = {}
+
+    def recall(self, layer: nn.Module) -> Tensor | None:
+        """The frames that `layer` kept of the chunk before, [B, C, count, H, W], or None at the first frame."""
+        return self._frames.get(layer)
+
+    def keep(self, layer: nn.Module, seen: Tensor, count: int) -> None:
+        """Remember the last `count` frames that `layer` has seen, with zeros before them where there are fewer.
+
+        Without gradients they are written over what `recall` returned, which must have been used by then.
+        """
+        last = seen[:, :, -count:]
+        kept = self._frames.get(layer)
+        if kept is None or torch.is_grad_enabled():
+            missing = count - last.shape[2]
+            self._frames[layer] = F.pad(last, (0, 0, 0, 0, missing, 0)) if missing else last.clone()
+        else:
+            kept.copy_(last)
+
+
+# Names in checkpoints -----------------------------------------------------------------------------------------------
 
 
 def tensor_names(module: nn.Module, layout: Layout) -> Iterator[tuple[str, str]]:

@@ -230,7 +230,8 @@ def test_sides_that_16_does_not_divide_are_refused(rows, columns):
         ({"latents_mean": (0.0,) * 5}, "5 values; z_dim is 6"),
         ({"latents_std": (1.0,) * 5 + (0.0,)}, "0.0; each deviation must be above 0"),
         ({"num_res_blocks": 0}, "is 0; at least 1"),
-        ({"dim_mult": (1, 2, 4, 8)}, "equally wide"),
+        ({"dim_mult": (1, 2, 4, 8)}, "from 4 to 8 where positions fold by 1"),
+        ({"dim_mult": (1, 1, 8, 8)}, "from 1 to 8 where positions fold by 4"),  # the decoder's finest shortcut
         ({"dim_mult": (1, 3, 3, 3)}, "from 1 to 3"),
         ({"dim_mult": (8, 8, 8, 8)}, "from 1 to 8"),
         ({"dim_mult": (2, 1, 1, 1)}, "from 2 to 1"),
