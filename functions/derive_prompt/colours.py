@@ -147,17 +147,18 @@ def _find_at_end(name: str) -> Colour | None:
     if has_chinese(name):
         return None
     for piece in _PIECE_BREAK.split(name)[: -_LAST_PIECES - 1 : -1]:
-        words = piece.partition("/")[0].strip()
-        colour = _FREE.get(words) or _listed_english(words)
-        if colour is not None:
-            return colour
+        said = PATTERN_WORDS.without(piece.partition("/")[0]).split(" and ")
+        told = [_FREE.get(part.strip()) or _listed_english(part.strip()) for part in said]
+        colours = [colour for colour in told if colour is not None]
+        if colours and len(colours) == len(told):
+            return _joined(colours)
     return None
 
 
-def without_shades(name: str) -> str:
+def without_shades(name: str, *, every: bool = False) -> str:
     """Normalised text with shades blanked: what stone grey or 珍珠白 is made of, they do not say. A single English
-    word (copper) stays: it may well be the material."""
-    return _FREE.blanked(name, compounds_only=True)
+    word (copper) stays, if not `every` one is to go: it may well be the material."""
+    return _FREE.blanked(name, compounds_only=not every)
 
 
 def _read_part(part: str, *, quotable: bool) -> ColourField | None:

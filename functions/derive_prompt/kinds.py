@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from functions.derive_prompt.cleaning import has_chinese
@@ -107,6 +108,10 @@ _COMPONENTS = frozenset(_TABLE["not_a_kind"]["components"])
 _GENERAL_WORDS = frozenset(_TABLE["not_a_kind"]["general"])
 _PACK = re.compile(r"\d\s*(?:x\s*)?\Z")
 _FILLER_WORDS = frozenset(_TABLE["not_a_kind"]["filler"]["en"])
+_WHOM = "|".join(
+    re.escape(word) for row in _FAMILIES["audiences"].values() for word in (row["en"], *row["also"]) if word.isascii()
+)
+_FOR_WHOM = re.compile(rf" for (?:{_WHOM})\b")
 _BRACKETS = re.compile(r"[(（【\[「《][^)）】\]」》]*[)）】\]」》]")
 _CHINESE_TAIL = re.compile("[\u4e00-\u9fff]*\\Z")
 _LATIN_WORD = re.compile("[a-z]+")
@@ -344,8 +349,10 @@ def _is_lesser(found: Found[Kind | None], said: Kind, category_template: str | N
 
 
 def _is_wider(found: Found[Kind | None], said: Kind) -> bool:
-    """Whether a word only says what the kind said before it says closer: cardigan sweater, 保温杯 水杯."""
-    return found.word in _GENERAL_WORDS and _template(found) == said.template
+    """Whether a word only says what the kind said before it says closer: cardigan sweater, patio umbrella ... umbrella,
+    保温杯 水杯."""
+    again = said.en.endswith(f" {found.word}") or (len(said.zh) > len(found.word) and said.zh.endswith(found.word))
+    return again or (found.word in _GENERAL_WORDS and _template(found) == said.template)
 
 
 def _with_own_word(kind: Kind, name: str, start: int, word: str) -> Kind:
@@ -362,7 +369,9 @@ def _with_own_word(kind: Kind, name: str, start: int, word: str) -> Kind:
 
 def _english_head(name: str, category_template: str | None) -> Kind | None:
     # Each piece between commas has its head before what it comes with or is for: Tripod for Camera is no camera.
-    for piece in _ENGLISH_BREAK.split(name):
+    # Where no head tells, whom it is for may stand before the thing: Homes for Pets Folding Dog Crate.
+    pieces = _ENGLISH_BREAK.split(name)
+    for piece in (*pieces, *(_FOR_WHOM.sub(" ", piece) for piece in pieces if _FOR_WHOM.search(piece))):
         head = _EXTRAS_EN.split(piece, maxsplit=1)[0]
         best: Kind | None = None
         accessory_end = 0
@@ -416,15 +425,16 @@ _CATEGORY_WORDS: Matcher[str] = Matcher(
 _GENERAL = "general"
 
 
+@lru_cache(maxsize=1024)
+def _template_of_level(level: str) -> str | None:
+    told = [found.value for found in _CATEGORY_WORDS.find_all(level)]
+    return next((template for template in told if template != _GENERAL), _GENERAL if told else None)
+
+
 def find_template(category: Iterable[str]) -> str | None:
     """The template of a category path in normalised text, read from its deepest level up; `general` only at the end."""
-    general = None
-    for level in reversed(list(category)):
-        for found in _CATEGORY_WORDS.find_all(level):
-            if found.value != _GENERAL:
-                return found.value
-            general = _GENERAL
-    return general
+    told = [template for level in reversed(list(category)) if (template := _template_of_level(level)) is not None]
+    return next((template for template in told if template != _GENERAL), _GENERAL if told else None)
 
 
 AUDIENCES = {name: Audience(name, row["zh"], row["en"]) for name, row in _FAMILIES["audiences"].items()}
@@ -444,7 +454,7 @@ _AUDIENCE_ORDER = ("pet", "baby", "child", "women", "men")
 
 def may_hold_pets(category: list[str]) -> bool:
     """Whether what a category path holds can be for pets: a puzzle named Pets in toys is for people."""
-    said = {find_template([level]) for level in category} - {None, _GENERAL}
+    said = {_template_of_level(level) for level in category} - {None, _GENERAL}
     return not said or "pets" in said or said <= {"household"}
 
 

@@ -104,10 +104,12 @@ def all_in_name(name: str, *, filled: bool) -> list[Material]:
         if found.value is not None
         and not (found.value.hidden or (filled and found.value.filling))
         and not _is_negated(name, found.start)
+        and not name.startswith(_LINING, found.end)
         and not _is_of_a_part(name, found)
     ]
 
 
+_LINING = (" lined", "-lined", " lining", "内里", "里衬")
 _OF_A_PART = re.compile(r"\b(?:with|in|for|and|on)\s+(?:an?\s+|the\s+)?(?:[a-z]+\s+)?\Z")
 _NOUN_FOLLOWS = re.compile(r"\s+[a-z]")
 

@@ -173,7 +173,7 @@ def _find_template(kind: Kind | None, category: list[str]) -> str:
 
 def _generic_kind(name: str, template: Template, template_id: str) -> Kind:
     generic = template.generic
-    noun = kinds.unlisted_noun(name)
+    noun = kinds.unlisted_noun(colours.without_shades(name, every=True))
     kind = Kind(
         id=f"generic:{template_id}",
         template=template_id,

@@ -45,6 +45,7 @@ def test_a_colour_field_gives_its_first_real_colour(text: str, zh: str) -> None:
     "text",
     [
         "如图",
+        "Assorted",
         "大号",
         "套餐一",
         "XXL",
@@ -117,6 +118,7 @@ def test_a_name_tells_a_colour(name: str, zh: str) -> None:
         ("Waffle Duvet Cover Set King, Sage", "鼠尾草绿色"),
         ("Can Rack Organizer - Chrome", "铬色"),
         ("Camping Tent, Navy Blue/Grey", "藏青色"),
+        ("Kitchen Towels, Blue and White Check", "蓝色与白色"),
     ],
 )
 def test_an_english_title_ends_with_its_colour(name: str, zh: str) -> None:
@@ -280,7 +282,9 @@ def test_of_what_is_upholstered_the_cover_is_seen(name: str, field: str, materia
     assert found.id == material
 
 
-@pytest.mark.parametrize("name", ["Clean Cotton Scented Candle", "Wooden Wick Candle", "羽丝绒抱枕芯", "Rubber Duck"])
+@pytest.mark.parametrize(
+    "name", ["Fleece Lined Beanie", "Clean Cotton Scented Candle", "Wooden Wick Candle", "羽丝绒抱枕芯", "Rubber Duck"]
+)
 def test_a_word_that_only_holds_a_material_is_none(name: str) -> None:
     assert slots(name).material is None
 
@@ -348,6 +352,7 @@ def test_the_head_noun_is_the_kind(name: str, kind: str) -> None:
         ("Toilet Paper Holder", "toilet paper holder"),
         ("Designed for iPhone 15 Pro Max Case - Slate", "phone case"),
         ("Cordless Stick Vacuum Cleaner", "vacuum cleaner"),
+        ("Cat Litter Mat", "cat litter mat"),
         ("Ice Cream Maker", "ice cream maker"),
         ("冰淇淋机", "冰淇淋机"),
         ("菜刀收纳架", "菜刀收纳架"),
@@ -409,6 +414,10 @@ def test_a_thing_in_its_pack_or_set_is_still_the_thing(name: str, kind: str) -> 
         ("LED Strip Lights", "led_strip"),
         ("Tomato Ketchup, 38 oz Bottle", "sauce:tomato ketchup"),
         ("Folding Dog Crate", "pet_crate:dog crate"),
+        ("MidWest Homes for Pets Folding Metal Dog Crate", "pet_crate:dog crate"),
+        ("Cooking Utensils Set", "utensil_set"),
+        ("Satin Robe", "robe"),
+        ("智能马桶盖", "toilet_seat"),
         ("猫爬架 剑麻猫抓柱", "cat_tree"),
         ("轻奢地毯 茶几毯", "rug:茶几毯"),
         ("实木五斗柜", "drawer_chest:五斗柜"),
@@ -452,8 +461,13 @@ def test_what_the_category_does_not_expect_takes_no_place(name: str, category: s
         ("玻璃花瓶 透明摆件", "vase"),
         ("Round Wall Mirror Gold Metal Frame", "mirror"),
         ("Metal Platform Bed Frame", "bed"),
+        ("Patio Umbrella 9ft Outdoor Umbrella", "patio_umbrella"),
+        ("女士西装套装 西服外套裤子", "suit"),
+        ("男童卫衣 加绒外套", "hoodie"),
+        ("新鲜车厘子 进口水果", "fruit"),
         ("Knit Sweater", "sweater"),
         ("学生水杯", "cup"),
+        ("外套", "jacket"),
     ],
 )
 def test_a_wider_word_after_a_kind_takes_no_place(name: str, kind: str) -> None:
@@ -510,6 +524,8 @@ def test_a_name_without_a_thing_leaves_the_set_to_its_specification() -> None:
 def test_an_unknown_thing_keeps_its_own_short_noun_or_gets_a_safe_one() -> None:
     assert slots("RGB智能星空投影灯").kind.zh == "星空投影灯"
     assert slots("Acme Turbo Frobnicator 3000").kind.en == "frobnicator"
+    assert slots("Eyelash Curler Rose Gold", category=["Beauty"]).kind.en == "curler"
+    assert slots("Something", category=["Beauty"]).kind.en == "beauty product"
     assert slots("Nike").kind.en == "product"
     assert slots("???").kind.en == "product"
     assert slots("春日系列", category=["箱包"]).kind.zh == "包"
@@ -591,6 +607,8 @@ def test_a_look_that_the_kind_says_is_left_out() -> None:
         ("Leather Front Pocket Wallet", "patch pockets"),
         ("Silicone Strap Watch", "adjustable strap"),
         ("开放式耳机", "敞开式"),
+        ("婴儿床拼接大床", "拼色"),
+        ("Resistance Bands with Handles", "curved handle"),
         ("轻透纱帘", "透明莹白"),
     ],
 )
