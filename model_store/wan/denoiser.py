@@ -373,9 +373,9 @@ class Block(nn.Module):
 class Attention(nn.Module):
     """What both attentions of a block are made of. Queries and keys are normed over the full width, heads together."""
 
-    def __init__(self, config: DenoiserConfig, kernel: AttentionKernel) -> None:
+    def __init__(self, config: DenoiserConfig, attention: AttentionKernel) -> None:
         super().__init__()
-        self.heads, self.kernel = config.heads, kernel
+        self.heads, self.attention = config.heads, attention
         self.q = Linear(config.dim, config.dim)
         self.k = Linear(config.dim, config.dim)
         self.v = Linear(config.dim, config.dim)
@@ -395,7 +395,7 @@ class SelfAttention(Attention):
     def forward(self, x: Tensor, rotation: Tensor) -> Tensor:
         queries = rotate(self.split(self.norm_q(self.q(x))), rotation)
         keys = rotate(self.split(self.norm_k(self.k(x))), rotation)
-        attended: Tensor = self.o(self.kernel(queries, keys, self.split(self.v(x))).flatten(2))
+        attended: Tensor = self.o(self.attention(queries, keys, self.split(self.v(x))).flatten(2))
         return attended
 
 
@@ -408,7 +408,7 @@ class CrossAttention(Attention):
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, key_bias: Tensor | None) -> Tensor:
         queries = self.split(self.norm_q(self.q(x)))
-        attended: Tensor = self.o(self.kernel(queries, keys, values, key_bias).flatten(2))
+        attended: Tensor = self.o(self.attention(queries, keys, values, key_bias).flatten(2))
         return attended
 
 
