@@ -42,7 +42,7 @@ def _time(_: click.Context, option: click.Parameter, text: str | None) -> dateti
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())
     except ValueError:
         example = "2026-11-20 or 2026-11-20T08:00:00Z"
         raise click.BadParameter(f"{text!r} is no time; give e.g. {example}", param=option) from None

@@ -28,6 +28,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything skureel stands on, one finding each."""
     yield _finding("kafka", lambda: _kafka(settings))
     yield _finding("objects", lambda: _objects(settings))
+    if settings.render.image_hosts:
+        yield _finding("photo hosts", lambda: _photo_hosts(settings))
     yield _finding("model", lambda: _model(settings))
     yield _packages("render packages", RENDER_PACKAGES, "render")
     yield _finding("device", lambda: _device(settings))
@@ -94,6 +96,12 @@ def _objects(settings: Settings) -> str:
 
     ObjectStore(settings.objects).check()
     return f"{settings.objects.endpoint} answers, bucket {settings.objects.bucket} is there"
+
+
+def _photo_hosts(settings: Settings) -> str:
+    from shared.photos import allowed_hosts
+
+    return ", ".join(sorted(allowed_hosts(settings.render.image_hosts)))
 
 
 def _embedded() -> str:

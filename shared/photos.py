@@ -6,10 +6,11 @@ under `photos/<sha256>`; the render spec holds that digest, and render_video rea
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 import urllib3
 from urllib3.exceptions import LocationParseError
-from urllib3.util import parse_url
+from urllib3.util import Url, parse_url
 
 from shared.errors import ConfigurationError, PermanentError, PhotoRefused, TemporaryError
 from shared.objects import ObjectStore
@@ -17,6 +18,7 @@ from shared.objects import ObjectStore
 LIMIT_BYTES = 20 * 1024 * 1024
 TIMEOUT_SECONDS = 10.0
 
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _SIGNATURES = {
     "image/jpeg": re.compile(rb"\xff\xd8\xff"),
     "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
@@ -30,7 +32,7 @@ class Photos:
 
     def __init__(self, objects: ObjectStore, hosts: tuple[str, ...]) -> None:
         self._objects = objects
-        self._hosts = frozenset(_host(host) for host in hosts)
+        self._hosts = allowed_hosts(hosts)
         self._http = urllib3.PoolManager(timeout=TIMEOUT_SECONDS, retries=False)
 
     def digest(self, image: str) -> str:
@@ -93,13 +95,21 @@ class Photos:
         return url.scheme == "https" and url.auth is None and url.host in self._hosts and url.port in (None, 443)
 
 
+def allowed_hosts(names: Iterable[str]) -> frozenset[str]:
+    """Hosts as urllib3 writes those it connects to: in lower case, those beyond ASCII in IDNA's xn-- form.
+
+    Raises ConfigurationError for what is no name of one host.
+    """
+    return frozenset(map(_host, names))
+
+
 def _host(name: str) -> str:
-    """An allowed host as urllib3 writes it: in lower case."""
     try:
-        host = parse_url(f"https://{name}/").host
-    except LocationParseError:
-        host = None
-    if not host:
+        url = parse_url(f"https://{name}/")
+    except LocationParseError:  # also for names beyond ASCII where the idna package is not installed
+        url = Url()
+    host = url.host or ""
+    if url != Url("https", None, host, None, "/") or not _HOST.fullmatch(host):
         raise ConfigurationError(
             f"SKUREEL_RENDER__IMAGE_HOSTS: {name!r} is no host; give names such as img.example.com, "
             "those beyond ASCII in their xn-- form"

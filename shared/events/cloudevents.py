@@ -220,7 +220,7 @@ def _time(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())  # RFC 3339 takes t and z as well
     except ValueError:
         return None
     return moment if moment.tzinfo else None

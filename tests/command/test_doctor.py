@@ -65,6 +65,13 @@ def test_doctor_finds_what_cannot_start(variable: str, value: str, line: str, mo
     assert line in result.stdout
 
 
+def test_doctor_reads_the_hosts_of_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKUREEL_RENDER__IMAGE_HOSTS", "IMG.example.com,a.example.com")
+    assert "ok     photo hosts: a.example.com, img.example.com" in doctor().stdout
+    monkeypatch.setenv("SKUREEL_RENDER__IMAGE_HOSTS", "*.example.com")
+    assert "WRONG  photo hosts: SKUREEL_RENDER__IMAGE_HOSTS: '*.example.com' is no host" in doctor().stdout
+
+
 def test_doctor_finds_a_size_that_no_model_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKUREEL_RENDER__WIDTH", "2048")
     monkeypatch.setenv("SKUREEL_RENDER__HEIGHT", "1024")

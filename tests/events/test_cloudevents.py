@@ -170,6 +170,13 @@ def test_a_structured_event_may_carry_its_data_in_base64() -> None:
     assert read.extensions == {"flag": "true", "n": "3"}
 
 
+@pytest.mark.parametrize("text", ["2026-01-02T03:04:05z", "2026-01-02t03:04:05Z", "2026-01-02T11:04:05.000+08:00"])
+def test_every_writing_of_a_moment_is_read(text: str) -> None:
+    read = from_kafka(binary(ce_time=text.encode()), json.dumps(MINIMAL).encode())
+    assert read.time == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert dict(to_kafka(read).headers)["ce_time"] in (b"2026-01-02T03:04:05Z", b"2026-01-02T11:04:05+08:00")
+
+
 def test_a_time_that_does_not_parse_costs_no_product() -> None:
     assert from_kafka(binary(ce_time=b"yesterday"), json.dumps(MINIMAL).encode()).time is None
 

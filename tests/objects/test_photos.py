@@ -2,13 +2,14 @@
 
 import hashlib
 import io
+import sys
 
 import pytest
 import urllib3
 
 from shared.errors import ConfigurationError, PhotoRefused
 from shared.objects import ObjectStore
-from shared.photos import Photos
+from shared.photos import Photos, allowed_hosts
 from shared.settings import ObjectSettings
 
 HOST = "img.example.com"
@@ -81,7 +82,46 @@ def test_only_allowed_hosts_are_asked(image: str, photos: Photos, asked: list[st
     assert asked == []
 
 
-@pytest.mark.parametrize("host", ["", "a b", "["])
+@pytest.mark.parametrize("allowed", ["图片.example", "xn--wcsw84d.example", "XN--WCSW84D.EXAMPLE"])
+@pytest.mark.parametrize("named", ["图片.example", "xn--wcsw84d.example"])
+def test_a_host_beyond_ascii_is_compared_in_its_ascii_form(
+    allowed: str, named: str, photos: Photos, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("idna", reason="urllib3 reads such names with the idna package alone")
+    monkeypatch.setattr(photos, "_hosts", allowed_hosts((allowed,)))
+    photos.digest(f"https://{named}/a.png")
+    assert asked == ["xn--wcsw84d.example"]
+    with pytest.raises(PhotoRefused):
+        photos.digest("https://图书.example/a.png")
+
+
+def test_a_host_beyond_ascii_ends_the_start_where_it_could_not_be_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "idna", None)
+    assert allowed_hosts(("xn--wcsw84d.example",)) == {"xn--wcsw84d.example"}
+    with pytest.raises(ConfigurationError, match=r"'图片.example' is no host; .* xn-- form"):
+        allowed_hosts(("图片.example",))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "a b",
+        "[",
+        "*.example.com",
+        "a?b",
+        "a#b",
+        "a\\b",
+        "a@b",
+        "a:443",
+        "a/b",
+        "a%2fb",
+        "a..b",
+        "a.",
+        "\u202ea",
+        "ｉｍｇ.a",
+    ],
+)
 def test_an_allowed_host_that_is_none_ends_the_start(host: str, embedded_objects: ObjectSettings) -> None:
     with pytest.raises(ConfigurationError, match="SKUREEL_RENDER__IMAGE_HOSTS"):
         Photos(ObjectStore(embedded_objects), (host,))
