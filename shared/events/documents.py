@@ -4,7 +4,7 @@ Made from the pydantic models by `skureel schemas`, committed, and checked for d
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from shared.events.envelope import EVENT_TYPES, EventType
 
 DOCUMENTS = Path(__file__).parent / "documents"
 
+_FINAL = ("video.ready", "video.rejected")
+"""Types that nothing here consumes, so that none of them is retried or becomes a dead letter."""
 _ATTRIBUTES = {
     "type": "object",
     "required": ["ce_specversion", "ce_id", "ce_source", "ce_type"],
@@ -26,6 +28,38 @@ _ATTRIBUTES = {
         "ce_time": {"type": "string", "format": "date-time"},
         "ce_traceparent": {"type": "string"},
         "content-type": {"type": "string", "const": "application/json"},
+    },
+}
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "string", "pattern": "^[0-9]+$"}
+_STORY = {
+    "type": "object",
+    "description": "What the runtime tells of a record that failed, beside the record's own headers, which stay.",
+    "required": ["__connect.errors.topic", "__connect.errors.partition", "__connect.errors.offset", "skureel.reason"],
+    "properties": {
+        "__connect.errors.topic": {**_TEXT, "description": "Where the record first came from, with the prefix."},
+        "__connect.errors.partition": _NUMBER,
+        "__connect.errors.offset": _NUMBER,
+        "__connect.errors.connector.name": {**_TEXT, "description": "The consumer group that failed."},
+        "__connect.errors.task.id": {**_TEXT, "description": "The worker in it."},
+        "__connect.errors.stage": {**_TEXT, "enum": ["decode", "handle", "encode", "send"]},
+        "__connect.errors.class.name": _TEXT,
+        "__connect.errors.exception.class.name": _TEXT,
+        "__connect.errors.exception.message": {**_TEXT, "description": "Subject, fact and next step."},
+        "__connect.errors.exception.stacktrace": {**_TEXT, "description": "Of a defect alone."},
+        "skureel.reason": {**_TEXT, "description": "A stable word for machines, e.g. invalid-json."},
+        "skureel.attempts": {**_NUMBER, "description": "Times a handler was called with it, over all rounds."},
+        "skureel.rounds": {**_NUMBER, "description": "Times it went through the retry topic."},
+        "skureel.replays": {**_NUMBER, "description": "Times it was taken back from the dead letters."},
+        "skureel.first-failed-at": {**_TEXT, "format": "date-time"},
+        "skureel.due-at": {
+            **_NUMBER,
+            "description": "Milliseconds since the epoch before which it is not tried again.",
+        },
+        "skureel.omitted-bytes": {
+            **_NUMBER,
+            "description": "Size of a record too large to be kept: only this is left.",
+        },
     },
 }
 _WRITTEN_BY = {
@@ -80,32 +114,55 @@ def _schema(row: EventType) -> dict[str, Any]:
 
 
 def _asyncapi() -> dict[str, Any]:
-    channels, operations, messages = {}, {}, {}
-    for row in EVENT_TYPES.values():
-        name = row.name.replace(".", "_")
+    channels: dict[str, Any] = {}
+    operations: dict[str, Any] = {}
+    messages: dict[str, Any] = {}
+
+    def describe(address: str, actions: Sequence[str], message: dict[str, Any]) -> None:
+        name = address.replace(".", "_")
+        messages[name] = {"name": address, **message}
         channels[name] = {
-            "address": row.name,
-            "description": row.description,
+            "address": address,
+            "description": message["summary"],
             "messages": {name: {"$ref": f"#/components/messages/{name}"}},
         }
-        operations[name] = {
-            "action": _WRITTEN_BY[row.name],
-            "channel": {"$ref": f"#/channels/{name}"},
-            "messages": [{"$ref": f"#/channels/{name}/messages/{name}"}],
-        }
-        messages[name] = {
-            "name": row.name,
-            "summary": row.description,
+        for action in actions:
+            operations[name if len(actions) == 1 else f"{action}_{name}"] = {
+                "action": action,
+                "channel": {"$ref": f"#/channels/{name}"},
+                "messages": [{"$ref": f"#/channels/{name}/messages/{name}"}],
+            }
+
+    for row in EVENT_TYPES.values():
+        event = {
             "contentType": "application/json",
-            "headers": _ATTRIBUTES,
             "payload": {"$ref": f"./{row.name}.schema.json"},
-            "bindings": {
-                "kafka": {
-                    "bindingVersion": "0.5.0",
-                    "key": {"type": "string", "description": f"{row.key_field} of the data"},
-                }
-            },
+            "bindings": _keyed(f"{row.key_field} of the data"),
         }
+        attributes, story = ({"$ref": f"#/components/schemas/{name}"} for name in ("attributes", "story"))
+        describe(row.name, [_WRITTEN_BY[row.name]], {"summary": row.description, "headers": attributes, **event})
+        if row.name in _FINAL:
+            continue
+        describe(
+            f"{row.name}.retry",
+            ["send", "receive"],
+            {
+                "summary": f"A {row.name} whose handling failed for now: as it came, tried again when it is due.",
+                "headers": {"allOf": [attributes, story]},
+                **event,
+            },
+        )
+        describe(
+            f"{row.name}.dlq",
+            ["send"],
+            {
+                "summary": f"A record of {row.name} that could not be handled: its exact bytes, and why.",
+                "headers": story,
+                "contentType": "application/octet-stream",
+                "payload": {"description": "Whatever was sent; it need not be an event."},
+                "bindings": _keyed("as it came"),
+            },
+        )
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -118,5 +175,9 @@ def _asyncapi() -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": channels,
         "operations": operations,
-        "components": {"messages": messages},
+        "components": {"schemas": {"attributes": _ATTRIBUTES, "story": _STORY}, "messages": messages},
     }
+
+
+def _keyed(description: str) -> dict[str, Any]:
+    return {"kafka": {"bindingVersion": "0.5.0", "key": {"type": "string", "description": description}}}

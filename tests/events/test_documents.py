@@ -1,14 +1,23 @@
 """The published schemas and the AsyncAPI document."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
 import pytest
 
-from shared.events import EVENT_TYPES, Product
+from shared.events import EVENT_TYPES, Event, Product
 from shared.events import documents as published
+from shared.events.cloudevents import to_kafka
+from shared.kafka.endings import Handling
+from shared.kafka.story import Story, written
+from shared.kafka.topics import needed_topics
+from shared.kafka.tracker import PartitionTracker, Work
+from shared.settings import KafkaSettings
+from tests.delivery.harness import Answering, product_event
 
 
 def schema_of(name: str) -> dict[str, Any]:
@@ -54,8 +63,66 @@ def test_the_schema_refuses_a_product_without_a_name() -> None:
         jsonschema.validate({"product_id": "p"}, schema_of("product.created"))
 
 
-def test_the_asyncapi_document_names_every_type_and_its_schema() -> None:
-    document = json.loads((published.DOCUMENTS / "asyncapi.json").read_text(encoding="utf-8"))
-    assert {channel["address"] for channel in document["channels"].values()} == set(EVENT_TYPES)
-    for message in document["components"]["messages"].values():
-        assert (published.DOCUMENTS / message["payload"]["$ref"]).is_file()
+def asyncapi() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((published.DOCUMENTS / "asyncapi.json").read_text(encoding="utf-8"))
+    return document
+
+
+def test_the_asyncapi_document_names_every_topic_that_is_made() -> None:
+    addresses = [channel["address"] for channel in asyncapi()["channels"].values()]
+    assert sorted(addresses) == sorted(needed_topics(KafkaSettings()))
+
+
+def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
+    document = asyncapi()
+    references = [*found(document, "$ref")]
+    assert len(references) > 4 * len(document["channels"])
+    for reference in references:
+        if reference.startswith("./"):
+            assert (published.DOCUMENTS / reference).is_file()
+            continue
+        place = document
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step]
+
+
+def found(part: Any, name: str) -> Iterator[Any]:
+    if isinstance(part, dict):
+        yield from (value for key, value in part.items() if key == name)
+        part = list(part.values())
+    if isinstance(part, list):
+        for item in part:
+            yield from found(item, name)
+
+
+@pytest.mark.parametrize("value", [b"{", b'{"product_id": "p", "name": "x"}', b"x" * (9 << 20)])
+def test_the_headers_of_a_failed_record_are_as_described(value: bytes) -> None:
+    """Told by the runtime itself: a defect has them all, but for those of a replay."""
+    message = to_kafka(product_event("p"))
+    handling = Handling(
+        Answering(_break),
+        KafkaSettings(retries_in_place=0),
+        group="g",
+        client_id="c",
+        clock=lambda: 1_800_000_000.0,
+        interrupted=lambda: False,
+        pause=lambda seconds: None,
+    )
+    record = SimpleNamespace(topic="product.created", partition=2, offset=7, **message._replace(value=value)._asdict())
+    work = Work(record, PartitionTracker(None, epoch=1))  # type: ignore[arg-type]
+    handling.finish(work)
+    (output,) = work.outputs
+    described = asyncapi()["components"]["schemas"]["story"]
+    told = {name: raw.decode() for name, raw in output.headers if name.startswith(("__connect", "skureel"))}
+    jsonschema.validate(told, {**described, "additionalProperties": False})
+
+
+def _break(event: Event[Any]) -> None:
+    raise ZeroDivisionError
+
+
+def test_every_header_that_a_story_can_have_is_described() -> None:
+    full = Story("t", 1, 2, 3, 4, 5, "2026-01-01T00:00:00.000Z", 6.0, "reason", "handle", "E", "message", "trace")
+    written_names = {name for name, _ in written([], full, group="g", client_id="c")}
+    described = asyncapi()["components"]["schemas"]["story"]["properties"]
+    assert written_names == set(described) - {"skureel.omitted-bytes"}
