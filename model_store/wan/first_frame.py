@@ -32,7 +32,9 @@ def open_photo(image: Image.Image) -> Image.Image:
             canvas = Image.new("RGBA", upright.size, "white")
             upright = Image.alpha_composite(canvas, upright.convert("RGBA"))
         return upright.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on broken files
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders have no error in common
         raise PermanentError(
             f"first frame cannot be decoded: {error}; send the image again as JPEG, PNG or WebP", reason="invalid-image"
         ) from error

@@ -84,6 +84,21 @@ def test_velocity_with_a_given_first_frame_equals_a_timestep_for_every_token(siz
     assert relative_error(actual, expected) <= 1e-5
 
 
+def test_a_given_first_frame_takes_one_more_timestep_and_a_row_a_frame_not_one_a_token():
+    _, ours = a_pair(*SIZES["usual proportions"])
+    seen = []
+    hooks = [
+        ours.time_embedding.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape))),
+        ours.blocks[0].register_forward_pre_hook(lambda _, given: seen.append(tuple(given[1].shape))),
+    ]
+    latents, timesteps, text = some_latents(2, 48, (5, 6, 4)), torch.tensor([843, 500]), a_prompt(2)
+    for clean in (False, True):
+        velocity(ours, latents, timesteps, text, first_frame_clean=clean)
+    for hook in hooks:
+        hook.remove()
+    assert seen == [(2, 1, 256), (2, 1, 6, 128), (2, 2, 256), (2, 5, 6, 128)]
+
+
 def test_bf16_weights_stay_near_the_public_implementation_in_bf16():
     theirs, ours = a_pair(*SIZES["usual proportions"])
     latents, timesteps, text = some_latents(1, 48, (3, 8, 8)), torch.tensor([700]), a_prompt(1)

@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import struct
 import threading
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from model_store.wan import engine as engine_module
+from model_store.wan.checkpoint import Checkpoint
 from model_store.wan.engine import ClipSpec, DeviceOutOfMemory, Engine
 from model_store.wan.first_frame import cover, open_photo
 from model_store.wan.sampler import SamplerConfig
@@ -73,6 +76,23 @@ def test_no_guidance_needs_one_velocity_a_step(engine, monkeypatch):
     engine.denoise(replace(SPEC, steps=3, guidance=1.5))
     assert len(calls) == 3 + 6
     hook.remove()
+
+
+def test_a_prompt_is_read_once_for_all_steps(engine):
+    """Text encoder, text layers, and every block's keys and values: once for the prompt, once for the unwanted."""
+    denoiser, _, text_encoder = engine._loaded()
+    calls = Counter()
+    once = {"encoder": text_encoder, "text": denoiser.text_embedding}
+    for number, block in enumerate(denoiser.blocks):
+        once |= {f"keys {number}": block.cross_attn.k, f"values {number}": block.cross_attn.v}
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: calls.update([name]))
+        for name, module in (*once.items(), ("time", denoiser.time_embedding))
+    ]
+    engine.denoise(replace(SPEC, prompt="turn slow blue", negative_prompt="red kettle", steps=4))
+    for hook in hooks:
+        hook.remove()
+    assert calls == dict.fromkeys(once, 2) | {"time": 2 * 4}
 
 
 def test_raising_in_progress_cancels_and_the_engine_renders_on(engine):
@@ -250,6 +270,17 @@ def test_a_truncated_photo_is_refused(engine, kind):
     assert caught.value.reason == "invalid-image"
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no frame"), struct.error("no header"), Image.DecompressionBombError()])
+def test_whatever_a_decoder_raises_makes_the_photo_invalid(engine, error, monkeypatch):
+    def fail(photo):
+        raise error
+
+    monkeypatch.setattr(Image.Image, "load", fail)
+    with pytest.raises(PermanentError, match="first frame cannot be decoded") as caught:
+        engine.generate(replace(SPEC, image=Image.new("RGB", (64, 48))))
+    assert caught.value.reason == "invalid-image"
+
+
 @pytest.mark.filterwarnings("ignore")  # Pillow remarks on damage in many words
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(kind=st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF"]), data=st.data())
@@ -345,6 +376,18 @@ def test_a_full_device_is_a_temporary_error_and_the_engine_renders_on(engine, er
     assert isinstance(caught.value, TemporaryError)
     hook.remove()
     assert np.array_equal(clip(engine), expected)
+
+
+@pytest.mark.parametrize("part", ["load_text_encoder", "load_denoiser", "load_vae"])
+def test_a_model_that_the_device_cannot_hold_is_a_temporary_error(diffusers_folder, part, monkeypatch):
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    with monkeypatch.context() as full:
+        full.setattr(Checkpoint, part, fail)
+        with pytest.raises(DeviceOutOfMemory, match=rf"model {diffusers_folder}: cpu is out of memory.*use a larger"):
+            Engine.load(diffusers_folder)
+    assert len(clip(Engine.load(diffusers_folder))) == SPEC.frames
 
 
 def test_other_runtime_errors_are_not_taken_for_a_full_device(engine):
