@@ -132,33 +132,53 @@ def read_token(token: str) -> ColourField | None:
 
 def find_in_name(name: str) -> Colour | None:
     """The colour of a normalised name: what an English title ends with (..., Sage), else the first colour that running
-    text names beyond doubt: 白色, 深灰色, 藏青, navy blue."""
-    return _find_at_end(name) or next(
-        (found.value for found in _FREE.find_all(name) if found.value and not name.startswith("'s", found.end)), None
-    )
+    text names beyond doubt: 白色, 深灰色, 藏青, navy blue. That of a part (with Gold Legs) is not the thing's."""
+    colour, rest = _ending(name)
+    if colour is not None:
+        return colour
+    for found in _FREE.find_all(rest):
+        if found.value is not None and not _is_of_another(rest, found.start, found.end):
+            return found.value
+    return None
 
 
 _PIECE_BREAK = re.compile(r"[,|()\[\]]|\s-\s")
 _LAST_PIECES = 3
+_NOUN_FOLLOWS = re.compile(r"\s[a-z]")
 
 
-def _find_at_end(name: str) -> Colour | None:
-    """The last piece of a title that is a colour and nothing else; sizes and packs may stand behind it."""
+def _is_of_another(text: str, start: int, end: int) -> bool:
+    """Whether a colour is a maker's name or that of a part: Dr. Brown's, with gold legs."""
+    return text.startswith("'s", end) or (
+        text[:start].endswith((" with ", " with a ")) and _NOUN_FOLLOWS.match(text, end) is not None
+    )
+
+
+def _ending(name: str) -> tuple[Colour | None, str]:
+    """The last piece of an English title that is a colour and nothing else, and the title without it. Sizes and packs
+    may stand behind it."""
     if has_chinese(name):
-        return None
-    for piece in _PIECE_BREAK.split(name)[: -_LAST_PIECES - 1 : -1]:
-        said = PATTERN_WORDS.without(piece.partition("/")[0]).split(" and ")
+        return None, name
+    end = len(name)
+    for _ in range(_LAST_PIECES):
+        breaks = list(_PIECE_BREAK.finditer(name, 0, end))
+        start = breaks[-1].end() if breaks else 0
+        said = PATTERN_WORDS.without(name[start:end].partition("/")[0]).split(" and ")
         told = [_FREE.get(part.strip()) or _listed_english(part.strip()) for part in said]
         colours = [colour for colour in told if colour is not None]
         if colours and len(colours) == len(told):
-            return _joined(colours)
-    return None
+            return _joined(colours), f"{name[:start]} {name[end:]}"
+        if not breaks:
+            break
+        end = breaks[-1].start()
+    return None, name
 
 
 def without_shades(name: str, *, every: bool = False) -> str:
     """Normalised text with shades blanked: what stone grey or 珍珠白 is made of, they do not say. A single English
-    word (copper) stays, if not `every` one is to go: it may well be the material."""
-    return _FREE.blanked(name, compounds_only=not every)
+    word (copper) stays, if not `every` one is to go: it may well be the material, but for the colour that ends a title.
+    """
+    return _FREE.blanked(_ending(name)[1], compounds_only=not every)
 
 
 def _read_part(part: str, *, quotable: bool) -> ColourField | None:

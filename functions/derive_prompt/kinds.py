@@ -115,6 +115,7 @@ _FOR_WHOM = re.compile(rf" for (?:{_WHOM})\b")
 _BRACKETS = re.compile(r"[(（【\[「《][^)）】\]」》]*[)）】\]」》]")
 _CHINESE_TAIL = re.compile("[\u4e00-\u9fff]*\\Z")
 _LATIN_WORD = re.compile("[a-z]+")
+_WHOLE_WORD = re.compile(r"\b[a-z]+\b")
 _ENGLISH_BREAK = re.compile(r"[,|;:–—]|\s-\s")
 _ENGLISH_ENDINGS = (
     "er",
@@ -167,8 +168,10 @@ def _accessories() -> Iterable[tuple[str, _Accessory | None]]:
 
 _ACCESSORIES: Matcher[_Accessory | None] = Matcher(_accessories())
 _BETWEEN = re.compile(rf"(?:'s)?\s+(?:(?:\d+[a-z]*|{'|'.join(_TABLE['accessories_are_not']['between'])})\s+)*")
-# Sweater light blue: before another word, light says how, not what.
-_LIGHT_GOES_ON = re.compile(r"lights?\s+(?!with\b|for\b|and\b)[a-z]")
+# Sweater light blue: before a colour, light says how, not what.
+_LIGHT_GOES_ON = re.compile(
+    rf"lights?\s+(?:{'|'.join(word for row in table('colours')['bases'].values() for word in row['en'])})"
+)
 _LONGEST_COMPOUND = 8
 
 
@@ -201,8 +204,11 @@ def _compound(kind: Kind, of: Kind, word: str, ending: str) -> Kind:
         phrase = f"{of.en.lower() if word in _SAME else word} {ending}"
         if not may_be_quoted(phrase):
             return kind
-        count = "" if ending.endswith("s") else None
+        count = "a set of" if ending.endswith("s") else None
         return kind._replace(id=f"{kind.id}:{phrase}", zh=f"{kind.zh}（{phrase}）", en=phrase, en_count=count)
+    listed = _KIND_WORDS.get(word[-1] + ending)
+    if listed is not None and not listed.tail:
+        return listed
     longer = word + ending
     for noun in (longer, ending):
         if 2 <= len(noun) <= _LONGEST_COMPOUND and may_be_quoted(noun):
@@ -302,10 +308,11 @@ def _row(kind: Kind) -> str:
 
 def _chinese_head(name: str, category_template: str | None) -> Kind | None:
     best: Kind | None = None
-    start, word, accessory_end = 0, "", 0
+    start, word, before, accessory_end = 0, "", 0, 0
     for found in _told(name):
         kind = found.value
-        extra = best is not None and name[: found.start].endswith(_EXTRAS_ZH)
+        extra = best is not None and name[before : found.start].endswith(_EXTRAS_ZH)
+        before = found.end
         if kind is None or extra or found.start < accessory_end:
             continue
         accessory = _accessory_of(found, name)
@@ -413,7 +420,7 @@ def unlisted_noun(name: str) -> str | None:
     if has_chinese(name):
         return None
     head = _EXTRAS_EN.split(_ENGLISH_BREAK.split(_BRACKETS.sub(" ", name), maxsplit=1)[0], maxsplit=1)[0]
-    words = [word for word in _LATIN_WORD.findall(head) if word not in _FILLER_WORDS]
+    words = [word for word in _WHOLE_WORD.findall(head) if word not in _FILLER_WORDS]
     if words and 4 <= len(words[-1]) <= 16 and words[-1].endswith(_ENGLISH_ENDINGS) and may_be_quoted(words[-1]):
         return str(words[-1])
     return None
