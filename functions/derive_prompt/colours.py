@@ -137,21 +137,14 @@ def find_in_name(name: str) -> Colour | None:
     if colour is not None:
         return colour
     for found in _FREE.find_all(rest):
-        if found.value is not None and not _is_of_another(rest, found.start, found.end):
+        if found.value is not None and _PART_FOLLOWS.match(rest, found.end) is None:
             return found.value
     return None
 
 
 _PIECE_BREAK = re.compile(r"[,|()\[\]]|\s-\s")
 _LAST_PIECES = 3
-_NOUN_FOLLOWS = re.compile(r"\s[a-z]")
-
-
-def _is_of_another(text: str, start: int, end: int) -> bool:
-    """Whether a colour is a maker's name or that of a part: Dr. Brown's, with gold legs."""
-    return text.startswith("'s", end) or (
-        text[:start].endswith((" with ", " with a ")) and _NOUN_FOLLOWS.match(text, end) is not None
-    )
+_PART_FOLLOWS = re.compile(rf"(?:'s|\s(?:[a-z]+\s)?(?:{'|'.join(_TABLE['parts']['en'])})s?)\b")
 
 
 def _ending(name: str) -> tuple[Colour | None, str]:

@@ -105,7 +105,7 @@ _EXTRAS_ZH: tuple[str, ...] = tuple(_TABLE["not_a_kind"]["extras"]["zh"])
 _EXTRAS_EN = re.compile("|".join(map(re.escape, _TABLE["not_a_kind"]["extras"]["en"])))
 _USED_WITH = re.compile("|".join(map(re.escape, _TABLE["not_a_kind"]["used_with"])))
 _COMPONENTS = frozenset(_TABLE["not_a_kind"]["components"])
-_GENERAL_WORDS = frozenset(_TABLE["not_a_kind"]["general"])
+_GENERAL_WORDS = frozenset(form for word in _TABLE["not_a_kind"]["general"] for form in _plurals(word))
 _PACK = re.compile(r"\d\s*(?:x\s*)?\Z")
 _FILLER_WORDS = frozenset(_TABLE["not_a_kind"]["filler"]["en"])
 _WHOM = "|".join(
@@ -256,12 +256,14 @@ def _set_of(name: str, category_template: str | None) -> Kind | None:
         if run and beside.fullmatch(name, end, found.start) is None:
             if _is_set(run, joined, name, end, chinese):
                 break
-            run = []
+            run, joined = [], ""
         if kind is None or not _is_set_piece(found, name, category_template):
             continue
-        joined = joined + name[end : found.start] if run else ""
-        end = found.end
-        if all(_row(kind) != _row(other) and not _is_wider(found, other) for other in run):
+        between = name[end : found.start] if run else ""
+        joined, end = joined + between, found.end
+        # Side by side, a wider word names the same thing again.
+        again = not between.strip() and any(_is_wider(found, other) for other in run)
+        if not again and all(_row(kind) != _row(other) for other in run):
             run.append(kind)
     return _one_of(run) if _is_set(run, joined, name, end, chinese) else None
 

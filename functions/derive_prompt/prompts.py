@@ -336,7 +336,7 @@ def _says(word: str, part: str) -> bool:
 
 def _article(noun: str) -> str:
     lowered = noun.lower()
-    if lowered.startswith(("uni", "use", "one-", "u-", "eu")):
+    if lowered.startswith(("uni", "use", "usb", "uku", "ute", "uti", "one-", "u-", "eu")):
         return "a"
     return "an" if lowered[0] in "aeiou" or noun.startswith(("L-", "LED", "MP")) else "a"
 

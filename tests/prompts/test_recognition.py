@@ -119,6 +119,8 @@ def test_a_name_tells_a_colour(name: str, zh: str) -> None:
         ("Can Rack Organizer - Chrome", "铬色"),
         ("Camping Tent, Navy Blue/Grey", "藏青色"),
         ("Makeup Brush with Case Rose Gold", "玫瑰金色"),
+        ("Hobo Shoulder Bag, Cognac", "干邑棕色"),
+        ("Emerald Chair Gold Metal Legs", "祖母绿色"),
         ("Kitchen Towels, Blue and White Check", "蓝色与白色"),
     ],
 )
@@ -142,6 +144,7 @@ def test_a_colour_is_said_without_its_maker() -> None:
     [
         "Dr. Brown's Baby Bottles",
         "Skillet with Red Silicone Handle",
+        "Side Table with Marble Top and Gold Base",
         "绿茶蛋黄酥",
         "黄铜钢笔",
         "白鹅绒羽绒被",
@@ -358,6 +361,8 @@ def test_the_head_noun_is_the_kind(name: str, kind: str) -> None:
         ("Cat Litter Mat", "cat litter mat"),
         ("Rechargeable Book Light Clip On", "book light"),
         ("Aquarium Filter", "aquarium filter"),
+        ("Bundt Cake Pan", "cake pan"),
+        ("iPad 10th Generation Case", "tablet computer case"),
         ("Pencil Sharpener", "pencil sharpener"),
         ("乳胶枕套", "枕套"),
         ("Ice Cream Maker", "ice cream maker"),
@@ -423,6 +428,8 @@ def test_a_thing_in_its_pack_or_set_is_still_the_thing(name: str, kind: str) -> 
         ("Tomato Ketchup, 38 oz Bottle", "sauce:tomato ketchup"),
         ("Folding Dog Crate", "pet_crate:dog crate"),
         ("Robot Vacuum and Mop Combo", "robot_vacuum"),
+        ("Yoga Block and Strap Set", "yoga_block"),
+        ("水乳套装护肤品礼盒", "skin_care_set:水乳套装"),
         ("Trash Bags 13 Gallon", "trash_bags"),
         ("Inflatable Stand Up Paddle Board", "paddle_board"),
         ("MidWest Homes for Pets Folding Metal Dog Crate", "pet_crate:dog crate"),
@@ -621,6 +628,8 @@ def test_a_look_that_the_kind_says_is_left_out() -> None:
         ("Chunky Knit Blanket", "platform"),
         ("Leather Front Pocket Wallet", "patch pockets"),
         ("Silicone Strap Watch", "adjustable strap"),
+        ("Touchscreen Gloves", "a clear display"),
+        ("Waffle Maker", "waffle-textured"),
         ("开放式耳机", "敞开式"),
         ("婴儿床拼接大床", "拼色"),
         ("Resistance Bands with Handles", "curved handle"),
@@ -629,6 +638,14 @@ def test_a_look_that_the_kind_says_is_left_out() -> None:
 )
 def test_a_look_is_seen_only_on_what_can_have_it(name: str, nowhere: str) -> None:
     assert nowhere not in captioned(name, color="莹白" if not name.isascii() else "black").prompt.replace("半透明", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "thing"),
+    [("Ukulele", "A ukulele"), ("Rolling Utility Cart", "A utility cart"), ("Umbrella", "An umbrella")],
+)
+def test_the_article_goes_by_the_sound(name: str, thing: str) -> None:
+    assert thing in captioned(name).prompt
 
 
 def test_no_english_word_is_doubled() -> None:
