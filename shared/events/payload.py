@@ -29,9 +29,10 @@ def _without(refused: re.Pattern[str], text: str) -> str:
 
 
 def _visible(text: str) -> str:
-    if not any(unicodedata.category(c)[0] in "LNPS" and c not in _BLANK for c in text):
-        raise ValueError("no visible character in it")
-    return text
+    for character in text:
+        if unicodedata.category(character)[0] in "LNPS" and character not in _BLANK:
+            return text
+    raise ValueError("no visible character in it")
 
 
 Visible = AfterValidator(_visible)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BeforeValidator, Field, WithJsonSchema
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
 from shared.events.payload import Identifier, LongText, Payload, ShortText, Visible
@@ -138,6 +138,14 @@ class Experiment(Payload):
     variant: Identifier
 
 
+def _with_other_names(schema: dict[str, Any]) -> None:
+    """Add the other names of fields to the published schema: pydantic tells of the first ones alone."""
+    properties = schema["properties"]
+    properties.update({"id": properties["product_id"], "colour": properties["color"]})
+    schema["required"].remove("product_id")
+    schema["anyOf"] = [{"required": ["product_id"]}, {"required": ["id"]}]
+
+
 class Product(Payload):
     """The data of `product.created` and `product.updated`.
 
@@ -145,8 +153,13 @@ class Product(Payload):
     is meant. Fields that cannot be filmed (price, brand, stock) may be present and are ignored.
     """
 
-    product_id: ProductId = Field(validation_alias=AliasChoices("product_id", "id"))
-    name: ProductName
+    model_config = ConfigDict(json_schema_extra=_with_other_names)
+
+    product_id: ProductId = Field(
+        validation_alias=AliasChoices("product_id", "id"),
+        description="One line without control characters, with a visible character in it.",
+    )
+    name: ProductName = Field(description="Text without control characters, with a visible character in it.")
     category: Texts = ()
     color: Texts = Field(default=(), validation_alias=AliasChoices("color", "colour"))
     material: Texts = ()

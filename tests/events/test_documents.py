@@ -50,6 +50,7 @@ def test_every_schema_is_valid_json_schema(name: str) -> None:
     "product",
     [
         {"product_id": "SKU-1", "name": "耳机", "color": "黑色", "features": ["主动降噪", "续航30小时"]},
+        {"id": 1108031, "name": "x", "colour": "red"},
         {"product_id": "1", "name": "x", "category": None, "attributes": {"重量": 3, "颜色": ["红", "蓝"]}, "new": 1},
     ],
 )
@@ -58,9 +59,12 @@ def test_what_the_schema_takes_the_model_takes(product: dict[str, Any]) -> None:
     Product.model_validate(product)
 
 
-def test_the_schema_refuses_a_product_without_a_name() -> None:
+@pytest.mark.parametrize(
+    "product", [{"product_id": "p"}, {"name": "x"}, {"id": "p", "name": ""}, {"id": {}, "name": "x"}]
+)
+def test_the_schema_refuses_a_product_without_an_id_or_a_name(product: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"product_id": "p"}, schema_of("product.created"))
+        jsonschema.validate(product, schema_of("product.created"))
 
 
 def asyncapi() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from functions.products_file import read_lines
 from functions.render_video.encoding import probe
 from functions.render_video.labels import read_label
 from shared.errors import ConfigurationError
-from shared.events import EVENT_TYPES, Event, Product, Reason, VideoRejected
+from shared.events import Event, Product, Reason, VideoRejected
 from shared.events.cloudevents import to_kafka, to_structured
 from shared.kafka import Publisher, create_topics, list_dead_letters
 from shared.settings import Settings
@@ -168,7 +168,3 @@ def test_a_product_that_becomes_a_dead_letter_is_told_from_one_that_is_lost(
     assert not outcome.everything_answered
     assert outcome.counts == {"dead letter": 1}
     assert "the painter is broken" in (outcome.journeys[0].dead_letter or "")
-
-
-def test_every_event_type_of_the_journey_is_in_the_table() -> None:
-    assert {"product.created", "video.requested", "video.ready", "video.review", "video.rejected"} <= set(EVENT_TYPES)
