@@ -17,6 +17,7 @@ from functions.progress import Progress
 from functions.render_video import open_studio
 from functions.render_video.photo import open_photo
 from model_store.manifest import MANIFEST_NAME, ClipDefaults, SamplerDefaults, model_folder, read_manifest
+from shared.bounds import FRAMES_STEP
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 
@@ -153,4 +154,4 @@ def _writing(path: Path) -> Iterator[None]:
 
 def frames_for(seconds: float, fps: int) -> int:
     """The nearest number of frames the model can draw: 4n+1. 3 s at 24 fps are 73."""
-    return 4 * max(0, round(seconds * fps / 4)) + 1
+    return FRAMES_STEP * max(0, round(seconds * fps / FRAMES_STEP)) + 1

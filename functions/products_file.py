@@ -43,16 +43,20 @@ def read_lines(path: Path, type_name: str, *, source: str, stdin: BinaryIO | Non
 
 def refuse_bad_lines(path: Path) -> None:
     """Raise the PermanentError of a file's first bad line, with the number of the others, if it has any."""
-    problems: list[PermanentError] = []
+    first: PermanentError | None = None
+    others = 0
     with path.open("rb") as file:
         for place, line in _filled(file, str(path)):
             try:
                 _line(place, line, "product.created", "/")
             except PermanentError as error:
-                problems.append(error)
-    if problems:
-        others = f" (and {len(problems) - 1} more bad lines)" if len(problems) > 1 else ""
-        raise PermanentError(f"{problems[0]}{others}", reason=problems[0].reason)
+                if first is None:
+                    first = error
+                else:
+                    others += 1
+    if first is not None:
+        more = f" (and {others} more bad lines)" if others else ""
+        raise PermanentError(f"{first}{more}", reason=first.reason)
 
 
 def _filled(lines: BinaryIO, name: str) -> Iterator[tuple[str, bytes]]:
