@@ -6,6 +6,7 @@ a clip. What is listed in `vocabulary/colours.toml` is only what cannot be worke
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from functions.derive_prompt.cleaning import has_chinese, is_plain_word, normalised
@@ -147,24 +148,28 @@ _LAST_PIECES = 3
 _PART_FOLLOWS = re.compile(rf"(?:'s|\s(?:[a-z]+\s)?(?:{'|'.join(_TABLE['parts']['en'])})s?)\b")
 
 
+@lru_cache(maxsize=64)
 def _ending(name: str) -> tuple[Colour | None, str]:
     """The last piece of an English title that is a colour and nothing else, and the title without it. Sizes and packs
     may stand behind it."""
     if has_chinese(name):
         return None, name
     end = len(name)
-    for _ in range(_LAST_PIECES):
-        breaks = list(_PIECE_BREAK.finditer(name, 0, end))
-        start = breaks[-1].end() if breaks else 0
-        said = PATTERN_WORDS.without(name[start:end].partition("/")[0]).split(" and ")
-        told = [_FREE.get(part.strip()) or _listed_english(part.strip()) for part in said]
-        colours = [colour for colour in told if colour is not None]
-        if colours and len(colours) == len(told):
-            return _joined(colours), f"{name[:start]} {name[end:]}"
-        if not breaks:
-            break
-        end = breaks[-1].start()
+    for found in [*_PIECE_BREAK.finditer(name)][: -_LAST_PIECES - 1 : -1]:
+        colour = _whole(name[found.end() : end].partition("/")[0].strip())
+        if colour is not None:
+            return colour, f"{name[: found.end()]} {name[end:]}"
+        end = found.start()
     return None, name
+
+
+def _whole(piece: str) -> Colour | None:
+    """The colour that a piece of a title is, if it is nothing but a colour: sage, blue and white check."""
+    if " and " not in piece:
+        return _FREE.get(piece) or _listed_english(piece)
+    told = [_whole(part.strip()) for part in PATTERN_WORDS.without(piece).split(" and ")]
+    colours = [colour for colour in told if colour is not None]
+    return _joined(colours) if len(colours) == len(told) else None
 
 
 def without_shades(name: str, *, every: bool = False) -> str:

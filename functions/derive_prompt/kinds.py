@@ -227,8 +227,11 @@ def find_kind(name: str, category_template: str | None = None) -> Kind | None:
     several things sold as one set all are named.
     """
     plain = _BRACKETS.sub(" ", name)
-    head = _chinese_head if has_chinese(plain) else _english_head
-    return _set_of(plain, category_template) or head(plain, category_template)
+    if has_chinese(plain):
+        several = _set_of(plain, category_template, chinese=True) if _SAYS_SET_ZH.search(plain) else None
+        return several or _chinese_head(plain, category_template)
+    several = _set_of(plain, category_template, chinese=False) if _SET_EN.search(plain) else None
+    return several or _english_head(plain, category_template)
 
 
 _SETS = _TABLE["sets"]
@@ -242,12 +245,9 @@ _NOT_IN_SETS = _COMPONENTS - frozenset(_SETS["parts"])
 _LARGEST_SET = 3
 
 
-def _set_of(name: str, category_template: str | None) -> Kind | None:
+def _set_of(name: str, category_template: str | None, *, chinese: bool) -> Kind | None:
     """Everything that a name sells as one (颈枕眼罩套装, 床垫*1+枕头*2, table and chairs set), where that is more than
     one thing."""
-    chinese = has_chinese(name)
-    if (_SAYS_SET_ZH if chinese else _SET_EN).search(name) is None:
-        return None
     beside = _BESIDE_ZH if chinese else _BESIDE_EN
     run: list[Kind] = []
     end, joined = 0, ""

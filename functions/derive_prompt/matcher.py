@@ -29,9 +29,10 @@ class Matcher(Generic[T]):
         self._values: dict[str, T] = {}
         for word, value in words:
             self._values.setdefault(word.lower(), value)
-        self._beginnings: dict[str, list[str]] = {}
+        self._beginnings: dict[str, list[tuple[str, bool, T]]] = {}
         for word in sorted(self._values, key=len, reverse=True):
-            self._beginnings.setdefault(_beginning(word), []).append(word)
+            latin = _TOKEN.match(word[-1]) is not None
+            self._beginnings.setdefault(_beginning(word), []).append((word, latin, self._values[word]))
         characters = "".join(re.escape(start) for start in self._beginnings if not _TOKEN.fullmatch(start))
         self._candidates = re.compile(f"[a-z0-9]+|[{characters}]" if characters else "[a-z0-9]+")
 
@@ -43,16 +44,23 @@ class Matcher(Generic[T]):
         return self._values.get(word)
 
     def find_all(self, text: str) -> Iterator[Found[T]]:
-        """Every word in the text, from left to right, none overlapping another."""
+        """Every word in the text, from left to right, none overlapping another.
+
+        A word that ends with a Latin letter is no word where the text goes on with one: `tea` in `teapot`.
+        """
         end = 0
+        beginnings = self._beginnings
         for candidate in self._candidates.finditer(text):
+            words = beginnings.get(candidate[0])
+            if words is None:
+                continue
             start = candidate.start()
             if start < end:
                 continue
-            for word in self._beginnings.get(candidate.group(), ()):
-                if text.startswith(word, start) and not _is_cut(text, word, start + len(word)):
+            for word, latin, value in words:
+                if text.startswith(word, start) and not (latin and _TOKEN.match(text, start + len(word))):
                     end = start + len(word)
-                    yield Found(start, end, word, self._values[word])
+                    yield Found(start, end, word, value)
                     break
 
     def first(self, text: str) -> Found[T] | None:
@@ -85,8 +93,3 @@ class Matcher(Generic[T]):
 def _beginning(word: str) -> str:
     token = _TOKEN.match(word)
     return word[0] if token is None else token.group()
-
-
-def _is_cut(text: str, word: str, end: int) -> bool:
-    """Whether the text goes on with Latin letters or digits where the word ends with one: `tea` in `teapot`."""
-    return end < len(text) and _TOKEN.match(text, end) is not None and _TOKEN.match(word[-1]) is not None

@@ -224,8 +224,8 @@ def _find_colour(fields: VisibleFields, name: str, *, trust_name: bool) -> tuple
     if colour is not None:
         return colour, patterns
     for token in name.split()[1:]:
-        found = colours.read_token(token) if kinds.find_kind(token) is None else None
-        if found is not None and found.colour is not None:
+        found = colours.read_token(token)
+        if found is not None and found.colour is not None and kinds.find_kind(token) is None:
             return found.colour, patterns or found.patterns
     return None, patterns
 
