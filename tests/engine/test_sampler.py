@@ -31,7 +31,7 @@ def test_unipc_equals_the_public_trajectory_at_every_step(steps, shift):
     for timestep in theirs.timesteps:
         expected = theirs.step(a_velocity(expected, float(timestep)), timestep, expected).prev_sample
         actual = ours.step(actual, a_velocity(actual, float(timestep)))
-        assert relative_error(actual, expected) <= 1e-4
+        assert relative_error(actual, expected) <= 1e-5
 
 
 def test_the_timesteps_are_those_published_for_fifty_steps():
