@@ -104,6 +104,8 @@ def wait_for_broker(settings: KafkaSettings, *, give_up: Callable[[], bool], pau
     addresses = [_address(server) for server in connection(settings, client_id="")["bootstrap_servers"]]
     for attempt in count():
         for address in addresses:
+            if give_up():
+                return False
             try:
                 socket.create_connection(address, timeout=2).close()
             except OSError as error:
@@ -111,8 +113,6 @@ def wait_for_broker(settings: KafkaSettings, *, give_up: Callable[[], bool], pau
                     log.warning("Kafka at %s:%d does not answer (%s); asking on", *address, error)
             else:
                 return True
-            if give_up():
-                return False
         pause(1.0)
     raise AssertionError("unreachable")
 

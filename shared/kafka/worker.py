@@ -51,6 +51,10 @@ _FIRST_FETCH_SECONDS = 1.0
 """After an assignment less urgent lanes wait this long, until the first fetches tell which lanes have a backlog."""
 _BACKLOG_SECONDS = 0.05
 """How often a lane's backlog is looked at."""
+_LOOK_FOR_TOPICS_SECONDS = 5.0
+"""How often missing topics are asked for; the client by itself asks every five minutes."""
+_TELL_AGAIN_SECONDS = 60.0
+"""How often it is told that topics are missing."""
 _STALLED_SECONDS = 60.0
 """An owner that has not come round for this long is stuck: every call it makes is bounded well below."""
 _CLOSE_SECONDS = 10.0
@@ -94,6 +98,12 @@ class Worker:
         self._drain_deadline = float("inf")
         self._came_round = time.monotonic()
         self._joined = False
+        self._unheard = False
+        self._missing: tuple[str, ...] = ()
+        """Topics that the cluster does not have, as it said itself."""
+        self._topics_asked: Any = None
+        self._topics_due = 0.0
+        self._missing_told = -_TELL_AGAIN_SECONDS
 
         self._consumer: Any = None
         self._outbox: Outbox | None = None
@@ -147,8 +157,9 @@ class Worker:
         return time.monotonic() - self._came_round < _STALLED_SECONDS
 
     def ready(self) -> bool:
-        """Whether the function is warm and this worker is a member of its group that takes records."""
-        return self._joined and self._phase is Phase.RUNNING and self.function.ready()
+        """Whether the function is warm, its topics are there, and this worker is a member of its group, of whom the
+        group has lately heard, and takes records."""
+        return self._joined and not self._missing and self._phase is Phase.RUNNING and self.function.ready()
 
     @property
     def assigned(self) -> frozenset[TopicPartition]:
@@ -181,13 +192,15 @@ class Worker:
             self._outbox = Outbox(self._settings, client_id=self._client_id, wake=self._wake.set)
             try:
                 self._outbox.start()
+                # Each of the two may wait for half a minute.
+                self._came_round = time.monotonic()
                 self._subscribe()
                 return
             except (AuthorizationError, SaslAuthenticationFailedError) as error:
                 raise ConfigurationError(f"Kafka refuses {self.group}: {error}; check credentials and ACLs") from error
             except (KafkaError, OSError) as error:
                 self._outbox.close(1.0)
-                log.warning("connecting to Kafka failed (%s: %s); trying again", type(error).__name__, error)
+                log.warning("%s: connecting to Kafka failed (%s); trying again", self.group, error)
                 self._abandoned.wait(1.0)
 
     def _not_wanted(self) -> bool:
@@ -215,13 +228,14 @@ class Worker:
         """Come round once: poll, take, collect, release, and wait if there is nothing else to do."""
         self._came_round = time.monotonic()
         self._poll()
+        self._look_for_topics()
         self._collect()
         self._settle(self._outbox_ended())
         if self._phase is Phase.DRAINING:
+            self._hand_back()
             if not self._told:
                 self._told = True
                 log.info("%s: stopping; finishing %d records in work", self.group, self._in_work)
-            self._hand_back()
         self._release()
         self._steer()
         if self._in_work or self._busy():
@@ -235,8 +249,9 @@ class Worker:
         timeout = _IDLE_POLL_SECONDS if joining or (idle and self._phase is Phase.RUNNING) else 0.0
         try:
             polled = self._consumer.poll(timeout_ms=int(timeout * 1000))
-            self._joined = self._consumer.group_metadata().state is MemberState.STABLE
-            if not self._joined:
+            stable = self._consumer.group_metadata().state is MemberState.STABLE
+            self._joined = stable and not self._is_unheard()
+            if not stable:
                 # A join outlasts a short poll. If a change of the topics' metadata began it, kafka-python 3.0.12 finds
                 # no reason to go on with it at the next poll, and the member waits for ever, without heartbeats.
                 self._consumer._coordinator.request_rejoin()
@@ -253,11 +268,50 @@ class Worker:
         for partition, records in polled.items():
             self._take(partition, records)
 
+    def _is_unheard(self) -> bool:
+        """Whether a session has passed without an answer from the group, as when the broker is away: the client does
+        not say so, and goes on as a member until the group answers.
+        """
+        unheard: bool = self._consumer._coordinator.heartbeat.session_timeout_expired()
+        if unheard and not self._unheard:
+            seconds = self._settings.session_timeout_ms / 1000
+            log.warning("%s: the group has not answered for %g s; is Kafka away? Asking on", self.group, seconds)
+        elif self._unheard and not unheard:
+            log.warning("%s: the group answers again", self.group)
+        self._unheard = unheard
+        return unheard
+
+    def _look_for_topics(self) -> None:
+        """Find out which topics are not there: the client reads the others and says nothing."""
+        now = time.monotonic()
+        if not self._joined or now < self._topics_due:
+            return
+        self._topics_due = now + _LOOK_FOR_TOPICS_SECONDS
+        cluster = self._consumer._cluster
+        missing = tuple(topic for topic in self._topics if not cluster.partitions_for_topic(topic))
+        if not missing:
+            self._missing = ()
+            self._topics_asked = None
+            return
+        if self._topics_asked is not None and self._topics_asked.succeeded():
+            self._missing = missing
+            if now - self._missing_told >= _TELL_AGAIN_SECONDS:
+                self._missing_told = now
+                log.error(
+                    "%s: Kafka has no %s, or does not let this user see it; run `skureel topics create`, or check "
+                    "SKUREEL_KAFKA__TOPIC_PREFIX and ACLs; asking on",
+                    self.group,
+                    ", ".join(missing),
+                )
+        # What was not there at the first look may only not have been asked for yet.
+        self._topics_asked = cluster.request_update()
+        self._topics_due = now + (_LOOK_FOR_TOPICS_SECONDS if self._missing else 0.5)
+
     def _poll_failed(self, error: KafkaError) -> None:
         if self._listener_error is not None:
             # An error of our own: it must not be taken for a broker's whim.
             raise self._listener_error
-        log.warning("%s: polling failed: %s: %s; polling again", self.group, type(error).__name__, error)
+        log.warning("%s: polling failed: %s; polling again", self.group, error)
         self.metrics.poll_failures.inc()
         self._abandoned.wait(0.5)
 

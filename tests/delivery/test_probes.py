@@ -1,12 +1,14 @@
 """Live while the owner comes round, ready while records are taken; metrics without labels from events."""
 
 import json
+import socket
 import threading
 import urllib.error
 import urllib.request
 from typing import Any
 
 import pytest
+from kafka.errors import KafkaTimeoutError
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -61,8 +63,10 @@ def test_a_worker_is_ready_only_with_a_warm_function_and_a_group(kafka_broker: K
     idle = Worker(function, kafka_broker)
     assert idle.live()
     assert not idle.ready()
+    publish_products(kafka_broker, ["p-1"])
     with running(function, kafka_broker) as worker:
-        eventually(lambda: worker.assigned, 30)
+        # Whoever has answered is a member.
+        eventually(lambda: answered(kafka_broker) == ["p-1"], 30)
         assert not worker.ready()
         function.warm = True
         eventually(worker.ready, 10)
@@ -86,6 +90,60 @@ def test_a_long_job_does_not_make_a_worker_look_dead(
             assert worker.live()
         gate.set()
         eventually(lambda: answered(kafka_broker) == ["p-1"], 30)
+
+
+def test_an_owner_that_is_stuck_is_not_live(kafka_broker: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.kafka.worker._STALLED_SECONDS", 2.0)
+    make_delivery_topics(kafka_broker, partitions=1)
+    go_on = threading.Event()
+    with running(Answering(), kafka_broker) as worker:
+        eventually(worker.ready, 30)
+        poll = worker._consumer.poll
+
+        def hang(timeout_ms: int) -> Any:
+            assert go_on.wait(60)
+            return poll(timeout_ms=timeout_ms)
+
+        monkeypatch.setattr(worker._consumer, "poll", hang)
+        try:
+            eventually(lambda: not worker.live(), 20)
+        finally:
+            go_on.set()
+        eventually(worker.live, 10)
+
+
+def test_a_broker_that_takes_connections_and_answers_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts: list[float] = []
+
+    def unanswered(**_: object) -> None:
+        attempts.append(worker._came_round)
+        raise KafkaTimeoutError("no answer")
+
+    monkeypatch.setattr("shared.kafka.release.KafkaProducer", unanswered)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        broker = KafkaSettings(bootstrap_servers=f"127.0.0.1:{listener.getsockname()[1]}")
+        with running(Answering(), broker) as worker:
+            eventually(lambda: len(attempts) >= 2, 20)
+            assert attempts[1] > attempts[0], "it looks dead, and is restarted, however often it asks"
+            assert not worker.ready()
+        # Leaving has stopped it: it did not go on asking.
+
+
+@pytest.mark.connected
+def test_a_worker_without_its_topics_says_so_and_is_not_ready(
+    real_kafka: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(Answering(), real_kafka) as worker:
+        eventually(lambda: "run `skureel topics create`" in caplog.text, 30)
+        topic = real_kafka.topic_prefix + "product.created"
+        assert f"has no {topic}, {topic}.retry" in caplog.text
+        assert worker.live()
+        assert not worker.ready()
+        make_delivery_topics(real_kafka, partitions=2)
+        publish_products(real_kafka, ["p-1"])
+        # The client by itself would find them after five minutes.
+        eventually(lambda: answered(real_kafka) == ["p-1"], 60)
+        eventually(worker.ready, 20)
 
 
 def test_metrics_count_every_ending(kafka_broker: KafkaSettings) -> None:

@@ -105,6 +105,23 @@ def test_a_worker_waits_for_a_broker_that_is_not_there_yet(
         assert worker.ready()
 
 
+def test_a_worker_whose_broker_is_silent_says_so_and_is_not_ready(
+    breakable_kafka: RealKafka, breakable: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_delivery_topics(breakable, partitions=1)
+    with running(Answering(), breakable) as worker:
+        eventually(worker.ready, 30)
+        breakable_kafka.pause()
+        try:
+            eventually(lambda: not worker.ready(), 40)
+            assert worker.live(), "a restart would not bring the broker back"
+            assert "the group has not answered for 6 s; is Kafka away?" in caplog.text
+        finally:
+            breakable_kafka.resume()
+        eventually(worker.ready, 60)
+        assert "the group answers again" in caplog.text
+
+
 def test_offsets_of_an_aborted_transaction_are_not_committed_by_the_next(real_kafka: KafkaSettings) -> None:
     """kafka-python 3.0.12 keeps offsets whose commit was refused, and would send them along with the next ones."""
     make_delivery_topics(real_kafka, partitions=2)
