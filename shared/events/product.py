@@ -83,35 +83,24 @@ def _experiment(value: Any) -> Any:
     return {name: _written(item) for name, item in value.items()} or None if isinstance(value, Mapping) else value
 
 
+# The published schema asks for the plain forms alone: whoever reads it should not have to choose among many.
+
+
 def _texts_schema(max_length: int) -> JsonDict:
-    """What `_texts` takes, for the published schema: pydantic knows only what comes out of it."""
     text: JsonDict = {"type": ["string", "number", "boolean"], "maxLength": max_length}
-    named: JsonDict = {
-        "type": "object",
-        "properties": {"name": text, "value": text},
-        "anyOf": [{"required": ["name"]}, {"required": ["value"]}],
-    }
-    items: JsonDict = {"anyOf": [text, named, {"type": "null"}]}
-    return {"anyOf": [text, named, {"type": "array", "items": items, "maxItems": 64}, {"type": "null"}]}
+    return {"anyOf": [text, {"type": "array", "items": text, "maxItems": 64}, {"type": "null"}]}
 
 
-def _attributes_schema() -> JsonDict:
-    """What `_attributes` takes."""
-    values = _texts_schema(20_000)
-    name: JsonDict = {"type": "string", "maxLength": 1024}
-    pair: JsonDict = {"type": "object", "properties": {"name": name, "value": values}, "required": ["name"]}
-    return {
-        "anyOf": [
-            {"type": "object", "propertyNames": name, "additionalProperties": values, "maxProperties": 256},
-            {"type": "array", "items": pair, "maxItems": 256},
-            {"type": "null"},
-        ]
-    }
-
+_ATTRIBUTES_SCHEMA: JsonDict = {
+    "type": ["object", "null"],
+    "propertyNames": {"type": "string", "maxLength": 1024},
+    "additionalProperties": _texts_schema(20_000),
+    "maxProperties": 256,
+}
 
 ProductId = Annotated[Identifier, Visible, BeforeValidator(_written, json_schema_input_type=Identifier | float)]
 Filled = Annotated[ShortText, Field(min_length=1), Visible]
-ProductName = Annotated[Filled, BeforeValidator(_written, json_schema_input_type=Filled | float)]
+ProductName = Annotated[Filled, BeforeValidator(_written, json_schema_input_type=Filled)]
 Texts = Annotated[
     tuple[ShortText, ...], BeforeValidator(_texts), Field(max_length=64), WithJsonSchema(_texts_schema(1024))
 ]
@@ -120,15 +109,13 @@ Attributes = Annotated[
     dict[ShortText, LongTexts],
     BeforeValidator(_attributes),
     Field(max_length=256),
-    WithJsonSchema(_attributes_schema()),
+    WithJsonSchema(_ATTRIBUTES_SCHEMA),
 ]
-Brief = Annotated[LongText | None, BeforeValidator(_only, json_schema_input_type=LongText | tuple[LongText] | None)]
+Brief = Annotated[LongText | None, BeforeValidator(_only, json_schema_input_type=LongText | None)]
 Locale = Annotated[
     Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$")] | None, BeforeValidator(_locale)
 ]
-Image = Annotated[
-    ShortText | None, BeforeValidator(_image, json_schema_input_type=ShortText | tuple[ShortText | None, ...] | None)
-]
+Image = Annotated[ShortText | None, BeforeValidator(_image, json_schema_input_type=ShortText | None)]
 
 
 class Experiment(Payload):
