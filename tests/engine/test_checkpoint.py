@@ -368,6 +368,16 @@ def test_weights_under_another_configuration_are_refused(folder):
     assert "the configuration says (65" in complaint(folder)
 
 
+def test_files_in_each_others_folders_are_named(folder):
+    vae = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    vae.rename(folder / "kept")
+    (folder / DENOISER_FILE).rename(vae)
+    (folder / "kept").rename(folder / DENOISER_FILE)
+    said = complaint(folder)
+    assert said.startswith(f"{folder / DENOISER_FILE}: ")
+    assert "belongs to no layer of this model; is it another model's file?" in said
+
+
 @pytest.mark.parametrize(
     "part", ["model_index.json", "vae/config.json", "tokenizer/tokenizer.json", "scheduler/scheduler_config.json"]
 )
