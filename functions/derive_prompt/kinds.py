@@ -79,8 +79,8 @@ def _in_own_word(kind: Kind, word: str) -> Kind:
     name = f"{kind.id}:{word}"
     if has_chinese(word):
         return kind._replace(id=name, zh=word, en=f"{kind.en} ({word})")
-    if kind.en_count in _SEVERAL and kind.en.endswith("s"):
-        english = word if word.endswith("s") else f"{word}s"
+    if kind.en_count in _SEVERAL:
+        english = word if word.endswith("s") or not kind.en.endswith("s") else f"{word}s"
     elif word.endswith("s") and not word.endswith("ss"):
         # A plural would need another article and verb; the kind's own noun has them right.
         return kind
@@ -153,6 +153,7 @@ _DESCRIPTIVE: Matcher[None] = Matcher((word, None) for word in _descriptive_word
 class _Accessory(NamedTuple):
     kind: Kind
     unless: frozenset[str]
+    filmed_with: frozenset[str]
 
 
 def _accessories() -> Iterable[tuple[str, _Accessory | None]]:
@@ -160,7 +161,7 @@ def _accessories() -> Iterable[tuple[str, _Accessory | None]]:
         yield word, None
     for name, kind in _kinds("accessories").items():
         row = _TABLE["accessories"][name]
-        accessory = _Accessory(kind, frozenset(row.get("unless", ())))
+        accessory = _Accessory(kind, frozenset(row.get("unless", ())), frozenset(row.get("with", ())))
         for word in row["also"]:
             for form in _plurals(word):
                 yield form, accessory
@@ -191,12 +192,16 @@ def _accessory_of(found: Found[Kind | None], text: str) -> tuple[Kind, int] | No
         listed_there = longer is not None and longer.start == 0 and len(longer.word) > len(ending)
         if between is None or listed_there or _LIGHT_GOES_ON.match(text, start):
             return None
-        listed = _KIND_WORDS.get(f"{found.word} {ending}")
+        listed = _KIND_WORDS.get(f"{found.word} {ending}") or _KIND_WORDS.get(
+            f"{found.word.rpartition(' ')[2]} {ending}"
+        )
         if found.value.en.endswith(f" {ending}"):
             listed = found.value
         if listed is not None:
             return listed, start + following.end
-    return _compound(following.value.kind, found.value, found.word, ending), start + following.end
+    kind, beside = following.value.kind, found.value.template
+    kind = kind._replace(template=beside) if beside in following.value.filmed_with else kind
+    return _compound(kind, found.value, found.word, ending), start + following.end
 
 
 def _compound(kind: Kind, of: Kind, word: str, ending: str) -> Kind:
@@ -367,7 +372,7 @@ def _is_wider(found: Found[Kind | None], said: Kind) -> bool:
 def _with_own_word(kind: Kind, name: str, start: int, word: str) -> Kind:
     """An ending's kind with the longer word that the name uses: 星空投影灯 -> 投影灯."""
     match = _CHINESE_TAIL.search(name[:start])
-    before = match.group() if match is not None else ""
+    before = match.group().rpartition(word)[2] if match is not None else ""
     for found in list(_DESCRIPTIVE.find_all(before))[-1:]:
         before = before[found.end :]
     longer = before + word
@@ -411,10 +416,14 @@ def _with_own_words(kind: Kind, name: str) -> Kind:
     for index, word in enumerate(words):
         if index > 1 and word in _KIND_WORDS and _KIND_WORDS.get(word) == kind:
             before = words[index - 1]
-            phrase = f"{before} {word}"
+            phrase = f"{before} {_singular(word)}"
             if before not in _FILLER_WORDS and 3 <= len(before) <= 14 and may_be_quoted(phrase):
                 return kind._replace(id=f"{kind.id}:{phrase}", zh=f"{kind.zh}（{phrase}）", en=phrase)
     return kind
+
+
+def _singular(word: str) -> str:
+    return word[:-2] if word.endswith(("xes", "ches", "shes", "sses")) else word.removesuffix("s")
 
 
 def unlisted_noun(name: str) -> str | None:

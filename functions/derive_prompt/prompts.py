@@ -256,7 +256,8 @@ def _find_material(fields: VisibleFields, name: str, kind: Kind) -> Material | N
             material = materials.read_field(text, said, filled=kind.filled)
             if material is not None:
                 return material
-    return said[0] if said else None
+    # Of cotton gauze the gauze is seen.
+    return next((material for material in said if said[0].id in material.woven_from), said[0]) if said else None
 
 
 def _find_looks(fields: VisibleFields, name: str, template: str, patterns: Texts) -> Looks:

@@ -120,6 +120,7 @@ def test_a_name_tells_a_colour(name: str, zh: str) -> None:
         ("Camping Tent, Navy Blue/Grey", "藏青色"),
         ("Makeup Brush with Case Rose Gold", "玫瑰金色"),
         ("Hobo Shoulder Bag, Cognac", "干邑棕色"),
+        ("Laptop Case, Crystal Clear", "透明"),
         ("Emerald Chair Gold Metal Legs", "祖母绿色"),
         ("Kitchen Towels, Blue and White Check", "蓝色与白色"),
     ],
@@ -258,6 +259,7 @@ def test_of_several_materials_the_one_the_name_says_is_seen(name: str, field: st
         ("Enameled cast iron pot", "Cast Iron", "enamelled_iron"),
         ("蕾丝文胸", "锦纶", "lace"),
         ("Muslin swaddle blanket", "100% cotton", "gauze"),
+        ("纯棉纱布浴巾", "", "gauze"),
         ("灯芯绒长裤", "100%聚酯纤维", "corduroy"),
         ("帆布拼接手提包", "牛皮", "leather"),
     ],
@@ -363,6 +365,7 @@ def test_the_head_noun_is_the_kind(name: str, kind: str) -> None:
         ("Aquarium Filter", "aquarium filter"),
         ("Bundt Cake Pan", "cake pan"),
         ("iPad 10th Generation Case", "tablet computer case"),
+        ("Hand Soap Dispenser Pump", "soap dispenser"),
         ("Pencil Sharpener", "pencil sharpener"),
         ("乳胶枕套", "枕套"),
         ("Ice Cream Maker", "ice cream maker"),
@@ -429,6 +432,13 @@ def test_a_thing_in_its_pack_or_set_is_still_the_thing(name: str, kind: str) -> 
         ("Folding Dog Crate", "pet_crate:dog crate"),
         ("Robot Vacuum and Mop Combo", "robot_vacuum"),
         ("Yoga Block and Strap Set", "yoga_block"),
+        ("Over the Door Hanging Organizer", "organizer:hanging organizer"),
+        ("Frozen Blueberries 3 lb", "fruit:blueberries"),
+        ("Instant Ramen", "ramen"),
+        ("Trekking Poles", "trekking_poles"),
+        ("Apple Watch Band 41mm Silicone Sport Strap", "watch_band"),
+        ("真皮手表带", "watch_band"),
+        ("护手霜", "hand_cream"),
         ("水乳套装护肤品礼盒", "skin_care_set:水乳套装"),
         ("Trash Bags 13 Gallon", "trash_bags"),
         ("Inflatable Stand Up Paddle Board", "paddle_board"),
@@ -451,6 +461,8 @@ def test_a_listed_thing_is_itself(name: str, kind: str) -> None:
         ("Coffee Table Round Top", "Furniture", "coffee_table"),
         ("茶几 上衣色", "家具", "coffee_table"),
         ("Silk Top", "Clothing", "shirt"),
+        ("冰丝凉席三件套 空调毯", "床品", "summer_mat_set"),
+        ("毛毯 电视毯", "床品", "blanket"),
     ],
 )
 def test_a_category_rules_out_what_it_cannot_hold(name: str, category: str, kind: str) -> None:
@@ -544,6 +556,8 @@ def test_a_name_without_a_thing_leaves_the_set_to_its_specification() -> None:
 
 def test_an_unknown_thing_keeps_its_own_short_noun_or_gets_a_safe_one() -> None:
     assert slots("RGB智能星空投影灯").kind.zh == "星空投影灯"
+    assert slots("太阳能户外灯庭院灯").kind.zh == "庭院灯"
+    assert slots("Solar Garden Lights").kind.en == "garden light"
     assert slots("Acme Turbo Frobnicator 3000").kind.en == "frobnicator"
     assert slots("Eyelash Curler Rose Gold", category=["Beauty"]).kind.en == "curler"
     assert slots("Cordless Leaf Blower 20V Green").kind.en == "blower"

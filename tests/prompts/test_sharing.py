@@ -158,6 +158,35 @@ def test_different_english_things_never_share_a_video_id(video_id: VideoId, one:
     assert video_id(product(f"White {one}")) != video_id(product(f"White {other}"))
 
 
+FRUIT = "apples oranges strawberries blueberries".split()
+
+
+def test_different_fruit_never_shares_a_video_id(video_id: VideoId) -> None:
+    assert len({video_id(product(f"Fresh {fruit}")) for fruit in FRUIT}) == len(FRUIT)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("护手霜 女", "护手霜"), ("Perfume for Women", "Perfume")],
+)
+def test_a_cream_is_the_same_for_everybody(video_id: VideoId, one: str, other: str) -> None:
+    assert video_id(product(one)) == video_id(product(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("羊毛被", "羽绒被"),
+        ("羽绒被", "蚕丝被"),
+        ("五斗柜", "多抽柜"),
+        ("泡泡纱夏凉被", "纱布夏凉被"),
+        ("枕头", "枕头眼罩套装"),
+    ],
+)
+def test_what_looks_different_has_another_video_id(video_id: VideoId, one: str, other: str) -> None:
+    assert video_id(product(one, material="棉")) != video_id(product(other, material="棉"))
+
+
 @given(
     price=st.text(max_size=20),
     note=st.sampled_from(["包邮", "正品保证", "限时特价", "2026新款", "送礼佳品"]),
