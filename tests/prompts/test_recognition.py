@@ -495,6 +495,7 @@ def test_what_the_category_does_not_expect_takes_no_place(name: str, category: s
         ("女士西装套装 西服外套裤子", "suit"),
         ("男童卫衣 加绒外套", "hoodie"),
         ("新鲜车厘子 进口水果", "fruit"),
+        ("桑蚕丝被 子母被", "silk_quilt"),
         ("Knit Sweater", "sweater"),
         ("学生水杯", "cup"),
         ("外套", "jacket"),
