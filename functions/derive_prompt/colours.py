@@ -143,6 +143,20 @@ def find_in_name(name: str) -> Colour | None:
     return None
 
 
+def find_last_word(name: str) -> Colour | None:
+    """The shade that is the last word of an English title, or of the piece before its sizes: Clogs Lavender. What may
+    be a material (wood) is none."""
+    for piece in _PIECE_BREAK.split(name)[: -_LAST_PIECES - 1 : -1]:
+        word = piece.rstrip().rpartition(" ")[2]
+        shade = _SHADES.get(word)
+        if shade is not None and word not in _MATERIALS and not has_chinese(word):
+            return _of_shade(shade)
+    return None
+
+
+_MATERIALS = frozenset(word for row in table("materials")["materials"].values() for word in row["en"])
+
+
 _PIECE_BREAK = re.compile(r"[,|()\[\]]|\s-\s")
 _LAST_PIECES = 3
 _PART_FOLLOWS = re.compile(rf"(?:'s|\s(?:[a-z]+\s)?(?:{'|'.join(_TABLE['parts']['en'])})s?)\b")

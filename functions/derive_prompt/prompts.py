@@ -109,7 +109,7 @@ def find_slots(fields: VisibleFields) -> Slots:
     template_id = kinds.template_for(_find_template(kind, category), audience)
     template = templates()[template_id]
     kind = kind or _generic_kind(name, template, template_id)
-    colour, patterns = _find_colour(fields, name, trust_name=template.takes_material)
+    colour, patterns = _find_colour(fields, name, template)
     return Slots(
         locale=_locale(fields, name),
         template=template_id,
@@ -194,7 +194,7 @@ def _shown_audience(audience: Audience | None, template: Template) -> Audience |
     return audience if template.takes_wearer or audience.id in ("child", "baby", "pet") else None
 
 
-def _find_colour(fields: VisibleFields, name: str, *, trust_name: bool) -> tuple[Colour | None, Texts]:
+def _find_colour(fields: VisibleFields, name: str, template: Template) -> tuple[Colour | None, Texts]:
     """Colour and patterns beside it: from the colour field, colour attributes, specifications, then the name."""
     patterns: Texts = ()
     for texts in (
@@ -207,7 +207,7 @@ def _find_colour(fields: VisibleFields, name: str, *, trust_name: bool) -> tuple
                 patterns = patterns or found.patterns
                 if found.colour is not None:
                     return found.colour, found.patterns
-    if not trust_name:
+    if not template.takes_material:
         return None, patterns
     tokens = [
         token
@@ -220,7 +220,7 @@ def _find_colour(fields: VisibleFields, name: str, *, trust_name: bool) -> tuple
         found = colours.read_token(token)
         if found is not None and found.colour is not None:
             return found.colour, patterns or found.patterns
-    colour = colours.find_in_name(name)
+    colour = colours.find_in_name(name) or (None if template.scented else colours.find_last_word(name))
     if colour is not None:
         return colour, patterns
     for token in name.split()[1:]:

@@ -120,6 +120,8 @@ def test_a_name_tells_a_colour(name: str, zh: str) -> None:
         ("Camping Tent, Navy Blue/Grey", "藏青色"),
         ("Makeup Brush with Case Rose Gold", "玫瑰金色"),
         ("Hobo Shoulder Bag, Cognac", "干邑棕色"),
+        ("Classic Clogs Lavender", "薰衣草紫色"),
+        ("Throw Blanket with Tassels Mustard", "芥末黄色"),
         ("Laptop Case, Crystal Clear", "透明"),
         ("Emerald Chair Gold Metal Legs", "祖母绿色"),
         ("Kitchen Towels, Blue and White Check", "蓝色与白色"),
@@ -146,6 +148,8 @@ def test_a_colour_is_said_without_its_maker() -> None:
         "Dr. Brown's Baby Bottles",
         "Skillet with Red Silicone Handle",
         "Side Table with Marble Top and Gold Base",
+        "Bar Stools with Back, Solid Wood",
+        "Body Lotion Lavender",
         "绿茶蛋黄酥",
         "黄铜钢笔",
         "白鹅绒羽绒被",
@@ -368,6 +372,7 @@ def test_the_head_noun_is_the_kind(name: str, kind: str) -> None:
         ("Hand Soap Dispenser Pump", "soap dispenser"),
         ("Pencil Sharpener", "pencil sharpener"),
         ("乳胶枕套", "枕套"),
+        ("法式餐桌布", "桌布"),
         ("Ice Cream Maker", "ice cream maker"),
         ("冰淇淋机", "冰淇淋机"),
         ("菜刀收纳架", "菜刀收纳架"),
@@ -395,6 +400,7 @@ def test_what_goes_with_a_thing_is_not_the_thing(name: str, noun: str) -> None:
     [
         ("曲奇礼盒", "cookies"),
         ("沙发套装", "sofa"),
+        ("沙发布艺", "sofa"),
         ("Chocolate Gift Box", "chocolate"),
         ("Wireless Earbuds Charging Case", "earbuds"),
         ("T-shirt Light Blue", "t_shirt"),
@@ -561,6 +567,7 @@ def test_an_unknown_thing_keeps_its_own_short_noun_or_gets_a_safe_one() -> None:
     assert slots("Solar Garden Lights").kind.en == "garden light"
     assert slots("Acme Turbo Frobnicator 3000").kind.en == "frobnicator"
     assert slots("Eyelash Curler Rose Gold", category=["Beauty"]).kind.en == "curler"
+    assert slots("Anything Multicolor").kind.en == "product"
     assert slots("Cordless Leaf Blower 20V Green").kind.en == "blower"
     assert slots("Something", category=["Beauty"]).kind.en == "beauty product"
     assert slots("Nike").kind.en == "product"

@@ -34,7 +34,7 @@ class Generic:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One family's scene. `text` and each motion are by locale."""
+    """One family's scene. `text` and each motion are by locale. `scented`: what ends a title may be its scent."""
 
     reference: TemplateReference
     text: dict[Locale, str]
@@ -42,6 +42,7 @@ class Template:
     generic: Generic
     takes_material: bool
     takes_wearer: bool
+    scented: bool
     negative_prompt: str | None
 
     @property
@@ -60,6 +61,7 @@ def read_template(document: dict[str, Any], name: str) -> Template:
             generic=Generic(**document["generic"]),
             takes_material=document.get("takes_material", True),
             takes_wearer=document.get("takes_wearer", False),
+            scented=document.get("scented", False),
             negative_prompt=document.get("negative_prompt"),
         )
     except (KeyError, TypeError) as error:
