@@ -1,10 +1,10 @@
 """The engine beside diffusers on a CPU: same weights, same run, medians and their ratios.
 
-    python -m tests.benchmarks.engine_cpu [denoiser] [decode] [clip] [memory] [start]
+    python -m tests.benchmarks.engine_cpu [denoiser] [decode] [clip] [memory] [start] [--rounds 3]
 
-Without a name, all of them. Contestants take turns, so that a busy neighbour slows both; the ratio of CPU seconds
-stands beside that of wall seconds, because it hardly feels the neighbour. On a shared machine set
-OMP_NUM_THREADS=1: two threads that wait for each other on busy cores take minutes for seconds of work.
+Without a name, all of them: eight minutes on one idle core. Contestants take turns, so that a busy neighbour slows
+both; the ratio of CPU seconds stands beside that of wall seconds, because it hardly feels the neighbour. On a shared
+machine set OMP_NUM_THREADS=1: two threads that wait for each other on busy cores take minutes for seconds of work.
 """
 
 import argparse
@@ -21,20 +21,27 @@ from pathlib import Path
 import torch
 
 from tests.benchmarks.engine_models import HEIGHT, WIDTH, write_model
+from tests.engine.closeness import relative_error
 
-ROUNDS = 5
 PROMPT = "a red kettle turns slowly on a table"
 
 
-def contest(name: str, theirs: Callable[[], object], ours: Callable[[], object], target: float, rounds: int) -> None:
-    """Time both alternately after one warm-up each, print medians and ratios."""
+def contest(
+    name: str,
+    theirs: Callable[[], object],
+    ours: Callable[[], object],
+    target: float,
+    rounds: int,
+    warm_ups: int = 1,
+) -> None:
+    """Time both alternately after their warm-ups, print medians and ratios."""
     spent: dict[str, list[list[float]]] = {"diffusers": [], "skureel": []}
-    for turn in range(rounds + 1):
+    for turn in range(-warm_ups, rounds):
         for label, work in (("diffusers", theirs), ("skureel", ours)):
             gc.collect()
             wall, cpu = time.perf_counter(), time.process_time()
             work()
-            if turn:
+            if turn >= 0:
                 spent[label].append([time.perf_counter() - wall, time.process_time() - cpu])
     print_ratios(name, spent, target)
 
@@ -48,7 +55,7 @@ def print_ratios(name: str, spent: dict[str, list[list[float]]], target: float) 
     print(f"{name:9} ratio      {wall:8.2f}    {cpu:8.2f}        target {target}")
 
 
-def denoiser(folder: Path) -> None:
+def denoiser(folder: Path, rounds: int) -> None:
     """One forward pass at 640x480x25, about 100 M parameters, a prompt of 60 tokens."""
     from diffusers import WanTransformer3DModel
 
@@ -62,18 +69,18 @@ def denoiser(folder: Path) -> None:
     timesteps = torch.tensor([500])
     with torch.inference_mode():
         state, shape = ours.prompt_state(text, [60]), ours.shape_state(latents.shape)
-        error = ours(latents, timesteps, state, shape) - theirs(latents, timesteps, text).sample
-        print(f"denoiser  {sum(p.numel() for p in ours.parameters()) / 1e6:.0f} M parameters, error {error.norm():.1e}")
+        error = relative_error(ours(latents, timesteps, state, shape), theirs(latents, timesteps, text).sample)
+        print(f"denoiser  {sum(p.numel() for p in ours.parameters()) / 1e6:.0f} M parameters, error {error:.1e}")
         contest(
             "denoiser",
             lambda: theirs(latents, timesteps, text),
             lambda: ours(latents, timesteps, state, shape),
             0.8,
-            ROUNDS,
+            rounds,
         )
 
 
-def decode(folder: Path) -> None:
+def decode(folder: Path, rounds: int) -> None:
     """The VAE's decoding of 640x480x25."""
     from diffusers import AutoencoderKLWan
 
@@ -88,11 +95,12 @@ def decode(folder: Path) -> None:
             lambda: theirs.decode(ours.denormalise(latents)),
             lambda: [None for _ in ours.decode(latents)],
             0.8,
-            3,
+            rounds,
+            warm_ups=0,
         )
 
 
-def clip(folder: Path) -> None:
+def clip(folder: Path, rounds: int) -> None:
     """From prompt to frames: 320x256x25, 4 guided steps."""
     import numpy as np
     from diffusers import WanPipeline
@@ -121,7 +129,7 @@ def clip(folder: Path) -> None:
 
     difference = np.abs(their_clip() * 255 - our_clip()).max()
     print(f"clip      pixels differ by at most {difference:.2f} of 255")
-    contest("clip", their_clip, our_clip, 0.8, 3)
+    contest("clip", their_clip, our_clip, 0.8, rounds, warm_ups=0)
 
 
 # Memory and start are measured in processes of their own ------------------------------------------------------------
@@ -165,8 +173,8 @@ def in_process(code: str, *arguments: object) -> str:
     return done.stdout.strip().rpartition("\n")[2]
 
 
-def memory(folder: Path) -> None:
-    """Peak resident memory of decoding 320x256, 25 and 121 frames."""
+def memory(folder: Path, rounds: int) -> None:
+    """Peak resident memory of decoding 320x256, 25 and 121 frames, once each: it varies by a hundredth."""
     peaks: dict[tuple[str, int], float] = {}
     for frames in (25, 121):
         for label, setup in DECODE.items():
@@ -182,13 +190,13 @@ def memory(folder: Path) -> None:
     print(f"memory    skureel, 121 over 25 frames {peaks['skureel', 121] / peaks['skureel', 25]:.3f}")
 
 
-def start(folder: Path) -> None:
+def start(folder: Path, rounds: int) -> None:
     """Import and load of a small model, in a fresh Python."""
     clocks = "[time.perf_counter(), time.process_time()]"
     code = f"import json, sys, time; from pathlib import Path; began = {clocks}; {{}}; "
     code += f"print(json.dumps([began, {clocks}]))"
     spent: dict[str, list[list[float]]] = {label: [] for label in START}
-    for turn in range(ROUNDS + 1):
+    for turn in range(rounds + 1):
         for label, body in START.items():
             began, ended = json.loads(in_process(code.format(body), folder))
             if turn:
@@ -203,12 +211,13 @@ def main() -> None:
     """Run the named contests, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("contests", nargs="*", choices=[*CONTESTS, []], help="which, by default all")
-    wanted = parser.parse_args().contests or list(CONTESTS)
+    parser.add_argument("--rounds", type=int, default=3, help="of each contest, whose median counts")
+    options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     with tempfile.TemporaryDirectory() as scratch:
         folder = write_model(Path(scratch) / "middle")
-        for name in wanted:
-            CONTESTS[name](folder)
+        for name in options.contests or CONTESTS:
+            CONTESTS[name](folder, options.rounds)
 
 
 if __name__ == "__main__":
