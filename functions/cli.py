@@ -375,15 +375,16 @@ def deadletters() -> None:
 @deadletters.command("list")
 @click.option("--topic", "topics", multiple=True, help="Only this dead letter topic; may be given again.")
 def list_command(topics: Sequence[str]) -> None:
-    """One line a dead letter: its place, when and how often it failed, and why."""
+    """One line a dead letter: its place, when and how often it failed, whether all were sent again since, and why."""
     from shared.kafka import list_dead_letters
 
     for letter in list_dead_letters(load_settings().kafka, topics):
         story = letter.story
-        parked = " (parked)" if letter.parked else ""
+        # A parked letter was passed over, not sent.
+        mark = " (parked)" if letter.parked else " (sent again)" if letter.sent_again and not letter.bare else ""
         message = printable(story.message)
         click.echo(
-            f"{letter.place}  {story.first_failed_at}  {story.attempts} attempts  {story.reason}{parked}: {message}"
+            f"{letter.place}  {story.first_failed_at}  {story.attempts} attempts  {story.reason}{mark}: {message}"
         )
 
 
@@ -414,7 +415,9 @@ def replay_dead_letters_command(places: Sequence[str], topics: Sequence[str]) ->
     done = replay_dead_letters(load_settings().kafka, places, topics=topics)
     click.echo(f"sent {len(done.sent)} again")
     if done.parked:
-        click.echo(f"{len(done.parked)} were sent again too often and stay: see `skureel deadletters list`", err=True)
+        for letter in done.parked:
+            why = "was too large to be kept" if letter.bare else f"was sent again {letter.story.replays} times already"
+            click.echo(f"{letter.place} {why}, and stays", err=True)
         sys.exit(EXIT_FAILED)
 
 

@@ -5,14 +5,14 @@
 
 import logging
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError
 
-from shared.errors import PermanentError, TemporaryError
+from shared.errors import ConfigurationError, PermanentError, TemporaryError
 from shared.kafka import story as stories
 from shared.kafka.client import (
     DEAD_LETTER_SUFFIX,
@@ -51,11 +51,18 @@ class DeadLetter:
     value: bytes | None = field(repr=False)
     headers: list[tuple[str, bytes | None]] = field(repr=False)
     story: Story
+    sent_again: bool = False
+    """Whether a replay of its whole topic has come past it, in `list_dead_letters` alone."""
 
     @property
     def parked(self) -> bool:
         """Whether it was sent again as often as is allowed."""
         return self.story.replays >= MOST_REPLAYS
+
+    @property
+    def bare(self) -> bool:
+        """Whether it was too large to be kept, so that only its story is here: there is nothing to send again."""
+        return any(name == stories.OMITTED for name, _ in self.headers)
 
     @property
     def place(self) -> str:
@@ -69,6 +76,7 @@ class Replayed:
 
     sent: tuple[DeadLetter, ...]
     parked: tuple[DeadLetter, ...]
+    """Those that are not sent: sent again too often, or too large to have been kept."""
 
 
 def dead_letter_topics(settings: KafkaSettings) -> tuple[str, ...]:
@@ -79,19 +87,24 @@ def dead_letter_topics(settings: KafkaSettings) -> tuple[str, ...]:
 def list_dead_letters(settings: KafkaSettings, topics: Collection[str] = ()) -> Iterator[DeadLetter]:
     """All dead letters there are now, oldest first in each partition; of all dead letter topics if none is named.
 
-    Raises TemporaryError when no broker answers or reading stalls.
+    Raises TemporaryError when no broker answers or reading stalls, ConfigurationError when there are no dead letter
+    topics, and PermanentError when one that is named is none or is not there.
     """
+    # Whoever reads only what is committed would wait for a replay that is under way.
+    with _Reader(settings, isolation_level="read_uncommitted") as reader:
+        came = reader.committed(reader.partitions(topics))
     with _Reader(settings) as reader:
-        partitions = reader.partitions(topics or dead_letter_topics(settings))
-        ends = reader.ends(partitions)
-        yield from reader.read(dict.fromkeys(partitions), ends)
+        partitions = reader.partitions(topics)
+        for letter in reader.read(dict.fromkeys(partitions), reader.ends(partitions)):
+            done = came.get(TopicPartition(letter.topic, letter.partition)) or 0
+            yield replace(letter, sent_again=letter.offset < done)
 
 
 def show_dead_letter(settings: KafkaSettings, place: str) -> DeadLetter:
     """The dead letter at `topic:partition:offset`. Raises PermanentError `no-such-dead-letter`."""
     partition, offset = parse_place(place)
     with _Reader(settings) as reader:
-        if partition in reader.partitions([partition.topic]):
+        if partition in reader.partitions((partition.topic,)):
             # Reading up to the end there is, for the place may be beyond it.
             for letter in reader.read({partition: offset}, reader.ends([partition])):
                 if letter.offset >= offset:
@@ -112,6 +125,8 @@ def replay_dead_letters(
     With `places`, those; each call sends them once more. Without, all of `topics` (every dead letter topic if none is
     named) that no earlier such call has sent: how far it came is committed in the transaction that sends them, so that
     an interrupted replay goes on where it stopped. A letter that was sent again `MOST_REPLAYS` times is parked.
+
+    Raises as `list_dead_letters`. Records of other topics are never sent: each would come to where it lies already.
     """
     if places:
         letters = [show_dead_letter(settings, place) for place in places]
@@ -119,7 +134,7 @@ def replay_dead_letters(
             return sender.send(letters)
     # The sender comes first: its start ends what an interrupted replay left open, which would hide how far that came.
     with _Sender(settings, group=_replay_group(settings)) as sender, _Reader(settings) as reader:
-        partitions = reader.partitions(topics or dead_letter_topics(settings))
+        partitions = reader.partitions(topics)
         done = reader.committed(partitions)
         sent: list[DeadLetter] = []
         parked: list[DeadLetter] = []
@@ -131,17 +146,25 @@ def replay_dead_letters(
 
 
 def parse_place(place: str) -> tuple[TopicPartition, int]:
-    """Read `topic:partition:offset`. Raises PermanentError `bad-place`."""
+    """Read `topic:partition:offset`. Raises PermanentError `bad-place`, and `no-dead-letters` for another topic."""
     parts = place.rsplit(":", 2)
     if len(parts) == 3 and all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts[1:]):
+        _check_topic(parts[0])
         return TopicPartition(parts[0], int(parts[1])), int(parts[2])
     raise PermanentError(f"{place!r} is no place of a dead letter; give topic:partition:offset", reason="bad-place")
+
+
+def _check_topic(topic: str) -> None:
+    if not topic.endswith(DEAD_LETTER_SUFFIX):
+        raise PermanentError(
+            f"{topic} is no dead letter topic: those end with {DEAD_LETTER_SUFFIX}", reason="no-dead-letters"
+        )
 
 
 class _Reader:
     """A consumer of given ranges, outside any group's rebalances."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
+    def __init__(self, settings: KafkaSettings, *, isolation_level: str = "read_committed") -> None:
         self._settings = settings
         try:
             self._consumer = open_consumer(
@@ -149,6 +172,7 @@ class _Reader:
                 client_id=f"{GROUP_PREFIX}deadletters-{uuid4().hex[:8]}",
                 group_id=_replay_group(settings),
                 auto_offset_reset="earliest",
+                isolation_level=isolation_level,
             )
         except KafkaError as error:
             raise _translated(settings, error) from error
@@ -160,12 +184,23 @@ class _Reader:
         self._consumer.close(autocommit=False)
 
     def partitions(self, topics: Collection[str]) -> list[TopicPartition]:
-        """All partitions of those topics that exist."""
-        return [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in sorted(self._consumer.partitions_for_topic(topic) or ())
-        ]
+        """All partitions of these dead letter topics, or of every one that there is. Raises as `list_dead_letters`."""
+        found = []
+        for topic in topics or dead_letter_topics(self._settings):
+            _check_topic(topic)
+            numbers = sorted(self._consumer.partitions_for_topic(topic) or ())
+            if topics and not numbers:
+                raise PermanentError(
+                    f"{self._settings.bootstrap_servers} has no topic {topic}; give its full name",
+                    reason="no-such-topic",
+                )
+            found += [TopicPartition(topic, number) for number in numbers]
+        if not found:
+            raise ConfigurationError(
+                f"{self._settings.bootstrap_servers} has no dead letter topics under the prefix "
+                f"{self._settings.topic_prefix!r}; check SKUREEL_KAFKA__TOPIC_PREFIX, or run `skureel topics create`"
+            )
+        return found
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """One past the last record of each."""
@@ -293,8 +328,8 @@ class _Sender:
 
     def send(self, letters: list[DeadLetter]) -> Replayed:
         """Returns when all but the parked ones are acknowledged and, for a group, committed."""
-        sendable = tuple(letter for letter in letters if not letter.parked)
-        parked = tuple(letter for letter in letters if letter.parked)
+        sendable = tuple(letter for letter in letters if not (letter.parked or letter.bare))
+        parked = tuple(letter for letter in letters if letter.parked or letter.bare)
         offsets = {
             TopicPartition(letter.topic, letter.partition): OffsetAndMetadata(letter.offset + 1, "", -1)
             for letter in letters
@@ -327,7 +362,10 @@ class _Sender:
             with _Reader(self._settings) as reader:
                 reader.commit(offsets)
         for letter in parked:
-            log.warning("%s was sent again %d times and stays a dead letter", letter.place, letter.story.replays)
+            if letter.bare:
+                log.warning("%s was too large to be kept; its story says where it came from", letter.place)
+            else:
+                log.warning("%s was sent again %d times and stays a dead letter", letter.place, letter.story.replays)
         return Replayed(sendable, parked)
 
 
@@ -336,6 +374,4 @@ def _replay_group(settings: KafkaSettings) -> str:
 
 
 def _translated(settings: KafkaSettings, error: KafkaError) -> TemporaryError:
-    return TemporaryError(
-        f"Kafka at {settings.bootstrap_servers} did not serve the dead letters: {type(error).__name__}: {error}"
-    )
+    return TemporaryError(f"Kafka at {settings.bootstrap_servers} did not serve the dead letters: {error}")

@@ -216,7 +216,7 @@ class Handling:
             work.ending, output = self.rejected(work.record, refusal, stage="send", attempts=work.attempts)
         else:
             (output,) = work.outputs
-            if output.headers[-1][0] == _OMITTED:
+            if output.headers[-1][0] == stories.OMITTED:
                 raise ConfigurationError(
                     f"{output.topic} refuses even the story of a dead letter: {error}; raise its max.message.bytes"
                 ) from error
@@ -236,7 +236,7 @@ def _story_alone(output: Outgoing, where: str) -> Outgoing:
     size = _size(output)
     log.error("%s has %d bytes, too large for %s; only its story is kept there", where, size, output.topic)
     told = [(name, raw) for name, raw in output.headers if name.startswith((stories.CONNECT, stories.SKUREEL))]
-    return Outgoing(output.topic, None, b"", [*told, (_OMITTED, str(size).encode())])
+    return Outgoing(output.topic, None, b"", [*told, (stories.OMITTED, str(size).encode())])
 
 
 def _size(output: Outgoing) -> int:
@@ -245,4 +245,3 @@ def _size(output: Outgoing) -> int:
 
 
 _LONGEST_PAUSE_SECONDS = 10.0
-_OMITTED = stories.SKUREEL + "omitted-bytes"

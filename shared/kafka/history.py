@@ -311,4 +311,4 @@ def _committed(consumer: Any, partitions: Collection[Partition], *, timeout_ms: 
 
 
 def _translated(settings: KafkaSettings, subject: str, error: KafkaError) -> TemporaryError:
-    return TemporaryError(f"{subject}: Kafka at {settings.bootstrap_servers}: {type(error).__name__}: {error}")
+    return TemporaryError(f"{subject}: Kafka at {settings.bootstrap_servers}: {error}")

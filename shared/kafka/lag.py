@@ -11,7 +11,7 @@ from uuid import uuid4
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from shared.errors import TemporaryError
+from shared.errors import ConfigurationError, TemporaryError
 from shared.kafka.client import GROUP_PREFIX, RETRY_SUFFIX, group_name, open_consumer, topic_name
 from shared.settings import KafkaSettings
 
@@ -32,16 +32,23 @@ class Lag:
 def read_lag(settings: KafkaSettings, consumed: Mapping[str, Sequence[str]]) -> Iterator[Lag]:
     """The lag of each function (name to the event types it consumes) in each partition, retry topics included.
 
-    Topics that do not exist are left out. Raises TemporaryError when no broker answers.
+    Topics that do not exist are left out. Raises TemporaryError when no broker answers, ConfigurationError when not
+    one topic is there.
     """
+    found = False
     for function, types in consumed.items():
         topics = [topic_name(settings, name) + suffix for name in types for suffix in ("", RETRY_SUFFIX)]
         try:
-            yield from _lag_of_group(settings, function, topics)
+            for part in _lag_of_group(settings, function, topics):
+                found = True
+                yield part
         except KafkaError as error:
-            raise TemporaryError(
-                f"lag of {function}: Kafka at {settings.bootstrap_servers}: {type(error).__name__}: {error}"
-            ) from error
+            raise TemporaryError(f"lag of {function}: Kafka at {settings.bootstrap_servers}: {error}") from error
+    if not found:
+        raise ConfigurationError(
+            f"{settings.bootstrap_servers} has no topic of {', '.join(consumed)} under the prefix "
+            f"{settings.topic_prefix!r}; check SKUREEL_KAFKA__TOPIC_PREFIX, or run `skureel topics create`"
+        )
 
 
 def _lag_of_group(settings: KafkaSettings, function: str, topics: Sequence[str]) -> Iterator[Lag]:

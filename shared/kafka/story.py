@@ -19,6 +19,8 @@ ROUNDS = SKUREEL + "rounds"
 FIRST_FAILED_AT = SKUREEL + "first-failed-at"
 DUE_AT = SKUREEL + "due-at"
 REPLAYS = SKUREEL + "replays"
+OMITTED = SKUREEL + "omitted-bytes"
+"""Only on the story of a dead letter that was too large to be kept: how large it was."""
 
 _HOP_CONTEXT = ("traceparent", "tracestate")
 _MESSAGE_CHARACTERS = 2_000

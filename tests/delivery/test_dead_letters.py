@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from shared.errors import PermanentError
+from shared.errors import ConfigurationError, PermanentError
 from shared.events import Event
-from shared.kafka import Publisher, list_dead_letters, replay_dead_letters, show_dead_letter
+from shared.kafka import Publisher, create_topics, list_dead_letters, replay_dead_letters, show_dead_letter
 from shared.kafka.deadletters import MOST_REPLAYS, parse_place
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
@@ -50,13 +50,17 @@ def test_a_dead_letter_is_listed_shown_and_sent_again(kafka_broker: KafkaSetting
         done = replay_dead_letters(kafka_broker, [letters[b"p-1"].place])
         assert [letter.key for letter in done.sent] == [b"p-1"]
         eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 4, 30)
+    assert not any(letter.sent_again for letter in list_dead_letters(kafka_broker, topics))
     done = replay_dead_letters(kafka_broker, topics=topics)
     assert sorted(letter.key or b"" for letter in done.sent) == [b"p-1", b"p-1", b"p-2", b"\xff"]
     assert replay_dead_letters(kafka_broker, topics=topics).sent == (), "the same letters were sent again"
+    assert all(letter.sent_again for letter in list_dead_letters(kafka_broker, topics))
     function.mended = True
     with running(function, kafka_broker):
         eventually(lambda: sorted(answered(kafka_broker)) == ["p-1", "p-1", "p-2"], 30)
         eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 5, 30)
+    (open_letter,) = (letter for letter in list_dead_letters(kafka_broker, topics) if not letter.sent_again)
+    assert (open_letter.key, open_letter.story.replays) == (b"\xff", 1)
     again = [record for record in records_of(kafka_broker, CREATED + ".dlq") if record.key == b"\xff"]
     assert [record.value for record in again] == [b"\x00poison"] * 2
     first, second = (headers_of(record) for record in again)
@@ -90,7 +94,51 @@ def test_a_place_that_is_none_is_said(place: str) -> None:
 
 
 def test_a_letter_that_is_not_there_is_said(kafka_broker: KafkaSettings) -> None:
-    make_delivery_topics(kafka_broker, partitions=1)
+    create_topics(kafka_broker, partitions=1, replication=1)
     with pytest.raises(PermanentError) as caught:
         show_dead_letter(kafka_broker, f"{kafka_broker.topic_prefix}{CREATED}.dlq:0:5")
     assert caught.value.reason == "no-such-dead-letter"
+
+
+def test_only_dead_letters_are_sent_again(kafka_broker: KafkaSettings) -> None:
+    make_delivery_topics(kafka_broker, partitions=1)
+    publish_products(kafka_broker, ["p-1"])
+    topic = kafka_broker.topic_prefix + CREATED
+    for name in (topic, topic + ".retry"):
+        for use in (
+            lambda name=name: replay_dead_letters(kafka_broker, topics=[name]),
+            lambda name=name: replay_dead_letters(kafka_broker, [f"{name}:0:0"]),
+            lambda name=name: list(list_dead_letters(kafka_broker, [name])),
+        ):
+            with pytest.raises(PermanentError, match=r"is no dead letter topic") as caught:
+                use()
+            assert caught.value.reason == "no-dead-letters"
+    assert len(records_of(kafka_broker, CREATED)) == 1
+
+
+def test_a_topic_that_is_not_there_is_said(kafka_broker: KafkaSettings) -> None:
+    make_delivery_topics(kafka_broker, partitions=1)
+    for use in (
+        lambda: replay_dead_letters(kafka_broker, topics=["x.dlq"]),
+        lambda: list(list_dead_letters(kafka_broker, ["x.dlq"])),
+        lambda: show_dead_letter(kafka_broker, "x.dlq:0:0"),
+    ):
+        with pytest.raises(PermanentError, match=r"has no topic x\.dlq"):
+            use()
+
+
+def test_an_environment_without_dead_letter_topics_is_said(kafka_broker: KafkaSettings) -> None:
+    with pytest.raises(ConfigurationError, match=r"SKUREEL_KAFKA__TOPIC_PREFIX"):
+        replay_dead_letters(kafka_broker)
+
+
+def test_a_letter_without_its_bytes_stays_where_it_is(kafka_broker: KafkaSettings) -> None:
+    make_delivery_topics(kafka_broker, partitions=1)
+    topic = kafka_broker.topic_prefix + CREATED + ".dlq"
+    story = [("__connect.errors.topic", b"t"), ("skureel.reason", b"invalid-json"), ("skureel.omitted-bytes", b"9999")]
+    with Publisher(kafka_broker) as publisher:
+        publisher.publish_raw(topic, None, b"", story)
+        publisher.publish_raw(topic, b"k", b"v", story[:2])
+    done = replay_dead_letters(kafka_broker, topics=[topic])
+    assert ([letter.value for letter in done.sent], [letter.value for letter in done.parked]) == ([b"v"], [b""])
+    assert [record.value for record in records_of(kafka_broker, CREATED)] == [b"v"]

@@ -8,7 +8,7 @@ from kafka.errors import KafkaTimeoutError
 from functions.derive_prompt import DerivePrompt
 from functions.registry import CONSUMES, FUNCTIONS
 from functions.render_video import RenderVideo
-from shared.errors import TemporaryError
+from shared.errors import ConfigurationError, TemporaryError
 from shared.kafka import read_lag
 from shared.settings import KafkaSettings
 from tests.delivery.harness import Answering, make_delivery_topics, publish_products, running
@@ -52,6 +52,11 @@ def test_lag_is_told_of_retry_topics_and_existing_topics_only(real_kafka: KafkaS
     make_delivery_topics(real_kafka)
     wanted = {"answering": ("product.created", "product.updated")}
     assert set(lag_by_topic(real_kafka, wanted)) == {"product.created", "product.created.retry"}
+
+
+def test_an_environment_without_topics_is_not_taken_for_one_without_lag(kafka_broker: KafkaSettings) -> None:
+    with pytest.raises(ConfigurationError, match="SKUREEL_KAFKA__TOPIC_PREFIX"):
+        list(read_lag(kafka_broker, CONSUMED))
 
 
 def test_a_broker_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
