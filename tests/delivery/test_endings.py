@@ -20,7 +20,8 @@ CLOCK = 1_800_000_000.0
 class Clockwork:
     """A handling whose pauses are noted instead of waited for."""
 
-    def __init__(self, function: Any, settings: KafkaSettings) -> None:
+    def __init__(self, function: Any, settings: KafkaSettings, *, abandoned_after: float = float("inf")) -> None:
+        """The worker is abandoned as soon as more than `abandoned_after` seconds were paused."""
         self.pauses: list[float] = []
         self.handling = Handling(
             function,
@@ -28,7 +29,7 @@ class Clockwork:
             group="g",
             client_id="c",
             clock=lambda: CLOCK,
-            interrupted=lambda: False,
+            interrupted=lambda: sum(self.pauses) > abandoned_after,
             pause=self.pauses.append,
         )
 
@@ -98,6 +99,32 @@ def test_a_temporary_error_that_passes_in_place_is_not_seen() -> None:
     assert len(clockwork.pauses) == 2
     assert clockwork.pauses[0] <= 0.5
     assert clockwork.pauses[1] <= 1.0
+
+
+def test_waits_in_place_are_jittered_so_that_workers_do_not_come_all_at_once() -> None:
+    settings = KafkaSettings(retries_in_place=1, retry_wait_seconds=0.5)
+    pauses = []
+    for _ in range(20):
+        clockwork = Clockwork(Answering(raising(TemporaryError("always"))), settings)
+        clockwork.end()
+        pauses += clockwork.pauses
+    assert len(set(pauses)) > 10
+    assert max(pauses) <= 0.5
+
+
+def test_a_wait_that_was_asked_for_is_kept_in_place() -> None:
+    settings = KafkaSettings(retries_in_place=2, retry_wait_seconds=0.01)
+    clockwork = Clockwork(Answering(raising(TemporaryError("busy", delay_seconds=5))), settings)
+    clockwork.end()
+    assert clockwork.pauses == [5, 5]
+
+
+def test_an_abandoned_worker_tries_no_further() -> None:
+    function = Answering(raising(TemporaryError("always", delay_seconds=5)))
+    clockwork = Clockwork(function, KafkaSettings(retries_in_place=5), abandoned_after=7)
+    clockwork.end()
+    assert clockwork.pauses == [5, 5]
+    assert len(function.handled) == 3
 
 
 def test_retries_in_place_are_bounded_and_counted() -> None:

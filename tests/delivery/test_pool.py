@@ -1,0 +1,74 @@
+"""The handler threads take the most urgent lane first, and nothing of a partition that went to another owner."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from kafka import TopicPartition
+
+from shared.kafka.pool import HandlerPool
+from shared.kafka.tracker import PartitionTracker, Work
+from tests.polling import eventually
+
+
+def work(name: str, tracker: PartitionTracker) -> Work:
+    return Work(SimpleNamespace(key=name.encode(), offset=0), tracker)
+
+
+@pytest.fixture
+def tracker() -> PartitionTracker:
+    return PartitionTracker(TopicPartition("t", 0), epoch=1)
+
+
+@contextmanager
+def one_busy_thread() -> Iterator[tuple[Any, threading.Event, list[str]]]:
+    """A pool whose one thread is held by a first record; what it handles is noted."""
+    handled: list[str] = []
+    go_on = threading.Event()
+
+    def handle(work: Work) -> None:
+        handled.append(work.record.key.decode())
+        assert go_on.wait(30)
+
+    pool = HandlerPool(handle, threads=1, lanes=2, wake=threading.Event())
+    pool.submit(1, [work("first", PartitionTracker(TopicPartition("t", 1), epoch=1))])
+    eventually(lambda: handled == ["first"])
+    try:
+        yield pool, go_on, handled
+    finally:
+        go_on.set()
+        assert pool.close(10)
+
+
+def test_the_most_urgent_lane_comes_first(tracker: PartitionTracker) -> None:
+    with one_busy_thread() as (pool, go_on, handled):
+        pool.submit(1, [work("bulk-1", tracker), work("bulk-2", tracker)])
+        pool.submit(0, [work("live-1", tracker), work("live-2", tracker)])
+        go_on.set()
+        eventually(lambda: len(pool.finished) == 5)
+    assert handled == ["first", "live-1", "live-2", "bulk-1", "bulk-2"]
+
+
+def test_what_went_to_another_owner_is_not_handled_here(tracker: PartitionTracker) -> None:
+    lost = PartitionTracker(TopicPartition("t", 2), epoch=1)
+    with one_busy_thread() as (pool, go_on, handled):
+        pool.submit(0, [work("lost", lost), work("kept", tracker)])
+        lost.alive = False
+        go_on.set()
+        # It comes back all the same: whoever counts what is in work counts it.
+        eventually(lambda: len(pool.finished) == 3)
+    assert handled == ["first", "kept"]
+
+
+def test_what_nobody_has_taken_up_can_be_taken_back(tracker: PartitionTracker) -> None:
+    with one_busy_thread() as (pool, go_on, handled):
+        waiting = [work("bulk", tracker), work("live", tracker)]
+        for lane, one in ((1, waiting[0]), (0, waiting[1])):
+            pool.submit(lane, [one])
+        assert pool.take_back() == [(0, waiting[1]), (1, waiting[0])]
+        go_on.set()
+        eventually(lambda: len(pool.finished) == 1)
+    assert handled == ["first"]
