@@ -19,6 +19,7 @@ from kafka.errors import (
     IllegalGenerationError,
     InvalidRecordError,
     KafkaError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
     RebalanceInProgressError,
     RecordListTooLargeError,
@@ -219,7 +220,7 @@ class Outbox:
                 release.verdict = Verdict.IMPOSSIBLE
             elif release.verdict is Verdict.FAILED and isinstance(error, MEMBERSHIP_ERRORS):
                 release.verdict = Verdict.STALE
-            log.warning("releasing %d records failed: %s: %s", len(release.works()), type(error).__name__, error)
+            log.warning("releasing %d records failed: %r", len(release.works()), error)
             self._pause()
 
     def _reopen(self, release: Release) -> None:
@@ -235,7 +236,7 @@ class Outbox:
                 release.error = error
                 if isinstance(error, AuthorizationError | ConfigurationError):
                     release.verdict = Verdict.IMPOSSIBLE
-                log.warning("no new producer yet: %s: %s", type(error).__name__, error)
+                log.warning("no new producer yet: %r", error)
                 self._pause()
                 if release.verdict is not Verdict.UNCERTAIN:
                     return
@@ -319,6 +320,9 @@ class Outbox:
         except (TypeError, ValueError) as error:
             # The client cannot write it, and never will.
             raise InvalidRecordError(str(error)) from error
+        except KafkaTimeoutError as error:
+            told = error.args[0] if error.args else "no answer"
+            raise KafkaTimeoutError(f"{output.topic}: {told}; is it there? See `skureel topics create`") from error
 
     # Plainly.
 

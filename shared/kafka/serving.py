@@ -58,6 +58,8 @@ def serve(function: Function, settings: KafkaSettings, health_settings: HealthSe
             warming = False
             worker.run()
     except _StoppedWhileWarming:
+        # A second signal, while the function stops, has nothing to abandon.
+        warming = False
         log.info("%s: stopped while warming", function.name)
     except ConfigurationError as error:
         log.error("%s: %s", function.name, error)

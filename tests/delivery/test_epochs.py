@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from kafka import TopicPartition
 
+from shared.errors import ConfigurationError
 from shared.kafka import Worker
 from shared.kafka.endings import Ending
 from shared.kafka.release import Release, Verdict
@@ -154,6 +155,64 @@ class Transactions:
                 log.committed = part.offset
         release.verdict = verdict
         self._ended = release
+
+
+class Desk:
+    """A worker with one partition of one record, which is in work."""
+
+    def __init__(self) -> None:
+        (self.partition, *_) = PARTITIONS
+        logs = {self.partition: Log()}
+        self.log = logs[self.partition]
+        self.log.append(0, None, self.partition)
+        self.client = Client(logs)
+        self.handlers = Handlers()
+        self.outbox = Transactions(logs, self.client)
+        self.worker: Any = Worker(Answering(), KafkaSettings(commit_interval_seconds=0))
+        self.worker._consumer, self.worker._pool, self.worker._outbox = self.client, self.handlers, self.outbox
+        self.worker._joined = True
+        self.client.assign(self.partition)
+        self.worker.assigned_to_me([self.partition])
+        self.worker._take(self.partition, self.client.fetch(self.partition, 1))
+
+    def counted(self) -> float | None:
+        labels = {"topic": CREATED, "ending": "emitted"}
+        return self.worker.metrics.registry.get_sample_value("skureel_records_total", labels)
+
+
+def test_what_has_just_finished_is_released_by_a_revocation() -> None:
+    desk = Desk()
+    # The owner has not come round since.
+    desk.handlers.end(desk.handlers.in_work[0])
+    desk.outbox.next_end = (Verdict.RELEASED, True)
+    asyncio.run(desk.worker.revoked([desk.partition]))
+    assert (desk.log.answered, desk.log.committed) == ([0], 1)
+
+
+def test_what_finishes_after_its_partition_was_lost_neither_counts_nor_stops_the_worker() -> None:
+    desk = Desk()
+    desk.worker.lost([desk.partition])
+    (late,) = desk.handlers.in_work
+    desk.handlers.end(late)
+    desk.worker._collect()
+    assert desk.counted() is None
+    assert desk.worker._in_work == 0
+    late.ending, late.error = Ending.HALTED, ConfigurationError("no bucket")
+    desk.handlers.finished.append(late)
+    desk.worker._in_work = 1
+    desk.worker._collect()
+    assert desk.worker._stopped_by is None
+
+
+def test_what_the_broker_does_not_allow_stops_the_worker() -> None:
+    desk = Desk()
+    desk.handlers.end(desk.handlers.in_work[0])
+    desk.worker._collect()
+    desk.worker._release()
+    desk.outbox.end(Verdict.IMPOSSIBLE, False)
+    with pytest.raises(ConfigurationError, match="ACLs"):
+        desk.worker._settle(desk.worker._outbox_ended())
+    assert desk.log.committed == 0
 
 
 ENDS = [

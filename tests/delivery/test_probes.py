@@ -8,7 +8,8 @@ import urllib.request
 from typing import Any
 
 import pytest
-from kafka.errors import KafkaTimeoutError
+from kafka import KafkaConsumer
+from kafka.errors import GroupAuthorizationFailedError, KafkaTimeoutError
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -127,6 +128,19 @@ def test_a_broker_that_takes_connections_and_answers_nothing_is_waited_for(monke
             assert attempts[1] > attempts[0], "it looks dead, and is restarted, however often it asks"
             assert not worker.ready()
         # Leaving has stopped it: it did not go on asking.
+
+
+def test_a_group_that_may_not_be_joined_stops_the_worker(
+    kafka_broker: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_delivery_topics(kafka_broker, partitions=1)
+
+    def refused(*_: object, **__: object) -> None:
+        raise GroupAuthorizationFailedError("skureel-answering")
+
+    monkeypatch.setattr(KafkaConsumer, "poll", refused)
+    with pytest.raises(ConfigurationError, match="check credentials and ACLs"):
+        Worker(Answering(), kafka_broker).run()
 
 
 @pytest.mark.connected

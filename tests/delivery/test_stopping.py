@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.settings import KafkaSettings
+from shared.kafka import serve
+from shared.settings import HealthSettings, KafkaSettings
 from tests.delivery.harness import (
     CREATED,
     Answering,
@@ -98,6 +99,30 @@ def test_a_signal_while_warming_ends_at_once(kafka_broker: KafkaSettings, tmp_pa
         process.signal(signal.SIGTERM)
         assert process.wait(10) == 0, process.log()
         assert "stopped while warming" in process.log()
+
+
+class Interrupted(Answering):
+    """Is told to stop while it warms, and again while it stops."""
+
+    stopped = False
+
+    def start(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("it went on warming")
+
+    def stop(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        self.stopped = True
+
+
+def test_a_second_signal_while_warming_lets_the_function_stop() -> None:
+    function = Interrupted()
+    handler = signal.getsignal(signal.SIGTERM)
+    assert (
+        serve(function, KafkaSettings(bootstrap_servers="127.0.0.1:1"), HealthSettings(host="127.0.0.1", port=0)) == 0
+    )
+    assert function.stopped
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 @pytest.mark.connected

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError, TopicAuthorizationFailedError
 
 from shared.kafka import release as releasing
 from shared.kafka.release import Outbox, Release, Verdict
@@ -173,6 +173,33 @@ def test_whatever_a_commit_raises_it_may_have_been_made(producers: Producers, er
     assert ended is not None
     assert ended.verdict is Verdict.UNCERTAIN
     assert producers.opened[1].calls == ["init"]
+    outbox.close(5)
+
+
+def test_what_the_broker_does_not_allow_is_not_tried_again(producers: Producers) -> None:
+    producers.fails = {0: TopicAuthorizationFailedError("video.ready")}
+    outbox = Outbox(SETTINGS, client_id="c", wake=lambda: None)
+    outbox.start()
+    outbox.put(one_record())
+    ended = outbox.take(10)
+    assert ended is not None
+    assert ended.verdict is Verdict.IMPOSSIBLE
+    outbox.close(5)
+
+
+def test_a_topic_that_cannot_be_sent_to_is_named(producers: Producers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> None:
+        raise KafkaTimeoutError("Failed to update metadata after 15.0 secs.")
+
+    monkeypatch.setattr(Producer, "send", unknown)
+    outbox = Outbox(SETTINGS, client_id="c", wake=lambda: None)
+    outbox.start()
+    outbox.put(one_record())
+    ended = outbox.take(10)
+    assert ended is not None
+    assert ended.verdict is Verdict.FAILED
+    assert "t: Failed to update metadata" in str(ended.error)
+    assert "skureel topics create" in str(ended.error)
     outbox.close(5)
 
 
