@@ -74,7 +74,7 @@ class VAEConfig:
         encoder_levels = zip(pairwise((1, *self.dim_mult)), (*self.halvings, NO_FOLD), strict=True)
         decoder_levels = zip(pairwise((*self.dim_mult[1:], self.dim_mult[-1])), self.halvings, strict=True)
         for (narrow, wide), folds in (*encoder_levels, *decoder_levels):
-            if wide % narrow or prod(folds) % (wide // narrow):
+            if wide < narrow or wide % narrow or prod(folds) % (wide // narrow):
                 raise ValueError(
                     f"dim_mult {self.dim_mult} goes from {narrow} to {wide} where positions fold by {prod(folds)}; the "
                     "ratio must be whole and divide that"

@@ -235,6 +235,7 @@ def test_sides_that_16_does_not_divide_are_refused(rows, columns):
         ({"dim_mult": (1, 3, 3, 3)}, "from 1 to 3"),
         ({"dim_mult": (8, 8, 8, 8)}, "from 1 to 8"),
         ({"dim_mult": (2, 1, 1, 1)}, "from 2 to 1"),
+        ({"dim_mult": (0, 0, 0, 0)}, "from 1 to 0"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_with_both_numbers(sizes, message):
