@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -95,6 +96,10 @@ class HealthServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """One line in the log, as of everything else. Whoever asked has no answer, which is no for a probe."""
+        log.warning("a probe from %s was not answered: %r", client_address[0], sys.exception())
 
 
 def _verdict(name: str, holds: bool) -> tuple[HTTPStatus, str, bytes]:

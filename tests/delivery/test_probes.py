@@ -1,5 +1,6 @@
 """Live while the owner comes round, ready while records are taken; metrics without labels from events."""
 
+import http.client
 import json
 import socket
 import threading
@@ -42,6 +43,20 @@ def test_probes_answer_by_status_and_body(live: bool, ready: bool) -> None:
         status, body = get(server.port, "/health/ready?verbose")
         assert (status, json.loads(body)) == (200 if live and ready else 503, {"ready": live and ready})
         assert get(server.port, "/elsewhere")[0] == 404
+
+
+def test_a_probe_that_fails_is_one_line_of_the_log(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> bool:
+        raise RuntimeError("the function cannot tell")
+
+    with HealthServer(LOOPBACK, live=lambda: True, ready=broken, registry=CollectorRegistry()) as server:
+        with pytest.raises(http.client.RemoteDisconnected):
+            get(server.port, "/health/ready")
+        assert get(server.port, "/health/live")[0] == 200
+    assert "a probe from 127.0.0.1 was not answered: RuntimeError('the function cannot tell')" in caplog.text
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_port_that_is_taken_is_a_configuration_error() -> None:
