@@ -36,6 +36,8 @@ CONNECTIONS = 64
 """Connections kept open: as many as a worker may have handler threads. They are opened only when used."""
 
 _SAFE_IN_PATHS = "/-_.~"
+_TRIAL_KEY = "skureel-may-write"
+"""Never an object: an upload of it is begun, which asks for the same permission as a put, and given up."""
 
 
 class ObjectFacts(NamedTuple):
@@ -93,8 +95,16 @@ class ObjectStore:
         except ValueError as error:
             raise ConfigurationError(f"{self._name}: {error}; name another in SKUREEL_OBJECTS__BUCKET") from error
 
-    def check(self) -> None:
-        """Prove at start that the bucket is there and may be read; create it where the settings say so."""
+    def check(self, *, writes: bool = False) -> None:
+        """Prove at start that the bucket is there and, for who `writes`, that it may be written to; nothing is left
+        there. Create it where the settings say so.
+        """
+        self._find_bucket()
+        if writes:
+            with translated(f"{self._name}, asking to write", self._bucket):
+                self._give_up(_TRIAL_KEY, self._client._create_multipart_upload(self._bucket, _TRIAL_KEY, {}))
+
+    def _find_bucket(self) -> None:
         subject = f"{self._name}, looking for its bucket"
         with translated(subject, self._bucket):
             if self._client.bucket_exists(self._bucket):
@@ -167,9 +177,7 @@ class ObjectStore:
             try:
                 return self._complete(key, upload_id, self._upload_parts(key, upload_id, path))
             except BaseException:
-                # Parts of an upload that nobody completes are paid for and never seen.
-                with suppress(SkureelError), translated(f"{self._name}, giving up {key}", self._bucket):
-                    self._client._abort_multipart_upload(self._bucket, key, upload_id)
+                self._give_up(key, upload_id)
                 raise
 
     def download(self, key: str, path: Path) -> ObjectFacts:
@@ -258,6 +266,11 @@ class ObjectStore:
         if response.data and ElementTree.fromstring(response.data).tag == "Error":
             raise S3Error.fromxml(response)
         return True
+
+    def _give_up(self, key: str, upload_id: str) -> None:
+        """Parts of an upload that nobody completes are paid for and never seen."""
+        with suppress(SkureelError), translated(f"{self._name}, giving up {key}", self._bucket):
+            self._client._abort_multipart_upload(self._bucket, key, upload_id)
 
     def _upload_parts(self, key: str, upload_id: str, path: Path) -> Iterator[Part]:
         with path.open("rb") as file:

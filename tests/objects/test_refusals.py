@@ -3,6 +3,8 @@
 import time
 
 import pytest
+from minio.credentials import StaticProvider
+from minio.minioadmin import MinioAdmin
 from pydantic import SecretStr
 
 from shared.errors import ConfigurationError, PermanentError, TemporaryError
@@ -50,6 +52,33 @@ def test_refused_credentials_are_said_at_start_with_what_to_check(
         with pytest.raises(ConfigurationError, match=r"access refused.*SKUREEL_OBJECTS__ACCESS_KEY") as refused:
             use()
         assert "not-the-secret" not in str(refused.value)
+
+
+def test_who_may_write_leaves_nothing_by_asking(store: ObjectStore) -> None:
+    store.check(writes=True)
+    assert list(store.list()) == []
+    assert not store._client._list_multipart_uploads(store._bucket).uploads
+
+
+READING = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": ["arn:aws:s3:::*"]}
+
+
+@pytest.mark.connected
+def test_who_may_only_read_is_told_so_at_start(real_minio: ObjectSettings) -> None:
+    ObjectStore(real_minio).check()
+    assert real_minio.endpoint
+    assert real_minio.access_key
+    assert real_minio.secret_key
+    root = StaticProvider(real_minio.access_key, real_minio.secret_key.get_secret_value())
+    admin = MinioAdmin(endpoint=real_minio.endpoint, credentials=root, secure=False)
+    admin.user_add("reader", "reader-secret")
+    admin.policy_add("reading", policy={"Version": "2012-10-17", "Statement": [READING]})
+    admin.attach_policy(["reading"], user="reader")
+    reader = {"access_key": "reader", "secret_key": SecretStr("reader-secret")}
+    store = ObjectStore(real_minio.model_copy(update=reader))
+    store.check()
+    with pytest.raises(ConfigurationError, match=r"asking to write: access refused.*s3:PutObject"):
+        store.check(writes=True)
 
 
 def test_a_store_that_is_down_is_temporary_at_once() -> None:
