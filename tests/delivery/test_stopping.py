@@ -19,6 +19,7 @@ from tests.delivery.harness import (
     records_of,
     running,
 )
+from tests.delivery.test_rebalances import Gated
 from tests.delivery.worker_process import began, worker_process
 from tests.polling import eventually
 
@@ -35,7 +36,7 @@ def test_the_first_sigterm_finishes_what_is_in_work_and_hands_back_the_rest(
         eventually(lambda: len(process.noted("began")) == 2, 30, describe=process.log)
         in_work = process.noted("began")
         process.signal(signal.SIGTERM)
-        # Longer than the session: only a worker that polls on keeps its membership, and only a member may commit.
+        # Longer than the session.
         silence = time.monotonic() + 2 * settings.session_timeout_ms / 1000
         eventually(lambda: time.monotonic() > silence or not process.running(), 30)
         assert process.running()
@@ -48,6 +49,24 @@ def test_the_first_sigterm_finishes_what_is_in_work_and_hands_back_the_rest(
         eventually(lambda: len(answered(settings)) == 10, 30)
     assert sorted(rest.handled + in_work) == sorted(f"p-{number}" for number in range(10))
     assert (tmp_path / f"stopped-{process.pid}").exists()
+
+
+@pytest.mark.connected
+def test_a_draining_worker_stays_a_member_by_polling_on(real_kafka: KafkaSettings) -> None:
+    # Heartbeats go on by themselves: it is for want of polls that the group gives a member up.
+    settings = real_kafka.model_copy(update={"max_poll_interval_ms": 2_500})
+    make_delivery_topics(settings, partitions=1)
+    publish_products(settings, ["p-1"])
+    function = Gated()
+    with running(function, settings) as worker:
+        eventually(lambda: function.handled, 30)
+        member = worker._consumer.group_metadata()
+        worker.stop()
+        silence = time.monotonic() + 6
+        eventually(lambda: time.monotonic() > silence, 30)
+        assert worker._consumer.group_metadata() == member
+        function.gate.set()
+    assert answered(settings) == ["p-1"]
 
 
 @pytest.mark.connected
