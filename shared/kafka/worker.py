@@ -429,7 +429,17 @@ class Worker:
         self._idle_commit_due = now + _IDLE_COMMIT_SECONDS
         self._finished_since = None
         if parts:
-            outbox.put(Release(parts, self._consumer.group_metadata()))
+            self._put(outbox, parts)
+
+    def _put(self, outbox: Outbox, parts: list[Released]) -> bool:
+        """Hand a release to the outbox in this member's name. False: it is none any more."""
+        group = self._consumer.group_metadata()
+        if group.generation_id < 0:
+            # The IO thread has heard so since the last poll. The broker fences no transaction that names no generation:
+            # it takes it for an old client's, whoever owns the partitions.
+            return False
+        outbox.put(Release(parts, group))
+        return True
 
     def _releasable(self, trackers: Iterable[PartitionTracker], *, positions: bool = True) -> list[Released]:
         parts = []
@@ -583,7 +593,8 @@ class Worker:
             parts = self._releasable(trackers, positions=False)
             if not any(part.works for part in parts):
                 return
-            outbox.put(Release(parts, self._consumer.group_metadata()))
+            if not self._put(outbox, parts):
+                return
         release = outbox.take(patience)
         if release is not None:
             if release.verdict is Verdict.SENT:

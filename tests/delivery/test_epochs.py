@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from kafka import TopicPartition
+from kafka import ConsumerGroupMetadata, TopicPartition
 
 from shared.errors import ConfigurationError
 from shared.kafka import Worker
@@ -68,8 +68,8 @@ class Client:
     def committed(self, partition: TopicPartition, timeout_ms: int) -> int:
         return self._logs[partition].committed
 
-    def group_metadata(self) -> int:
-        return self.generation
+    def group_metadata(self) -> ConsumerGroupMetadata:
+        return ConsumerGroupMetadata("g", self.generation, "m")
 
     def paused(self) -> set[TopicPartition]:
         return set(self._paused)
@@ -146,7 +146,7 @@ class Transactions:
         release = self.under_way
         assert release is not None
         self.under_way = None
-        if release.group != self._client.generation and not late:
+        if release.group.generation_id != self._client.generation and not late:
             verdict, committed = Verdict.STALE, False
         if committed:
             for part in release.parts:
@@ -187,6 +187,21 @@ def test_what_has_just_finished_is_released_by_a_revocation() -> None:
     desk.outbox.next_end = (Verdict.RELEASED, True)
     asyncio.run(desk.worker.revoked([desk.partition]))
     assert (desk.log.answered, desk.log.committed) == ([0], 1)
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_who_is_no_member_any_more_releases_nothing(revoked: bool) -> None:
+    """The broker would take it: see test_transactions."""
+    desk = Desk()
+    desk.handlers.end(desk.handlers.in_work[0])
+    # Heard between two polls, so that the owner does not know it yet.
+    desk.client.generation = -1
+    if revoked:
+        asyncio.run(desk.worker.revoked([desk.partition]))
+    else:
+        desk.worker._collect()
+        desk.worker._release()
+    assert desk.outbox.under_way is None
 
 
 def test_what_finishes_after_its_partition_was_lost_neither_counts_nor_stops_the_worker() -> None:

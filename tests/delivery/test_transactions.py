@@ -122,6 +122,27 @@ def test_a_worker_whose_broker_is_silent_says_so_and_is_not_ready(
         assert "the group answers again" in caplog.text
 
 
+def test_a_broker_fences_members_of_the_past_but_not_who_names_none(real_kafka: KafkaSettings) -> None:
+    """Why the worker releases nothing without a generation. Should the broker fence these one day, that can go."""
+    make_delivery_topics(real_kafka, partitions=1)
+    publish_products(real_kafka, ["p-1", "p-2"])
+    with running(Answering(), real_kafka) as worker:
+        eventually(lambda: committed(real_kafka, worker.group) == {0: 2}, 30)
+        outbox = Outbox(real_kafka, client_id=real_kafka.topic_prefix + "zombie", wake=lambda: None)
+        outbox.start()
+        tracker = PartitionTracker(TopicPartition(real_kafka.topic_prefix + CREATED, 0), epoch=1)
+        member = worker._consumer.group_metadata()
+        past = ConsumerGroupMetadata(worker.group, member.generation_id - 1, member.member_id)
+        verdicts = []
+        for group in (past, ConsumerGroupMetadata(worker.group)):
+            outbox.put(Release([Released(tracker, [], 1)], group))
+            ended = outbox.take(60)
+            assert ended is not None
+            verdicts.append(ended.verdict)
+        outbox.close(10)
+    assert verdicts == [Verdict.STALE, Verdict.RELEASED]
+
+
 def test_offsets_of_an_aborted_transaction_are_not_committed_by_the_next(real_kafka: KafkaSettings) -> None:
     """kafka-python 3.0.12 keeps offsets whose commit was refused, and would send them along with the next ones."""
     make_delivery_topics(real_kafka, partitions=2)
