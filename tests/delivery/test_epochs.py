@@ -219,6 +219,25 @@ def test_what_finishes_after_its_partition_was_lost_neither_counts_nor_stops_the
     assert desk.worker._stopped_by is None
 
 
+def test_offsets_that_come_again_are_other_records(caplog: pytest.LogCaptureFixture) -> None:
+    """After an unclean election a log may have lost its end: what stands there now was never seen."""
+    desk = Desk()
+    (old,) = desk.handlers.in_work
+    desk.client.assign(desk.partition)
+    desk.worker._take(desk.partition, desk.client.fetch(desk.partition, 1))
+    assert "went back from offset 1 to 0" in caplog.text
+    new = desk.handlers.in_work[1]
+    desk.handlers.end(old)
+    desk.worker._collect()
+    desk.worker._release()
+    assert desk.outbox.under_way is None, "the old record's answer went out"
+    desk.handlers.end(new)
+    desk.worker._collect()
+    desk.worker._release()
+    assert desk.outbox.under_way is not None
+    assert desk.outbox.under_way.works() == [new]
+
+
 def test_what_the_broker_does_not_allow_stops_the_worker() -> None:
     desk = Desk()
     desk.handlers.end(desk.handlers.in_work[0])

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 
 import pytest
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaTimeoutError
 
 from functions.derive_prompt import DerivePrompt
@@ -10,6 +12,7 @@ from functions.registry import CONSUMES, FUNCTIONS
 from functions.render_video import RenderVideo
 from shared.errors import ConfigurationError, TemporaryError
 from shared.kafka import read_lag
+from shared.kafka.client import connection
 from shared.settings import KafkaSettings
 from tests.delivery.harness import Answering, make_delivery_topics, publish_products, running
 from tests.polling import eventually
@@ -45,6 +48,15 @@ def test_a_drained_function_is_not_behind(kafka_broker: KafkaSettings) -> None:
         )
     publish_products(kafka_broker, ["late"])
     assert lag_by_topic(kafka_broker)["product.created"] == 1
+
+
+@pytest.mark.connected
+def test_what_retention_has_deleted_is_nobodys_backlog(real_kafka: KafkaSettings) -> None:
+    make_delivery_topics(real_kafka, partitions=1)
+    publish_products(real_kafka, [f"p{n}" for n in range(5)])
+    with KafkaAdminClient(**connection(real_kafka, client_id="test-admin")) as admin:
+        admin.delete_records({TopicPartition(real_kafka.topic_prefix + "product.created", 0): 3})
+    assert lag_by_topic(real_kafka)["product.created"] == 2
 
 
 @pytest.mark.connected
