@@ -67,6 +67,20 @@ def test_a_clip_that_is_there_is_announced_without_a_gpu(kafka_broker: KafkaSett
     assert products_of(sent(kafka_broker)) == ["c"]
 
 
+def test_a_clip_that_vanishes_after_the_plan_is_asked_for(kafka_broker: KafkaSettings) -> None:
+    make_replay_topics(kafka_broker)
+    publish(kafka_broker, product_event("a"))
+    clips = Clips()
+    clips.keep(product_event("a"))
+    with open_replay(kafka_broker, clips) as replay:
+        plan = replay.plan()
+        assert plan.specs() == []
+        clips.clear()
+        assert replay.send(plan, FAST) == 1
+    assert products_of(sent(kafka_broker)) == ["a"]
+    assert sent(kafka_broker, READY) == []
+
+
 def test_what_waits_for_a_person_or_is_rejected_today_is_left_alone(kafka_broker: KafkaSettings) -> None:
     make_replay_topics(kafka_broker)
     publish(kafka_broker, product_event("a"), product_event("b", kind="forbidden"), product_event("c", kind="broken"))
