@@ -72,10 +72,12 @@ class Producers:
 
     def __init__(self) -> None:
         self.opened: list[Producer] = []
+        self.arguments: list[dict[str, object]] = []
         self.hangs_in: dict[int, str] = {}
         self.fails: dict[int, BaseException] = {}
 
-    def __call__(self, **_: object) -> Producer:
+    def __call__(self, **arguments: object) -> Producer:
+        self.arguments.append(arguments)
         producer = Producer(len(self.opened))
         producer.hangs_in = self.hangs_in.get(producer.number, "")
         producer.fails = self.fails.get(producer.number)
@@ -174,6 +176,15 @@ def test_whatever_a_commit_raises_it_may_have_been_made(producers: Producers, er
     assert ended.verdict is Verdict.UNCERTAIN
     assert producers.opened[1].calls == ["init"]
     outbox.close(5)
+
+
+def test_transactions_are_named_after_the_client_and_last_as_long_as_the_settings_say(producers: Producers) -> None:
+    """As long as that a dead worker's open transaction hides what stands behind it."""
+    outbox = Outbox(SETTINGS.model_copy(update={"transaction_timeout_ms": 12_000}), client_id="c", wake=lambda: None)
+    outbox.start()
+    outbox.close(5)
+    (arguments,) = producers.arguments
+    assert (arguments["transactional_id"], arguments["transaction_timeout_ms"]) == ("c", 12_000)
 
 
 def test_what_the_broker_does_not_allow_is_not_tried_again(producers: Producers) -> None:
