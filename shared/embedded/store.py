@@ -48,7 +48,8 @@ ATTEMPTS = 3
 """Starts with new ports, should another process take a port between choosing and using it."""
 PROBE_TIMEOUT_SECONDS = 2.0
 
-_VOLUME_LIMIT_MB = 1024
+_VOLUME_LIMIT_MB = 32
+"""Every bucket takes a volume of its own, and there are as many as fit into the free disk space."""
 
 
 class _Ports(NamedTuple):

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -53,6 +54,13 @@ def test_a_kept_directory_has_its_objects_when_opened_again(tmp_path: Path) -> N
             assert not store.put_new("videos/1", b"other", "video/mp4")
             contents[f"later/{turn}"] = b"later"
             assert store.put_new(f"later/{turn}", b"later", "video/mp4")
+
+
+def test_a_bucket_asks_for_little_of_the_disk(running: Running) -> None:
+    # Each takes a volume, and the server counts how many would fit if all were full.
+    (master,) = re.findall(r"-master\.port=(\d+)", " ".join(running.server.cmdline()))
+    volumes = store_module._topology(int(master))["Max"]
+    assert volumes * 64 * 2**20 > shutil.disk_usage(running.directory).free
 
 
 def test_two_stores_run_side_by_side(running: Running) -> None:
