@@ -1,7 +1,8 @@
 """From nothing to a checkpoint: `python -m model_store.tiny.recipe --work FOLDER --captions FILE`.
 
 Each stage leaves files in the work folder and is skipped or continued when these are there, so the same command goes on
-where it was stopped. A larger machine is used by larger budgets and `--device`; nothing else changes.
+where it was stopped. With `--start` a finished checkpoint stands for the stages before the decoder's refinement and
+the large clips. A larger machine is used by larger budgets and `--device`; nothing else changes.
 """
 
 import argparse
@@ -11,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import UMT5EncoderModel
 
 from model_store.tiny.captions import NEGATIVE_PROMPT, Written, read_rows, spoken
-from model_store.tiny.clips import LARGE, SMALL, draw_group
+from model_store.tiny.clips import LARGE, SMALL, Size, draw_group
 from model_store.tiny.curves import plot_curves
 from model_store.tiny.export import export
 from model_store.tiny.latents import FIRST_GROUP, FIRST_STILLS, captions_by_scene, encode_group, read_latents
@@ -26,13 +28,12 @@ from model_store.tiny.train_denoiser import Batches, text_config, train_denoiser
 from model_store.tiny.train_text import teach_words
 from model_store.tiny.train_vae import train_vae, vae_config
 from model_store.tiny.training import Budget, load_state, save_state
+from model_store.wan.checkpoint import Checkpoint
 from model_store.wan.vae import VAE
 
 logger = logging.getLogger(__name__)
 
 SPOKEN_FOR_TOKENS = 12_000
-UNLIMITED = 10**9
-"""Steps: the recipe's budgets are minutes."""
 
 LARGE_GROUPS = 5_000
 """Added to a group's number for the large size, so that the denoiser meets other shapes there."""
@@ -40,23 +41,38 @@ LARGE_GROUPS = 5_000
 
 @dataclass(frozen=True)
 class Plan:
-    """Where, from what, and how much of everything."""
+    """Where, from what, and how much of everything; budgets are steps."""
 
     work: Path
     captions: Path
     checkpoint: Path
+    start: Path | None
     version: str
     device: str
     vae_groups: int
     clip_groups: int
     still_groups: int
-    vae_minutes: float
-    refine_minutes: float
-    small_minutes: float
-    large_minutes: float
+    large_clip_groups: int
+    large_still_groups: int
+    vae_steps: int
+    refine_steps: int
+    small_steps: int
+    large_steps: int
     vae_scale: int
     pictures: int
     clips: int
+
+
+@dataclass(frozen=True)
+class Taught:
+    """All that the last stages go on from: the decoder's refinement, and the denoiser's learning at the large size."""
+
+    vae: dict[str, Tensor]
+    mean: Tensor  # [z, 1, 1, 1]
+    std: Tensor
+    tokenizer: Tokenizer
+    words: dict[str, Tensor]
+    denoiser: dict[str, Tensor]
 
 
 def make(plan: Plan) -> None:
@@ -65,80 +81,113 @@ def make(plan: Plan) -> None:
     logger.info("drawing %d groups of clips", plan.vae_groups)
     for group in range(plan.vae_groups):
         draw_group(group, plan.work / "clips")
+    taught = teach_from_nothing(plan, rows) if plan.start is None else read_taught(plan.start)
 
+    logger.info("refining the decoder")
+    train_vae(
+        plan.work / "clips",
+        plan.work / "vae-refined",
+        Budget(plan.refine_steps, learning_rate=1.5e-3),
+        scale=plan.vae_scale,
+        device=plan.device,
+        start=taught.vae,
+    )
+    vae = load_state(plan.work / "vae-refined" / "average.pt")
+
+    logger.info("drawing and encoding large clips, and teaching the denoiser on them")
+    first_clips, first_stills = FIRST_GROUP + LARGE_GROUPS, FIRST_STILLS + LARGE_GROUPS
+    groups = [
+        *range(first_stills, first_stills + plan.large_still_groups),
+        *range(first_clips, first_clips + plan.large_clip_groups),
+    ]
+    encode_all(groups, plan.work / "latents-large", LARGE, vae, rows)
+    train_denoiser(
+        plan.work / "latents-large",
+        plan.work / "denoiser-large",
+        taught.tokenizer,
+        taught.mean,
+        taught.std,
+        Budget(plan.large_steps, learning_rate=1.5e-3),
+        Batches(plan.pictures, plan.clips * 3 // 4, moving=(0.5, 0.8)),
+        taught.words,
+        device=plan.device,
+        start=taught.denoiser,
+    )
+    manifest = export(
+        plan.checkpoint,
+        version=plan.version,
+        vae_state=vae,
+        mean=taught.mean,
+        std=taught.std,
+        denoiser_state=load_state(plan.work / "denoiser-large" / "average.pt"),
+        words=taught.words,
+        tokenizer=taught.tokenizer,
+    )
+    plot_curves(plan.work, plan.checkpoint.parent / "training.png")
+    logger.info("%s: revision %s", plan.checkpoint, manifest.revision)
+
+
+def teach_from_nothing(plan: Plan, rows: list[Written]) -> Taught:
+    """The autoencoder, then the text encoder, then the denoiser on small clips."""
     logger.info("teaching the autoencoder")
     train_vae(
         plan.work / "clips",
         plan.work / "vae",
-        Budget(UNLIMITED, plan.vae_minutes, learning_rate=3e-3),
+        Budget(plan.vae_steps, learning_rate=3e-3),
         scale=plan.vae_scale,
         device=plan.device,
     )
-    train_vae(
-        plan.work / "clips",
-        plan.work / "vae-refined",
-        Budget(UNLIMITED, plan.refine_minutes, learning_rate=2e-3),
-        scale=plan.vae_scale,
-        device=plan.device,
-        start=load_state(plan.work / "vae" / "average.pt"),
-    )
-    vae_state = load_state(plan.work / "vae-refined" / "average.pt")
+    vae = load_state(plan.work / "vae" / "average.pt")
 
-    logger.info("drawing and encoding the denoiser's clips")
-    encode_all(plan, vae_state, rows)
+    logger.info("drawing and encoding small clips, and teaching the words, then the denoiser")
+    groups = [
+        *range(FIRST_STILLS, FIRST_STILLS + plan.still_groups),
+        *range(FIRST_GROUP, FIRST_GROUP + plan.clip_groups),
+    ]
+    encode_all(groups, plan.work / "latents-small", SMALL, vae, rows)
     mean, std = latent_statistics(plan.work)
     tokenizer = make_tokenizer(plan.work / "tokenizer.json", rows)
-
     words = make_words(plan.work / "words.pt", tokenizer, rows)
-
-    logger.info("teaching the denoiser, small and then large")
     train_denoiser(
         plan.work / "latents-small",
         plan.work / "denoiser-small",
         tokenizer,
         mean,
         std,
-        Budget(UNLIMITED, plan.small_minutes, learning_rate=2.5e-3),
+        Budget(plan.small_steps, learning_rate=2.5e-3),
         Batches(plan.pictures, plan.clips, moving=(0.3, 0.5)),
         words,
         device=plan.device,
     )
-    train_denoiser(
-        plan.work / "latents-large",
-        plan.work / "denoiser-large",
-        tokenizer,
+    denoiser = load_state(plan.work / "denoiser-small" / "average.pt")
+    return Taught(vae, mean, std, tokenizer, words, denoiser)
+
+
+def read_taught(folder: Path) -> Taught:
+    """What a finished checkpoint knows, to go on from it."""
+    checkpoint, cpu = Checkpoint.open(folder), torch.device("cpu")
+    mean, std = (
+        torch.tensor(values).view(-1, 1, 1, 1)
+        for values in (checkpoint.vae_config.latents_mean, checkpoint.vae_config.latents_std)
+    )
+    return Taught(
+        checkpoint.load_vae(cpu, torch.float32).state_dict(),
         mean,
         std,
-        Budget(UNLIMITED, plan.large_minutes, learning_rate=2e-3),
-        Batches(plan.pictures // 2, plan.clips // 2, moving=(0.5, 0.8)),
-        words,
-        device=plan.device,
-        start=load_state(plan.work / "denoiser-small" / "average.pt"),
+        Tokenizer.from_file(str(checkpoint.tokenizer_path)),
+        load_file(folder / "text_encoder" / "model.safetensors"),
+        checkpoint.load_denoiser(cpu, torch.float32).state_dict(),
     )
-    manifest = export(
-        plan.checkpoint,
-        version=plan.version,
-        vae_state=vae_state,
-        mean=mean,
-        std=std,
-        denoiser_state=load_state(plan.work / "denoiser-large" / "average.pt"),
-        words=words,
-        tokenizer=tokenizer,
-    )
-    plot_curves(plan.work, plan.checkpoint.parent / "training.png")
-    logger.info("%s: revision %s", plan.checkpoint, manifest.revision)
 
 
-def encode_all(plan: Plan, vae_state: dict[str, Tensor], rows: list[Written]) -> None:
-    """Every group of latents that is not there yet, of both sizes: stills, then clips."""
+def encode_all(groups: list[int], folder: Path, size: Size, vae_state: dict[str, Tensor], rows: list[Written]) -> None:
+    """Those groups of latents that are not there yet."""
     vae = VAE(vae_config())
     vae.load_state_dict(vae_state)
     vae = vae.eval().to(torch.bfloat16).innermost_channels_()
     fitting = captions_by_scene(rows)
-    for folder, size, offset in (("latents-small", SMALL, 0), ("latents-large", LARGE, LARGE_GROUPS)):
-        for first, count in ((FIRST_STILLS, plan.still_groups), (FIRST_GROUP, plan.clip_groups)):
-            for group in range(first + offset, first + offset + count):
-                encode_group(group, plan.work / folder, vae, fitting, size)
+    for group in groups:
+        encode_group(group, folder, vae, fitting, size)
 
 
 def latent_statistics(work: Path) -> tuple[Tensor, Tensor]:
@@ -181,15 +230,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of all intermediate files")
     parser.add_argument("--captions", type=Path, required=True, help="made by `python -m tests.tiny.write_captions`")
     parser.add_argument("--checkpoint", type=Path, default=Path("build/tiny-checkpoint"))
+    parser.add_argument("--start", type=Path, help="a checkpoint to go on from: only the last stages are taught")
     parser.add_argument("--version", default="3")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--vae-groups", type=int, default=51, help="of 6 clips each")
-    parser.add_argument("--clip-groups", type=int, default=204, help="of 12 clips each, for the denoiser")
-    parser.add_argument("--still-groups", type=int, default=204, help="of 24 pictures each, for the denoiser")
-    parser.add_argument("--vae-minutes", type=float, default=30)
-    parser.add_argument("--refine-minutes", type=float, default=20)
-    parser.add_argument("--small-minutes", type=float, default=60, help="of the denoiser on small clips")
-    parser.add_argument("--large-minutes", type=float, default=60, help="of the denoiser on large clips")
+    parser.add_argument("--clip-groups", type=int, default=182, help="of 12 clips each, for the denoiser")
+    parser.add_argument("--still-groups", type=int, default=248, help="of 24 pictures each, for the denoiser")
+    parser.add_argument("--large-clip-groups", type=int, default=51)
+    parser.add_argument("--large-still-groups", type=int, default=70)
+    parser.add_argument("--vae-steps", type=int, default=2_600)
+    parser.add_argument("--refine-steps", type=int, default=500, help="of the decoder alone")
+    parser.add_argument("--small-steps", type=int, default=13_900, help="of the denoiser on small clips")
+    parser.add_argument("--large-steps", type=int, default=4_800, help="of the denoiser on large clips")
     parser.add_argument("--vae-scale", type=int, default=1, help="times the autoencoder's batch; 8 or more on a GPU")
     parser.add_argument("--pictures", type=int, default=48, help="in a batch of small pictures")
     parser.add_argument("--clips", type=int, default=8, help="in a batch of small clips")

@@ -62,6 +62,7 @@ TONES: dict[str, tuple[int, int, int]] = {
 FIRST_YAW: dict[str, float] = {
     "mug": -0.75, "kettle": 0.3, "headphones": 0.5, "phone": 0.45, "watch": 0.4, "bag": 0.4, "suitcase": 0.5,
     "shoe": -0.35, "chair": 0.6, "sofa": 0.35, "pillow": 0.3, "shirt": 0.3, "box": 0.6,
+    "bottle": -0.6, "jar": -0.6, "bowl": -0.6, "lamp": -0.6,
 }  # fmt: skip
 """The yaw, in radians, at which a kind shows best; a clip begins near it."""
 

@@ -129,6 +129,21 @@ def _about(p: Tensor, centre: tuple[float, float, float]) -> tuple[Tensor, Tenso
     return x - centre[0], y - centre[1], z - centre[2]
 
 
+def label(body: Distance, height: float, half: tuple[float, float]) -> list[Part]:
+    """A printed patch on the front of a body that looks the same from all sides, so that one sees it turn."""
+
+    def patch(p: Tensor, half_width: float, half_height: float, raised: float) -> Tensor:
+        x, y, z = p.unbind(-1)
+        skin = body(p).abs() - raised
+        sides = torch.maximum(x.abs() - half_width, (y - height).abs() - half_height)
+        return torch.maximum(torch.maximum(skin, sides), -z)
+
+    return [
+        Part("light", lambda p: patch(p, half[0], half[1], 0.01)),
+        Part("dark", lambda p: patch(p, half[0] * 0.6, half[1] * 0.6, 0.03)),
+    ]
+
+
 def mug(s: Proportions) -> list[Part]:
     radius, height = 0.62 + 0.05 * s["a"], 1.3 + 0.15 * s["b"]
 
@@ -154,6 +169,7 @@ def bottle(s: Proportions) -> list[Part]:
     return [
         Part("main", body),
         Part("dark", lambda p: cylinder(p, (0, shoulder + 0.52, 0), 0.22, 0.16, 0.04)),
+        *label(body, 0.52 * shoulder, (0.24, 0.3)),
     ]
 
 
@@ -176,14 +192,17 @@ def kettle(s: Proportions) -> list[Part]:
 def bowl(s: Proportions) -> list[Part]:
     depth = 0.82 + 0.1 * s["a"]
 
+    def outside(p: Tensor) -> Tensor:
+        return ellipsoid(p, (0, depth + 0.1, 0), (1.02, depth, 1.02))
+
     def shell(p: Tensor) -> Tensor:
-        outer = ellipsoid(p, (0, depth + 0.1, 0), (1.02, depth, 1.02))
+        outer = outside(p)
         inner = ellipsoid(p, (0, depth + 0.12, 0), (0.93, depth - 0.09, 0.93))
         cup = torch.maximum(outer, p[:, 1] - depth - 0.08)
         foot = cylinder(p, (0, 0.1, 0), 0.42, 0.1, 0.03)
         return cut(blend(cup, foot, 0.05), inner, 0.03)
 
-    return [Part("main", shell)]
+    return [Part("main", shell), *label(outside, 0.78 * depth, (0.42, 0.2))]
 
 
 def headphones(s: Proportions) -> list[Part]:
@@ -322,8 +341,11 @@ def shoe(s: Proportions) -> list[Part]:
 def lamp(s: Proportions) -> list[Part]:
     low = 1.2 + 0.06 * s["a"]
 
+    def outside(p: Tensor) -> Tensor:
+        return cone(p, low, 2.12, 0.74 + 0.05 * s["b"], 0.4, 0.03)
+
     def shade(p: Tensor) -> Tensor:
-        outer = cone(p, low, 2.12, 0.74 + 0.05 * s["b"], 0.4, 0.03)
+        outer = outside(p)
         inner = cone(p, low - 0.1, 2.05, 0.7 + 0.05 * s["b"], 0.35, 0.02)
         return cut(outer, inner, 0.02)
 
@@ -336,6 +358,7 @@ def lamp(s: Proportions) -> list[Part]:
         Part("main", shade),
         Part("steel", stand),
         Part("glow", lambda p: sphere(p, (0, low + 0.25, 0), 0.2)),
+        *label(outside, (low + 2.12) / 2, (0.26, 0.2)),
     ]
 
 
@@ -421,7 +444,7 @@ def jar(s: Proportions) -> list[Part]:
     def lid(p: Tensor) -> Tensor:
         return cylinder(p, (0, 1.02 + 0.03 * s["b"], 0), radius - 0.03, 0.2, 0.05)
 
-    return [Part("main", vessel), Part("gold", lid)]
+    return [Part("main", vessel), Part("gold", lid), *label(vessel, 0.46, (0.36, 0.24))]
 
 
 def gift_box(s: Proportions) -> list[Part]:

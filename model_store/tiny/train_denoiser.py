@@ -189,11 +189,14 @@ def velocity_loss(error: Tensor) -> tuple[Tensor, Tensor]:
     """What is minimised, and the plain mean square in it, of an error [B, C, F, H, W].
 
     Colour is the coarse part of a latent and a small part of its mean square, so the means of patches of 4 x 4 latents
-    count on their own, a frame and over the whole clip; the best velocity stays the same.
+    count on their own, a frame and over the whole clip, and so do their changes from frame to frame, which show as
+    steps in brightness where only the light moves. The best velocity stays the same.
     """
     plain = error.square().mean()
     patches = nn.functional.avg_pool3d(error, (1, 4, 4))
-    return plain + 2 * patches.square().mean() + 2 * patches.mean(2).square().mean(), plain.detach()
+    lasting = patches.square().mean() + patches.mean(2).square().mean()
+    changing = patches.diff(dim=2).square().sum() / patches.numel()  # a picture has none
+    return plain + 2 * lasting + 3 * changing, plain.detach()
 
 
 def draw_sigmas(count: int, generator: np.random.Generator) -> np.ndarray:

@@ -16,8 +16,9 @@ from model_store.wan.vae import VAE, VAEConfig
 
 Z_DIM = 24
 
-SHAKE = 0.05
-"""How much the decoder's refinement disturbs latents, of their deviation: a denoiser will not hit them exactly."""
+SHAKE, WOBBLE = 0.05, 0.04
+"""How much the decoder's refinement disturbs each latent, and each channel of a whole latent frame, of their deviation:
+a denoiser will not hit them exactly."""
 
 
 def vae_config(mean: tuple[float, ...] = (0.0,) * Z_DIM, std: tuple[float, ...] = (1.0,) * Z_DIM) -> VAEConfig:
@@ -47,12 +48,22 @@ def reconstruction_loss(made: Tensor, true: Tensor) -> Tensor:
     return loss
 
 
+def change_loss(made: Tensor, true: Tensor) -> Tensor:
+    """Absolute error of the change from frame to frame, fine and coarse, once more for the first one.
+
+    The first frame has a latent frame to itself and the next four share one: there the picture jumps soonest.
+    """
+    error = (made - true).diff(dim=2)
+    coarse = torch.nn.functional.avg_pool3d(error, (1, 8, 8))
+    return sum((part.abs().mean() + part[:, :, 0].abs().mean() for part in (error, coarse)), start=torch.zeros(()))
+
+
 Forms = tuple[tuple[float, int, int, int, int], ...]
 """Of a batch: its probability, pictures, frames, width and height in pixels."""
 
 LEARNING: Forms = ((0.65, 3, 5, 96, 96), (0.2, 2, 9, 80, 80), (0.15, 2, 5, *SMALL))
-REFINING: Forms = ((0.4, 2, 17, 64, 64), (0.3, 1, 25, 96, 96), (0.3, 3, 5, 96, 96))
-"""Refinement sees whole clips: a decoder that only ever saw their first frames drifts in hue towards their end."""
+REFINING: Forms = ((0.7, 4, 5, 80, 80), (0.15, 2, 17, 64, 64), (0.15, 1, 25, 96, 96))
+"""Refinement sees whole clips too: a decoder that only ever saw their first frames drifts in hue towards their end."""
 
 
 def draw_batch(clips: list[np.ndarray], forms: Forms, generator: np.random.Generator, scale: int = 1) -> Tensor:
@@ -100,11 +111,17 @@ def train_vae(
             mean, log_variance = vae.encode_moments(true)
         mean, log_variance = mean.float(), log_variance.float().clamp(-20, 4)
         noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(run.step)).to(device)
-        deviation = (0.5 * log_variance).exp() if start is None else SHAKE * mean.std()
-        made = decode_unclamped(vae, mean + noise * deviation)
-        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        error = reconstruction_loss(made.float(), true)
-        (error + 1e-4 * divergence).backward()
+        if start is None:
+            made = decode_unclamped(vae, mean + noise * (0.5 * log_variance).exp()).float()
+            error = reconstruction_loss(made, true)
+            divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+            loss = error + 1e-4 * divergence
+        else:
+            wobble = noise.roll(1, 0)[..., :1, :1]
+            made = decode_unclamped(vae, mean + (SHAKE * noise + WOBBLE * wobble) * mean.std()).float()
+            error = reconstruction_loss(made, true)
+            loss = error + 2 * change_loss(made, true)
+        loss.backward()
         run.descend("loss", error.item())
 
 

@@ -30,10 +30,9 @@ TABLES = ("relative_attention_bias", "time_embedding", "head.head")
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train, whichever is spent first, and how fast at the peak."""
+    """How long to train, in steps, so that any machine teaches the same, and how fast at the peak."""
 
     steps: int
-    minutes: float
     learning_rate: float
 
 
@@ -122,7 +121,7 @@ class Run:
     @property
     def progress(self) -> float:
         """The share of the budget that is spent."""
-        return max(self.step / self.budget.steps, self.elapsed / 60 / self.budget.minutes)
+        return self.step / self.budget.steps
 
     def goes_on(self) -> bool:
         """Whether budget is left. Reports now and then, and at the end."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from model_store.tiny.evaluate import SMALLEST_CHANGE
 from model_store.tiny.scenes import BACKGROUNDS, COLOURS, MATERIALS, MOTIONS, draw_scene, render
 from model_store.tiny.shapes import BOUNDS, KINDS
 
@@ -59,3 +60,11 @@ def test_every_motion_moves_evenly(motion: str) -> None:
     changes = np.abs(np.diff(clip, axis=0)).mean((1, 2, 3))
     assert changes.min() > 0
     assert changes.max() < 3 * np.median(changes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("colour", ["white", "black"])
+def test_every_kind_is_seen_to_turn(kind: str, colour: str) -> None:
+    scene = draw_scene(6, kind=kind, colour=colour, material="matte", background="studio", motion="turntable")
+    first, last = render(scene, only=[0, 24], **SIZE).float()
+    assert (last - first).abs().mean() > 2 * SMALLEST_CHANGE

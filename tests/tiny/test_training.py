@@ -10,7 +10,7 @@ from transformers import UMT5EncoderModel
 from model_store.tiny.train_denoiser import Learner, text_config, velocity_loss
 from model_store.tiny.training import Budget, Run
 
-BUDGET = Budget(steps=6, minutes=10**6, learning_rate=0.01)
+BUDGET = Budget(steps=6, learning_rate=0.01)
 
 
 def line() -> nn.Linear:
@@ -55,6 +55,14 @@ def test_an_error_of_colour_costs_more_than_the_same_error_of_grain() -> None:
     (coarse_loss, coarse_plain), (fine_loss, fine_plain) = velocity_loss(even), velocity_loss(grain)
     assert coarse_plain == fine_plain == fine_loss == 1
     assert coarse_loss == 5
+
+
+def test_an_error_that_comes_and_goes_costs_more_than_one_that_stays() -> None:
+    stays = torch.ones(1, 2, 4, 8, 8)
+    flickers = stays * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(1, 1, -1, 1, 1)
+    (steady_loss, steady_plain), (flicker_loss, flicker_plain) = velocity_loss(stays), velocity_loss(flickers)
+    assert steady_plain == flicker_plain
+    assert flicker_loss > 2 * steady_loss
 
 
 @pytest.mark.parametrize("words", [8, 60])
