@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import UMT5EncoderModel
 
 from model_store.tiny.train_denoiser import Learner, text_config, velocity_loss
+from model_store.tiny.train_vae import change_loss
 from model_store.tiny.training import Budget, Run
 
 BUDGET = Budget(steps=6, learning_rate=0.01)
@@ -63,6 +64,14 @@ def test_an_error_that_comes_and_goes_costs_more_than_one_that_stays() -> None:
     (steady_loss, steady_plain), (flicker_loss, flicker_plain) = velocity_loss(stays), velocity_loss(flickers)
     assert steady_plain == flicker_plain
     assert flicker_loss > 2 * steady_loss
+
+
+def test_a_jump_after_the_first_frame_costs_the_decoder_more_than_a_later_one() -> None:
+    true = torch.zeros(1, 3, 6, 16, 16)
+    early, late, steady = true.clone(), true.clone(), true + 0.5
+    early[:, :, 1:], late[:, :, 3:] = 0.5, 0.5
+    assert change_loss(steady, true) == 0
+    assert change_loss(early, true) > 2 * change_loss(late, true) > 0
 
 
 @pytest.mark.parametrize("words", [8, 60])
