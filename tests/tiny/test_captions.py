@@ -17,8 +17,10 @@ from model_store.tiny.captions import (
     spoken,
     write_rows,
 )
+from model_store.tiny.evaluate import written_cases
 from model_store.tiny.scenes import BACKGROUNDS, COLOURS, MATERIALS, MOTIONS, draw_scene
 from model_store.tiny.shapes import KINDS
+from tests.tiny import write_captions
 from tests.tiny.write_captions import draw_rows
 
 
@@ -58,6 +60,24 @@ def test_written_captions_come_back_from_their_file(tmp_path: Path) -> None:
     rows = draw_rows(20)
     write_rows(tmp_path / "captions.jsonl.gz", rows)
     assert read_rows(tmp_path / "captions.jsonl.gz") == rows
+
+
+def test_written_cases_go_round_kinds_and_languages_and_repeat_nothing() -> None:
+    cases = written_cases(draw_rows(3000, seed=5), 68)
+    assert {(case.kind, case.language) for case in cases} == {(kind, way) for kind in KINDS for way in ("zh", "en")}
+    assert {case.colour for case in cases} == set(COLOURS)
+    assert len({case.prompt for case in cases}) == len({case.seed for case in cases}) == 68
+    with pytest.raises(ValueError, match="too few captions"):
+        written_cases(draw_rows(50), 68)
+
+
+def test_held_out_captions_are_none_of_the_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_captions, "TAUGHT", 300)
+    held_out = {row.text for row in write_captions.held_out_rows(300, 1)}
+    taught = {row.text for row in draw_rows(300)}
+    assert held_out
+    assert taught & {row.text for row in draw_rows(300, seed=1)}, "nothing was held out: the test shows nothing"
+    assert not held_out & taught
 
 
 def test_the_negative_prompt_is_the_one_that_derive_prompt_sends() -> None:

@@ -1,6 +1,7 @@
-"""Write the training captions that derive_prompt makes: `python -m tests.tiny.write_captions captions.jsonl.gz`.
+"""Write captions that derive_prompt makes: `python -m tests.tiny.write_captions captions.jsonl.gz [COUNT SEED]`.
 
-It stands with the tests because it joins a function and the model store, which may not import each other.
+Those of the training, or, with a seed other than 0, up to so many others. It stands with the tests because it joins a
+function and the model store, which may not import each other.
 """
 
 import sys
@@ -12,6 +13,8 @@ from functions.derive_prompt.prompts import caption
 from functions.derive_prompt.templates import templates
 from model_store.tiny.captions import COLOUR_WORDS, KIND_WORDS, MATERIAL_WORDS, UNKNOWN_WORDS, Written, write_rows
 from shared.events import Product
+
+TAUGHT = 12_000
 
 
 def motion_of(text: str) -> str:
@@ -73,5 +76,13 @@ def draw_rows(count: int, seed: int = 0) -> list[Written]:
     return rows
 
 
+def held_out_rows(count: int, seed: int) -> list[Written]:
+    """Of `count` products those whose captions the training does not know."""
+    taught = {row.text for row in draw_rows(TAUGHT)}
+    return [row for row in draw_rows(count, seed) if row.text not in taught]
+
+
 if __name__ == "__main__":
-    write_rows(Path(sys.argv[1]), draw_rows(int(sys.argv[2]) if len(sys.argv) > 2 else 12000))
+    file, *numbers = sys.argv[1:]
+    rows = held_out_rows(*map(int, numbers)) if numbers else draw_rows(TAUGHT)
+    write_rows(Path(file), rows)
