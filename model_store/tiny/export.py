@@ -109,7 +109,7 @@ def export(
     text = text_config(tokenizer.get_vocab_size()).to_dict()
     write_json(folder / "text_encoder" / "config.json", {**text, "architectures": ["UMT5EncoderModel"]})
 
-    wrapped: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    wrapped: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers is untyped
         tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, unk_token=UNKNOWN, model_max_length=TEXT_LEN
     )
     wrapped.save_pretrained(str(folder / "tokenizer"))

@@ -643,6 +643,7 @@ class CausalConv3d(Conv3d):
         super().__init__(in_channels, out_channels, kernel, padding=(0, kernel[1] // 2, kernel[2] // 2))
         self.past_frames = kernel[0] - 1
 
+    # A causal convolution needs the past as well, which torch's has no argument for.
     def forward(self, x: Tensor, history: FrameHistory, norm: RMSNorm | None = None) -> Tensor:  # type: ignore[override]
         """With `norm` the input is SiLU(norm(x))."""
         past, weight = history.recall(self), self.weight

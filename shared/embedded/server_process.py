@@ -99,7 +99,7 @@ class ServerProcess:
                 raise ConfigurationError(f"{self.name} ended with status {status} while starting; {self.last_lines()}")
             if time.monotonic() > deadline:
                 raise ConfigurationError(f"{self.name} was not ready after {timeout_seconds:g} s; {self.last_lines()}")
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)  # a server says nothing when it is ready; it has to be asked
 
     def last_lines(self) -> str:
         """Where the log is and how it ends, for an error's message."""

@@ -129,7 +129,7 @@ def measured_worker(function: Function, settings: KafkaSettings, events: int, ha
             if count >= events and worker.metrics.registry.get_sample_value("skureel_in_flight_records") == 0:
                 results.append(meter.end())
                 break
-            time.sleep(0.005)
+            time.sleep(0.005)  # a watcher that never slept would take the core that is measured
         worker.stop()
 
     watcher = threading.Thread(target=watch, daemon=True)

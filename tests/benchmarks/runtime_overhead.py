@@ -79,7 +79,7 @@ class Device:
         with self._device:
             started = time.perf_counter()
             self.first = self.first or started
-            time.sleep(DEVICE_SECONDS)
+            time.sleep(DEVICE_SECONDS)  # the simulated device works, and needs no core for it
             self.last = time.perf_counter()
             # Not what the clock says: a thread that waits to be woken is no busy device.
             self.busy_seconds += DEVICE_SECONDS

@@ -50,7 +50,7 @@ class Fleet:
         for worker in workers:
             worker.signal(signal.SIGTERM)
         for worker in workers:
-            eventually(lambda: not worker.running(), PATIENCE_SECONDS, describe=worker.log)  # noqa: B023
+            eventually(lambda: not worker.running(), PATIENCE_SECONDS, describe=worker.log)  # noqa: B023 - called at once
             self.workers.remove(worker)
         return [worker.wait(1) for worker in workers]
 
@@ -107,7 +107,7 @@ class Fleet:
         eventually(lambda: missing <= set(self.noted("ended")), 2 * PATIENCE_SECONDS, describe=self.logs)
         for topic in topics:
             for name in (topic, topic + RETRY_SUFFIX):
-                eventually(lambda: self._complete(name), PATIENCE_SECONDS, describe=lambda: self._behind(name))  # noqa: B023
+                eventually(lambda: self._complete(name), PATIENCE_SECONDS, describe=lambda: self._behind(name))  # noqa: B023 - called at once
 
     def _complete(self, topic: str) -> bool:
         end = ends(self.settings, topic)

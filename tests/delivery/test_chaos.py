@@ -91,7 +91,7 @@ def test_thirty_kills_lose_and_repeat_nothing(real_kafka: KafkaSettings, tmp_pat
             enough = workers.count("began") + chance.randint(1, 8)
             publish_products(settings, more)
             # Somewhere between the first and the last of these ten: in work, in a transaction, or just after one.
-            eventually(lambda: workers.count("began") >= enough, PATIENCE_SECONDS, describe=workers.logs)  # noqa: B023
+            eventually(lambda: workers.count("began") >= enough, PATIENCE_SECONDS, describe=workers.logs)  # noqa: B023 - called at once
             workers.kill(chance.choice(workers.workers))
             workers.add()
         finish_answering(workers, products)
@@ -107,7 +107,7 @@ def test_three_broker_restarts_lose_and_repeat_nothing(
             products += more
             enough = workers.count("began") + 20
             publish_products(breakable, more)
-            eventually(lambda: workers.count("began") >= enough, PATIENCE_SECONDS, describe=workers.logs)  # noqa: B023
+            eventually(lambda: workers.count("began") >= enough, PATIENCE_SECONDS, describe=workers.logs)  # noqa: B023 - called at once
             breakable_kafka.kill()
             breakable_kafka.start()
         finish_answering(workers, products)

@@ -75,7 +75,7 @@ def test_replays_of_a_letter_that_always_fails_come_to_an_end(kafka_broker: Kafk
     function = Mended()
     with running(function, kafka_broker):
         for number in range(MOST_REPLAYS):
-            eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == number + 1, 30)  # noqa: B023
+            eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == number + 1, 30)  # noqa: B023 - called at once
             assert len(replay_dead_letters(kafka_broker, topics=topics).sent) == 1
         eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == MOST_REPLAYS + 1, 30)
         last = replay_dead_letters(kafka_broker, topics=topics)

@@ -36,7 +36,7 @@ class Clockwork:
     def end(self, event: Event[Any] | None = None, topic: str = CREATED, **changes: Any) -> Work:
         message = to_kafka(event or product_event("p-1"))
         record = {"topic": topic, "partition": 2, "offset": 7, **message._asdict(), **changes}
-        work = Work(SimpleNamespace(**record), PartitionTracker(None, epoch=1))  # type: ignore[arg-type]
+        work = Work(SimpleNamespace(**record), PartitionTracker(None, epoch=1))  # type: ignore[arg-type]  # unused
         self.handling.finish(work)
         return work
 
@@ -203,7 +203,7 @@ def test_a_dead_letter_too_large_even_for_its_topic_keeps_its_story() -> None:
 
 class Silent(Answering):
     def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
-        return None  # type: ignore[return-value]
+        return None  # type: ignore[return-value]  # the defect under test
 
 
 def test_a_handler_that_returns_no_sequence_is_a_defect() -> None:

@@ -72,8 +72,8 @@ def test_security_settings_reach_the_client() -> None:
         security_protocol="SASL_SSL",
         sasl_mechanism="SCRAM-SHA-512",
         sasl_username="u",
-        sasl_password="p",  # type: ignore[arg-type]
-        ssl_cafile="/ca.pem",  # type: ignore[arg-type]
+        sasl_password="p",  # type: ignore[arg-type]  # settings come as text
+        ssl_cafile="/ca.pem",  # type: ignore[arg-type]  # as above
     )
     arguments = connection(settings, client_id="c")
     assert arguments["bootstrap_servers"] == ["a:1", "b:2"]
