@@ -214,7 +214,7 @@ def rendering(settings: KafkaSettings, objects: ObjectSettings, folder: Path) ->
         update={
             "handler_threads": 2,
             "retry_wait_seconds": 0.1,
-            "retry_delays_seconds": (2.0, 4.0, 8.0, 16.0, 32.0, 64.0),
+            "retry_delays_seconds": (2.0, *[4.0] * 20),
             # Gathered longer, so that a kill often comes between storing a clip and saying so.
             "commit_interval_seconds": 0.3,
         }

@@ -234,6 +234,11 @@ def test_a_part_is_not_said_twice_by_its_neighbour() -> None:
     assert "哑光哑光" not in captioned("哑光马克杯", color="哑光黑").prompt
 
 
+def test_a_colour_is_left_out_only_where_the_kind_says_all_of_it() -> None:
+    assert "A light grey night light" in captioned("Night light", color="Light Grey").prompt
+    assert "cup of black tea" in captioned("Black tea", color="Black").prompt
+
+
 @pytest.mark.parametrize(
     ("name", "field", "material"),
     [
