@@ -1,17 +1,16 @@
-"""Kind: what the thing is, which template films it, and whom it is for. Never the raw name: marketing is no noun."""
+"""Kind: what the thing is, and which template films it. Never the raw name: marketing is no noun."""
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import NamedTuple
 
 from functions.derive_prompt.cleaning import has_chinese
-from functions.derive_prompt.matcher import Found, Matcher
+from functions.derive_prompt.families import ENGLISH_AUDIENCES, cannot_hold
+from functions.derive_prompt.matcher import Found, Matcher, plurals
 from functions.derive_prompt.screening import may_be_quoted
 from functions.derive_prompt.vocabulary import table
 
 _TABLE = table("kinds")
-_FAMILIES = table("families")
 
 
 class Kind(NamedTuple):
@@ -28,14 +27,6 @@ class Kind(NamedTuple):
     tail: bool = False
     own_material: bool = False
     covered: bool = False
-
-
-class Audience(NamedTuple):
-    """Whom a thing is made for, as far as that can be seen."""
-
-    id: str
-    zh: str
-    en: str
 
 
 def _kinds(section: str) -> dict[str, Kind]:
@@ -58,14 +49,6 @@ def _kinds(section: str) -> dict[str, Kind]:
 
 
 KINDS = _kinds("kinds")
-
-
-def _plurals(word: str) -> Iterable[str]:
-    yield word
-    if word.isascii() and len(word) > 2:
-        yield f"{word}es" if word.endswith(("s", "x", "ch", "sh")) else f"{word}s"
-        if word.endswith("y"):
-            yield f"{word[:-1]}ies"
 
 
 _SAME = frozenset(_TABLE["same"]["words"])
@@ -96,7 +79,7 @@ def _words() -> Iterable[tuple[str, Kind | None]]:
     for kind in sorted(KINDS.values(), key=lambda kind: kind.tail):
         own = (kind.zh, kind.en.lower()) if not kind.tail else ()
         for word in (*own, *_TABLE["kinds"][kind.id].get("also", ())):
-            for form in _plurals(word.lower()):
+            for form in plurals(word.lower()):
                 yield form, _in_own_word(kind, word.lower())
 
 
@@ -105,12 +88,10 @@ _EXTRAS_ZH: tuple[str, ...] = tuple(_TABLE["not_a_kind"]["extras"]["zh"])
 _EXTRAS_EN = re.compile("|".join(map(re.escape, _TABLE["not_a_kind"]["extras"]["en"])))
 _USED_WITH = re.compile("|".join(map(re.escape, _TABLE["not_a_kind"]["used_with"])))
 _COMPONENTS = frozenset(_TABLE["not_a_kind"]["components"])
-_GENERAL_WORDS = frozenset(form for word in _TABLE["not_a_kind"]["general"] for form in _plurals(word))
+_GENERAL_WORDS = frozenset(form for word in _TABLE["not_a_kind"]["general"] for form in plurals(word))
 _PACK = re.compile(r"\d\s*(?:x\s*)?\Z")
 _FILLER_WORDS = frozenset(_TABLE["not_a_kind"]["filler"]["en"])
-_WHOM = "|".join(
-    re.escape(word) for row in _FAMILIES["audiences"].values() for word in (row["en"], *row["also"]) if word.isascii()
-)
+_WHOM = "|".join(map(re.escape, ENGLISH_AUDIENCES))
 _FOR_WHOM = re.compile(rf" for (?:{_WHOM})\b")
 _BRACKETS = re.compile(r"[(（【\[「《][^)）】\]」》]*[)）】\]」》]")
 _CHINESE_TAIL = re.compile("[\u4e00-\u9fff]*\\Z")
@@ -163,7 +144,7 @@ def _accessories() -> Iterable[tuple[str, _Accessory | None]]:
         row = _TABLE["accessories"][name]
         accessory = _Accessory(kind, frozenset(row.get("unless", ())), frozenset(row.get("with", ())))
         for word in row["also"]:
-            for form in _plurals(word):
+            for form in plurals(word):
                 yield form, accessory
 
 
@@ -222,7 +203,7 @@ def _compound(kind: Kind, of: Kind, word: str, ending: str) -> Kind:
 
 
 def _is_vetoed(kind: Kind | None, category_template: str | None) -> bool:
-    return kind is not None and kind.template in _FAMILIES["vetoes"].get(category_template or "", ())
+    return kind is not None and kind.template in cannot_hold(category_template)
 
 
 def find_kind(name: str, category_template: str | None = None) -> Kind | None:
@@ -435,59 +416,3 @@ def unlisted_noun(name: str) -> str | None:
     if words and 4 <= len(words[-1]) <= 16 and words[-1].endswith(_ENGLISH_ENDINGS) and may_be_quoted(words[-1]):
         return str(words[-1])
     return None
-
-
-_CATEGORY_WORDS: Matcher[str] = Matcher(
-    (form, template) for template, words in _FAMILIES["categories"].items() for word in words for form in _plurals(word)
-)
-_GENERAL = "general"
-
-
-@lru_cache(maxsize=1024)
-def _template_of_level(level: str) -> str | None:
-    told = [found.value for found in _CATEGORY_WORDS.find_all(level)]
-    return next((template for template in told if template != _GENERAL), _GENERAL if told else None)
-
-
-def find_template(category: Iterable[str]) -> str | None:
-    """The template of a category path in normalised text, read from its deepest level up; `general` only at the end."""
-    told = [template for level in reversed(list(category)) if (template := _template_of_level(level)) is not None]
-    return next((template for template in told if template != _GENERAL), _GENERAL if told else None)
-
-
-AUDIENCES = {name: Audience(name, row["zh"], row["en"]) for name, row in _FAMILIES["audiences"].items()}
-MODELS = {name: (row["model_zh"], row["model_en"]) for name, row in _FAMILIES["audiences"].items() if "model_zh" in row}
-_AUDIENCE_WORDS: Matcher[Audience | None] = Matcher(
-    [
-        *((word, None) for word in _FAMILIES["not_an_audience"]["words"]),
-        *(
-            (word, AUDIENCES[name])
-            for name, row in _FAMILIES["audiences"].items()
-            for word in (row["zh"], row["en"], *row["also"])
-        ),
-    ]
-)
-_AUDIENCE_ORDER = ("pet", "baby", "child", "women", "men")
-
-
-def may_hold_pets(category: list[str]) -> bool:
-    """Whether what a category path holds can be for pets: a puzzle named Pets in toys is for people."""
-    said = {_template_of_level(level) for level in category} - {None, _GENERAL}
-    return not said or "pets" in said or said <= {"household"}
-
-
-def find_audience(text: str, *, pets: bool = True) -> Audience | None:
-    """Whom normalised text says a thing is for: pets before children before grown-ups. Both sexes are no audience."""
-    found = {match.value.id for match in _AUDIENCE_WORDS.find_all(text) if match.value is not None}
-    if not pets:
-        found.discard("pet")
-    if {"women", "men"} <= found:
-        found -= {"women", "men"}
-    return next((AUDIENCES[name] for name in _AUDIENCE_ORDER if name in found), None)
-
-
-def template_for(template: str, audience: Audience | None) -> str:
-    """The template that films a kind made for this audience: no grown-up model in a child's dress."""
-    if audience is None:
-        return template
-    return str(_FAMILIES["audience_templates"].get(audience.id, {}).get(template, template))

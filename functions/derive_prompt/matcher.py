@@ -93,3 +93,12 @@ class Matcher(Generic[T]):
 def _beginning(word: str) -> str:
     token = _TOKEN.match(word)
     return word[0] if token is None else token.group()
+
+
+def plurals(word: str) -> Iterable[str]:
+    """A word and, where it is an English one, how its plural may be written."""
+    yield word
+    if word.isascii() and len(word) > 2:
+        yield f"{word}es" if word.endswith(("s", "x", "ch", "sh")) else f"{word}s"
+        if word.endswith("y"):
+            yield f"{word[:-1]}ies"

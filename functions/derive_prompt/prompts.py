@@ -7,10 +7,11 @@ slot, so that products which differ in nothing else get the same prompt and shar
 from functools import lru_cache
 from typing import NamedTuple
 
-from functions.derive_prompt import colours, kinds, materials
+from functions.derive_prompt import colours, families, kinds, materials
 from functions.derive_prompt.cleaning import NAME_LIMIT, has_chinese, normalised
 from functions.derive_prompt.colours import Colour
-from functions.derive_prompt.kinds import Audience, Kind
+from functions.derive_prompt.families import Audience
+from functions.derive_prompt.kinds import Kind
 from functions.derive_prompt.looks import PATTERN_WORDS, Looks, find_looks
 from functions.derive_prompt.materials import Material
 from functions.derive_prompt.screening import makes_absolute_claim
@@ -104,9 +105,9 @@ def find_slots(fields: VisibleFields) -> Slots:
     """Recognise everything that can be seen."""
     name = normalised(fields.name[:NAME_LIMIT])
     category = [normalised(level[:NAME_LIMIT]) for level in fields.category]
-    audience = kinds.find_audience(" ".join((name, *category)), pets=kinds.may_hold_pets(category))
+    audience = families.find_audience(" ".join((name, *category)), pets=families.may_hold_pets(category))
     kind = _find_kind(name, category, fields.specifications)
-    template_id = kinds.template_for(_find_template(kind, category), audience)
+    template_id = families.template_for(_find_template(kind, category), audience)
     template = templates()[template_id]
     kind = kind or _generic_kind(name, template, template_id)
     colour, patterns = _find_colour(fields, name, template)
@@ -129,7 +130,7 @@ def fill(template: Template, slots: Slots) -> str:
     """The template's text in the slots' locale with every place filled."""
     chinese = slots.locale == "zh"
     # Where a model wears the thing, the model shows whom it is for.
-    model = kinds.MODELS.get(slots.audience.id if slots.audience else "") if template.has_model else None
+    model = families.MODELS.get(slots.audience.id if slots.audience else "") if template.has_model else None
     worn = slots._replace(audience=None) if model is not None else slots
     thing = _chinese_thing(worn) if chinese else _english_thing(worn)
     if model is None:
@@ -151,7 +152,7 @@ def _locale(fields: VisibleFields, name: str) -> Locale:
 
 
 def _find_kind(name: str, category: list[str], specifications: Attributes) -> Kind | None:
-    kind = kinds.find_kind(name, kinds.find_template(category))
+    kind = kinds.find_kind(name, families.find_template(category))
     if kind is None or kind.id.partition(":")[0] in ("set_like", "tool_like"):
         # A name may leave the thing to what it is sold as (床垫*1+枕头*2) or to the category: 清晨系列 in 马克杯.
         sold_as = [normalised(texts[0][:NAME_LIMIT]) for _, texts in specifications if texts]
@@ -165,7 +166,7 @@ def _find_kind(name: str, category: list[str], specifications: Attributes) -> Ki
 def _find_template(kind: Kind | None, category: list[str]) -> str:
     if kind is not None and not kind.tail:
         return kind.template
-    of_category = kinds.find_template(category)
+    of_category = families.find_template(category)
     if of_category is not None and of_category != GENERAL:
         return of_category
     return kind.template if kind is not None else GENERAL
@@ -300,7 +301,7 @@ def _english_thing(slots: Slots) -> str:
     """A + matte + white + striped + round + cotton + children's + dress; what the kind already says is left out."""
     kind = slots.kind
     words = set(kind.en.lower().split()) - {"and", "set"}
-    grown_up = slots.audience is not None and slots.audience.id in kinds.MODELS
+    grown_up = slots.audience is not None and slots.audience.id in families.MODELS
     parts = [slots.audience.en] if slots.audience is not None and grown_up else []
     parts += [look.en for look in slots.looks.finishes]
     if slots.colour is not None:

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from functions.derive_prompt.colours import Colour
-from functions.derive_prompt.kinds import AUDIENCES, KINDS
+from functions.derive_prompt.families import AUDIENCES
+from functions.derive_prompt.kinds import KINDS
 from functions.derive_prompt.looks import LOOKS, Look, Looks
 from functions.derive_prompt.materials import Material
 from functions.derive_prompt.prompts import Slots, caption, fill
