@@ -45,8 +45,12 @@ logger = logging.getLogger(__name__)
 
 Frames = NDArray[np.uint8]
 
-LARGEST_JUMP = 3.0
-"""A frame whose change from the one before exceeds this many times the clip's median change is a jump."""
+LARGEST_JUMP = 1.8
+"""A change from frame to frame that exceeds so many times the mean of the two before and the two behind it is a jump. A
+light that sweeps faster at first than at last is none."""
+
+SMALLEST_STEP = 0.15
+"""Mean absolute change of a frame, in grey levels, below which nothing is seen."""
 
 SMALLEST_CHANGE = 0.25
 """Mean absolute change, in grey levels, from first to last frame, below which nothing moved."""
@@ -161,9 +165,10 @@ def look_at(frames: Frames, judge: Judge) -> Seen:
 def motion_of(frames: Frames) -> tuple[bool, bool]:
     """Whether anything moved, and whether it moved without a jump."""
     signed = frames.astype(np.int16)
-    steps = np.abs(np.diff(signed, axis=0)).mean(axis=(1, 2, 3))
+    steps = np.abs(np.diff(signed, axis=0)).mean(axis=(1, 2, 3)).clip(min=SMALLEST_STEP)
+    about = [np.mean([*steps[max(at - 2, 0) : at], *steps[at + 1 : at + 3]]) for at in range(len(steps))]
     moved = float(np.abs(signed[-1] - signed[0]).mean()) >= SMALLEST_CHANGE
-    return moved, bool(steps.max() <= LARGEST_JUMP * max(float(np.median(steps)), 0.15))
+    return moved, bool((steps <= LARGEST_JUMP * np.array(about)).all())
 
 
 def psnr(made: NDArray[np.float64], true: NDArray[np.float64]) -> float:

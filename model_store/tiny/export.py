@@ -33,7 +33,7 @@ from model_store.wan.denoiser import Denoiser
 from model_store.wan.vae import VAE
 
 SHIFT = 3.0
-STEPS = 16
+STEPS = 8
 GUIDANCE = 3.0
 
 

@@ -7,7 +7,7 @@ the large clips. A larger machine is used by larger budgets and `--device`; noth
 
 import argparse
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +81,7 @@ def make(plan: Plan) -> None:
     logger.info("drawing %d groups of clips", plan.vae_groups)
     for group in range(plan.vae_groups):
         draw_group(group, plan.work / "clips")
-    taught = teach_from_nothing(plan, rows) if plan.start is None else read_taught(plan.start)
+    taught = teach_from_nothing(plan, rows) if plan.start is None else go_on_from(plan.start, plan, rows)
 
     logger.info("refining the decoder")
     train_vae(
@@ -163,8 +163,15 @@ def teach_from_nothing(plan: Plan, rows: list[Written]) -> Taught:
     return Taught(vae, mean, std, tokenizer, words, denoiser)
 
 
+def go_on_from(start: Path, plan: Plan, rows: list[Written]) -> Taught:
+    """What a finished checkpoint knows; its text encoder is taught the captions of today."""
+    taught = read_taught(start)
+    logger.info("going on from %s, and teaching it today's words", start)
+    return replace(taught, words=make_words(plan.work / "words.pt", taught.tokenizer, rows, taught.words))
+
+
 def read_taught(folder: Path) -> Taught:
-    """What a finished checkpoint knows, to go on from it."""
+    """What a finished checkpoint knows."""
     checkpoint, cpu = Checkpoint.open(folder), torch.device("cpu")
     mean, std = (
         torch.tensor(values).view(-1, 1, 1, 1)
@@ -211,13 +218,19 @@ def make_tokenizer(path: Path, rows: list[Written]) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
-def make_words(path: Path, tokenizer: Tokenizer, rows: list[Written]) -> dict[str, Tensor]:
-    """The text encoder, taught its words; trained once, then kept."""
+def make_words(
+    path: Path, tokenizer: Tokenizer, rows: list[Written], start: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The text encoder, taught its words, from nothing or from earlier ones; trained once, then kept."""
     if not path.exists():
         torch.manual_seed(0)
         encoder = UMT5EncoderModel(text_config(tokenizer.get_vocab_size()))
         encoder.shared.weight.data.normal_(0, 0.5)
-        known = teach_words(encoder, tokenizer, rows)
+        if start is not None:
+            encoder.load_state_dict(start, strict=False)  # the embedding is known by two names
+        # A denoiser reads the earlier ones already, so they are to stay nearly where they are.
+        budget = Budget(4_000, learning_rate=2e-3) if start is None else Budget(2_000, learning_rate=5e-4)
+        known = teach_words(encoder, tokenizer, rows, budget)
         logger.info("share of tokens that know each choice: %s", known)
         save_state(path, {name: weight.detach() for name, weight in encoder.named_parameters()})
     taught: dict[str, Tensor] = load_state(path)
@@ -231,17 +244,17 @@ def main() -> None:
     parser.add_argument("--captions", type=Path, required=True, help="made by `python -m tests.tiny.write_captions`")
     parser.add_argument("--checkpoint", type=Path, default=Path("build/tiny-checkpoint"))
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from: only the last stages are taught")
-    parser.add_argument("--version", default="3")
+    parser.add_argument("--version", default="4")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--vae-groups", type=int, default=51, help="of 6 clips each")
     parser.add_argument("--clip-groups", type=int, default=182, help="of 12 clips each, for the denoiser")
     parser.add_argument("--still-groups", type=int, default=248, help="of 24 pictures each, for the denoiser")
-    parser.add_argument("--large-clip-groups", type=int, default=51)
-    parser.add_argument("--large-still-groups", type=int, default=70)
+    parser.add_argument("--large-clip-groups", type=int, default=187)
+    parser.add_argument("--large-still-groups", type=int, default=204)
     parser.add_argument("--vae-steps", type=int, default=2_600)
-    parser.add_argument("--refine-steps", type=int, default=500, help="of the decoder alone")
+    parser.add_argument("--refine-steps", type=int, default=2_000, help="of the decoder alone")
     parser.add_argument("--small-steps", type=int, default=13_900, help="of the denoiser on small clips")
-    parser.add_argument("--large-steps", type=int, default=4_800, help="of the denoiser on large clips")
+    parser.add_argument("--large-steps", type=int, default=9_500, help="of the denoiser on large clips")
     parser.add_argument("--vae-scale", type=int, default=1, help="times the autoencoder's batch; 8 or more on a GPU")
     parser.add_argument("--pictures", type=int, default=48, help="in a batch of small pictures")
     parser.add_argument("--clips", type=int, default=8, help="in a batch of small clips")

@@ -20,19 +20,19 @@ from model_store.tiny.shapes import BOUNDS, KINDS, Part
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (200, 32, 36),
     "orange": (238, 118, 20),
-    "yellow": (246, 200, 36),
+    "yellow": (250, 212, 40),
     "green": (44, 140, 66),
     "teal": (24, 156, 156),
-    "blue": (36, 104, 206),
-    "navy": (24, 38, 92),
+    "blue": (40, 112, 222),
+    "navy": (22, 36, 104),
     "purple": (118, 56, 168),
     "pink": (244, 148, 178),
     "brown": (112, 66, 36),
-    "beige": (220, 196, 156),
-    "grey": (128, 130, 134),
-    "silver": (190, 194, 200),
-    "gold": (206, 164, 76),
-    "black": (26, 26, 28),
+    "beige": (228, 210, 178),
+    "grey": (110, 112, 116),
+    "silver": (182, 187, 195),
+    "gold": (200, 148, 52),
+    "black": (22, 22, 24),
     "white": (240, 240, 238),
 }
 """Display values (sRGB, 0 to 255) of the colours the model is taught."""
@@ -64,7 +64,8 @@ FIRST_YAW: dict[str, float] = {
     "shoe": -0.35, "chair": 0.6, "sofa": 0.35, "pillow": 0.3, "shirt": 0.3, "box": 0.6,
     "bottle": -0.6, "jar": -0.6, "bowl": -0.6, "lamp": -0.6,
 }  # fmt: skip
-"""The yaw, in radians, at which a kind shows best; a clip begins near it."""
+"""The yaw, in radians, at which a kind shows best while it stands; on the turntable it turns past its front instead, so
+that what is flat is never seen edge-on."""
 
 GRID = 104
 MARCH_STEPS = 40
@@ -106,16 +107,17 @@ def draw_scene(
     chosen_motion = str(generator.choice(MOTIONS))
     kind = kind or chosen_kind
     colour = colour or chosen_colour
+    motion = motion or chosen_motion
     a, b, c, tint, shade, yaw, elevation, distance, light, sweep = generator.uniform(-1, 1, 10).tolist()
     return Scene(
         kind=kind,
         colour=colour,
         material=material or chosen_material,
         background=background or chosen_background,
-        motion=motion or chosen_motion,
+        motion=motion,
         proportions=(a, b, c),
         rgb=_vary(COLOURS[colour], tint, shade),
-        yaw=FIRST_YAW.get(kind, 0.0) + 0.1 * yaw,
+        yaw=(0.0 if motion == "turntable" else FIRST_YAW[kind]) + 0.1 * yaw,
         elevation=0.30 + 0.04 * elevation,
         distance=5.9 + 0.2 * distance,
         light=-0.7 + 0.15 * light,
@@ -233,7 +235,7 @@ def shade(scene: Scene, geometry: Geometry) -> Tensor:
         gloss = 0.75 * highlight.pow(70) * g.shadow + (0.05 + 0.5 * fresnel) * studio * g.occlusion
         surface = body + gloss[:, None] * 0.85
     elif scene.material == "metal":
-        body = albedo * (0.25 * diffuse + (0.3 + 0.7 * g.occlusion) * studio * 0.95)[:, None]
+        body = albedo * (0.55 * diffuse + (0.3 + 0.7 * g.occlusion) * (0.2 + 0.75 * studio))[:, None]
         surface = body + (0.5 * highlight.pow(40) * g.shadow)[:, None] * (0.4 + 0.6 * albedo)
     elif scene.material == "fabric":
         wrap = ((g.normal * light).sum(-1) * 0.7 + 0.3).clamp(min=0) * (0.35 + 0.65 * g.shadow)
@@ -275,7 +277,7 @@ def _choreograph(scene: Scene, frames: int, only: Sequence[int]) -> tuple[Tensor
     still = torch.ones_like(share)
     yaw, distance, light = scene.yaw * still, scene.distance * still, scene.light * still
     if scene.motion == "turntable":
-        yaw = scene.yaw + 1.7 * scene.sweep * share
+        yaw = scene.yaw + 1.7 * scene.sweep * (share - 0.5)
     elif scene.motion == "push-in":
         distance = scene.distance * (1.16 - 0.3 * scene.sweep * share)
     else:

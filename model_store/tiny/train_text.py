@@ -14,6 +14,7 @@ from transformers import UMT5EncoderModel
 from model_store.tiny.captions import MATERIAL_WORDS, Written, spoken
 from model_store.tiny.scenes import BACKGROUNDS, COLOURS, MATERIALS, MOTIONS, draw_scene
 from model_store.tiny.shapes import KINDS
+from model_store.tiny.training import Budget
 
 CHOICES: dict[str, list[str]] = {
     "kind": list(KINDS),
@@ -27,7 +28,6 @@ LEFT_OPEN = -100
 
 
 LANGUAGES = ("zh", "en")
-PEAK_RATE = 2e-3
 
 
 def draw_batch(
@@ -72,15 +72,15 @@ def tokenise(tokenizer: Tokenizer, captions: list[str]) -> tuple[Tensor, list[in
 
 
 def teach_words(
-    encoder: UMT5EncoderModel, tokenizer: Tokenizer, rows: list[Written], *, steps: int = 4000, seed: int = 0
+    encoder: UMT5EncoderModel, tokenizer: Tokenizer, rows: list[Written], budget: Budget, *, seed: int = 0
 ) -> dict[str, float]:
     """Train a float32 encoder in place; returns the share of tokens that know each choice, by language, afterwards."""
     torch.manual_seed(seed)
     reader = Reader(encoder, tokenizer)
-    optimiser = torch.optim.AdamW(reader.parameters(), lr=PEAK_RATE, weight_decay=0.01)
-    for step in range(steps):
+    optimiser = torch.optim.AdamW(reader.parameters(), lr=budget.learning_rate, weight_decay=0.01)
+    for step in range(budget.steps):
         for group in optimiser.param_groups:
-            group["lr"] = PEAK_RATE * min(1.0, (step + 1) / 50) * max(0.03, 1 - step / steps)
+            group["lr"] = budget.learning_rate * min(1.0, (step + 1) / 50) * max(0.03, 1 - step / budget.steps)
         generator = np.random.default_rng((seed, step))
         long = bool(generator.random() < 0.4)
         texts, labels = draw_batch(rows, 24 if long else 64, generator, long=long)
@@ -96,7 +96,7 @@ def teach_words(
         loss.backward()
         nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
         optimiser.step()
-    return reader.examine(rows, np.random.default_rng((seed, steps)))
+    return reader.examine(rows, np.random.default_rng((seed, budget.steps)))
 
 
 class Reader(nn.Module):

@@ -56,6 +56,12 @@ def test_written_captions_are_labelled_with_what_they_say() -> None:
         assert ("缓慢推近" in row.text or "pushes in" in row.text) or row.motion != "push-in", row
 
 
+def test_written_captions_speak_of_features() -> None:
+    texts = [row.text for row in draw_rows(600)]
+    for words in ("可见", " with ", "一根手指轻触", "bead up and roll"):
+        assert any(words in text for text in texts), words
+
+
 def test_written_captions_come_back_from_their_file(tmp_path: Path) -> None:
     rows = draw_rows(20)
     write_rows(tmp_path / "captions.jsonl.gz", rows)
@@ -72,11 +78,11 @@ def test_written_cases_go_round_kinds_and_languages_and_repeat_nothing() -> None
 
 
 def test_held_out_captions_are_none_of_the_taught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write_captions, "TAUGHT", 300)
-    held_out = {row.text for row in write_captions.held_out_rows(300, 1)}
-    taught = {row.text for row in draw_rows(300)}
+    monkeypatch.setattr(write_captions, "TAUGHT", 2000)
+    held_out = {row.text for row in write_captions.held_out_rows(2000, 1)}
+    taught = {row.text for row in draw_rows(2000)}
     assert held_out
-    assert taught & {row.text for row in draw_rows(300, seed=1)}, "nothing was held out: the test shows nothing"
+    assert taught & {row.text for row in draw_rows(2000, seed=1)}, "nothing was held out: the test shows nothing"
     assert not held_out & taught
 
 

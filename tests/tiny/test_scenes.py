@@ -1,11 +1,13 @@
 """Scenes: a seed says everything, and what is asked for is drawn."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
 from model_store.tiny.evaluate import SMALLEST_CHANGE
-from model_store.tiny.scenes import BACKGROUNDS, COLOURS, MATERIALS, MOTIONS, draw_scene, render
+from model_store.tiny.scenes import BACKGROUNDS, COLOURS, MATERIALS, MOTIONS, draw_scene, render, trace
 from model_store.tiny.shapes import BOUNDS, KINDS
 
 SIZE = {"width": 96, "height": 64, "frames": 25}
@@ -68,3 +70,25 @@ def test_every_kind_is_seen_to_turn(kind: str, colour: str) -> None:
     scene = draw_scene(6, kind=kind, colour=colour, material="matte", background="studio", motion="turntable")
     first, last = render(scene, only=[0, 24], **SIZE).float()
     assert (last - first).abs().mean() > 2 * SMALLEST_CHANGE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_turns_until_it_is_seen_edge_on(kind: str) -> None:
+    frames = list(range(0, 25, 2))
+    for seed in range(3):
+        scene = draw_scene(seed, kind=kind, motion="turntable")
+        geometry = trace(scene, width=96, height=64, frames=25, only=frames)
+        seen = torch.bincount(geometry.pixel // (96 * 64), minlength=len(frames))
+        assert seen.min() > 0.55 * seen.max()
+
+
+def test_a_colour_is_told_by_its_lightness_whatever_the_material() -> None:
+    def lightness(colour: str, material: str) -> float:
+        scene = draw_scene(2, kind="mug", colour=colour, material=material, background="cool")
+        geometry = trace(scene, width=96, height=64, frames=25, only=[0])
+        return float(render(scene, only=[0], **SIZE).float().mean(-1).flatten()[geometry.pixel].median())
+
+    for lighter, darker in pairwise(("white", "silver", "grey", "black")):
+        lights = [lightness(lighter, material) for material in MATERIALS]
+        darks = [lightness(darker, material) for material in MATERIALS]
+        assert min(lights) > max(darks) + 8, (lighter, lights, darker, darks)

@@ -11,6 +11,7 @@ import numpy as np
 
 from functions.derive_prompt.prompts import caption
 from functions.derive_prompt.templates import templates
+from functions.derive_prompt.vocabulary import table
 from model_store.tiny.captions import COLOUR_WORDS, KIND_WORDS, MATERIAL_WORDS, UNKNOWN_WORDS, Written, write_rows
 from shared.events import Product
 
@@ -38,6 +39,17 @@ def background_of(text: str) -> str:
     return "studio"
 
 
+def draw_features(generator: np.random.Generator, language: int) -> tuple[str, ...]:
+    """Up to three features, in words that derive_prompt reads; it leaves out what the kind cannot have."""
+    looks = table("looks")
+    features = []
+    for section in generator.choice(("finishes", "patterns", "shapes", "details", "actions"), generator.integers(4)):
+        row = looks[section][str(generator.choice(list(looks[section])))]
+        words = [word for word in row.get("also", ()) if word.isascii() == (language == 1)]
+        features += [str(generator.choice(words))] if words else []
+    return tuple(features)
+
+
 def draw_rows(count: int, seed: int = 0) -> list[Written]:
     """`count` products of random words, each captioned by derive_prompt; a fifth of them are not taught kinds."""
     generator = np.random.default_rng(seed)
@@ -55,6 +67,7 @@ def draw_rows(count: int, seed: int = 0) -> list[Written]:
                 name=str(generator.choice(words)),
                 color=() if colour is None else (str(generator.choice(COLOUR_WORDS[colour][language])),),
                 material=() if material is None else (str(generator.choice(MATERIAL_WORDS[material][language])),),
+                features=draw_features(generator, language),
                 locale=("zh", "en")[language],
             )
         )
@@ -62,7 +75,9 @@ def draw_rows(count: int, seed: int = 0) -> list[Written]:
             kind = "box"  # the prompt no longer says what it is
         template = templates()[written.template.id]
         key = written.slots.kind.motion
-        chinese = template.text["zh"] + template.motions.get(key, template.motions["default"])["zh"]
+        motion = template.motions.get(key, template.motions["default"])["zh"]
+        actions = [look.zh for look in written.slots.looks.actions]
+        chinese = template.text["zh"] + (actions or [motion])[0]
         rows.append(
             Written(
                 text=written.prompt,
