@@ -1,8 +1,9 @@
 """From nothing to a checkpoint: `python -m model_store.tiny.recipe --work FOLDER --captions FILE`.
 
 Each stage leaves files in the work folder and is skipped or continued when these are there, so the same command goes on
-where it was stopped. With `--start` a finished checkpoint stands for the stages before the decoder's refinement and
-the large clips. A larger machine is used by larger budgets and `--device`; nothing else changes.
+where it was stopped. With `--start` a finished checkpoint stands for the stages before the decoder's refinement and the
+large clips, and only its text encoder is taught the captions anew. A larger machine is used by larger budgets and
+`--device`; nothing else changes.
 """
 
 import argparse
