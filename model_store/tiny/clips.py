@@ -23,7 +23,7 @@ LARGE: Size = (256, 192)
 """Of the clips that the model makes."""
 
 SMALL: Size = (192, 128)
-"""Of the clips that the autoencoder learns on, and the denoiser at first: half the pixels of a large clip."""
+"""Of the clips that the autoencoder learns on: half the pixels of a large clip."""
 
 FRAMES, FPS = 25, 12
 SHADES = 2
@@ -85,4 +85,5 @@ def drawn_groups(folder: Path) -> list[int]:
 
 def as_signed(pixels: np.ndarray) -> Tensor:
     """uint8 [F, H, W, 3] -> float32 [3, F, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(3, 0, 1, 2).float() / 127.5 - 1.0
+    writable = np.array(pixels)  # one from disk is not
+    return torch.from_numpy(writable).permute(3, 0, 1, 2).float() / 127.5 - 1.0

@@ -10,8 +10,7 @@ def plot_curves(work: Path, path: Path) -> None:
     columns = (
         ("vae", "autoencoder", (2,), ("loss",)),
         ("vae-refined", "decoder, refined", (2,), ("loss",)),
-        ("denoiser-small", "denoiser, 192x128", (2, 3), ("pictures", "clips")),
-        ("denoiser-large", "denoiser, 256x192", (2, 3), ("pictures", "clips")),
+        ("denoiser", "denoiser", (2, 3), ("pictures", "clips")),
     )
     logged = [column for column in columns if (work / column[0] / "log.csv").exists()]
     figure = Figure(figsize=(2.5 * len(logged), 2.6), dpi=80, layout="constrained")

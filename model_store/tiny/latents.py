@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model_store.tiny.captions import Written
-from model_store.tiny.clips import FRAMES, Size, as_signed
+from model_store.tiny.clips import FRAMES, LARGE, as_signed
 from model_store.tiny.scenes import MOTIONS, Scene, draw_scene, shade, trace
 from model_store.tiny.shapes import KINDS
 from model_store.wan.vae import VAE
@@ -62,7 +62,7 @@ def with_look(base: Scene, look: Scene) -> Scene:
 
 
 def draw_described(
-    group: int, rows: dict[tuple[str, str], list[Written]], size: Size
+    group: int, rows: dict[tuple[str, str], list[Written]]
 ) -> Iterator[tuple[Tensor, dict[str, object]]]:
     """A group's clips, uint8 [F, H, W, 3], each with its scene and the written captions that fit it."""
     kinds = list(KINDS)
@@ -75,7 +75,7 @@ def draw_described(
             draw_scene(group * 100 + index, kind=kind, motion=motion), proportions=shape.proportions
         )
         only = range(FRAMES) if group < FIRST_STILLS else [0]
-        geometry = trace(base, width=size[0], height=size[1], frames=FRAMES, only=only)
+        geometry = trace(base, width=LARGE[0], height=LARGE[1], frames=FRAMES, only=only)
         fitting = rows.get((kind, motion), [])
         for look in range(LOOKS):
             seed = group * 100 + 10 + LOOKS * index + look
@@ -96,11 +96,11 @@ def fitting_texts(row: Written, rows: list[Written]) -> tuple[str, ...]:
 
 
 @torch.inference_mode()
-def encode_group(group: int, folder: Path, vae: VAE, rows: dict[tuple[str, str], list[Written]], size: Size) -> None:
-    """Draw a group's clips at a size and encode them, unless they are there."""
+def encode_group(group: int, folder: Path, vae: VAE, rows: dict[tuple[str, str], list[Written]]) -> None:
+    """Draw a group's clips and encode them, unless they are there."""
     target = folder / f"{group:07d}.safetensors"
     if not target.exists():
-        keep(target, vae, draw_described(group, rows, size))
+        keep(target, vae, draw_described(group, rows))
 
 
 @torch.inference_mode()

@@ -1,14 +1,13 @@
 """From nothing to a checkpoint: `python -m model_store.tiny.recipe --work FOLDER --captions FILE`.
 
 Each stage leaves files in the work folder and is skipped or continued when these are there, so the same command goes on
-where it was stopped. With `--start` a finished checkpoint stands for the stages before the decoder's refinement and the
-large clips, and only its text encoder is taught the captions anew. A larger machine is used by larger budgets and
-`--device`; nothing else changes.
+where it was stopped. With `--start` the networks go on from those of a finished checkpoint; its tokenizer and its
+encoder of pictures stay. A larger machine is used by larger budgets and `--device`; nothing else changes.
 """
 
 import argparse
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch import Tensor
 from transformers import UMT5EncoderModel
 
 from model_store.tiny.captions import NEGATIVE_PROMPT, Written, read_rows, spoken
-from model_store.tiny.clips import LARGE, SMALL, Size, draw_group
+from model_store.tiny.clips import draw_group
 from model_store.tiny.curves import plot_curves
 from model_store.tiny.export import export
 from model_store.tiny.latents import FIRST_GROUP, FIRST_STILLS, captions_by_scene, encode_group, read_latents
@@ -36,9 +35,6 @@ logger = logging.getLogger(__name__)
 
 SPOKEN_FOR_TOKENS = 12_000
 
-LARGE_GROUPS = 5_000
-"""Added to a group's number for the large size, so that the denoiser meets other shapes there."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -53,12 +49,10 @@ class Plan:
     vae_groups: int
     clip_groups: int
     still_groups: int
-    large_clip_groups: int
-    large_still_groups: int
     vae_steps: int
     refine_steps: int
-    small_steps: int
-    large_steps: int
+    word_steps: int
+    steps: int
     vae_scale: int
     pictures: int
     clips: int
@@ -66,7 +60,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Taught:
-    """All that the last stages go on from: the decoder's refinement, and the denoiser's learning at the large size."""
+    """All that a finished checkpoint knows."""
 
     vae: dict[str, Tensor]
     mean: Tensor  # [z, 1, 1, 1]
@@ -79,96 +73,58 @@ class Taught:
 def make(plan: Plan) -> None:
     """Run every stage in order."""
     rows = read_rows(plan.captions)
-    logger.info("drawing %d groups of clips", plan.vae_groups)
-    for group in range(plan.vae_groups):
-        draw_group(group, plan.work / "clips")
-    taught = teach_from_nothing(plan, rows) if plan.start is None else go_on_from(plan.start, plan, rows)
+    start = None if plan.start is None else read_taught(plan.start)
+    vae = teach_vae(plan, None if start is None else start.vae)
+    logger.info("drawing and encoding pictures and clips")
+    encode_all(plan, vae, rows)
+    mean, std = latent_statistics(plan.work) if start is None else (start.mean, start.std)
 
-    logger.info("refining the decoder")
-    train_vae(
-        plan.work / "clips",
-        plan.work / "vae-refined",
-        Budget(plan.refine_steps, learning_rate=1.5e-3),
-        scale=plan.vae_scale,
-        device=plan.device,
-        start=taught.vae,
-    )
-    vae = load_state(plan.work / "vae-refined" / "average.pt")
-
-    logger.info("drawing and encoding large clips, and teaching the denoiser on them")
-    first_clips, first_stills = FIRST_GROUP + LARGE_GROUPS, FIRST_STILLS + LARGE_GROUPS
-    groups = [
-        *range(first_stills, first_stills + plan.large_still_groups),
-        *range(first_clips, first_clips + plan.large_clip_groups),
-    ]
-    encode_all(groups, plan.work / "latents-large", LARGE, vae, rows)
+    logger.info("teaching the words")
+    tokenizer = make_tokenizer(plan.work / "tokenizer.json", rows) if start is None else start.tokenizer
+    words = make_words(plan, tokenizer, rows, None if start is None else start.words)
+    logger.info("teaching the denoiser")
     train_denoiser(
-        plan.work / "latents-large",
-        plan.work / "denoiser-large",
-        taught.tokenizer,
-        taught.mean,
-        taught.std,
-        Budget(plan.large_steps, learning_rate=1.5e-3),
-        Batches(plan.pictures, plan.clips * 3 // 4, moving=(0.5, 0.8)),
-        taught.words,
+        plan.work / "latents",
+        plan.work / "denoiser",
+        tokenizer,
+        mean,
+        std,
+        Budget(plan.steps, learning_rate=2.5e-3 if start is None else 1.5e-3),
+        Batches(plan.pictures, plan.clips, moving=(0.4, 0.8)),
+        words,
         device=plan.device,
-        start=taught.denoiser,
+        start=None if start is None else start.denoiser,
     )
     manifest = export(
         plan.checkpoint,
         version=plan.version,
         vae_state=vae,
-        mean=taught.mean,
-        std=taught.std,
-        denoiser_state=load_state(plan.work / "denoiser-large" / "average.pt"),
-        words=taught.words,
-        tokenizer=taught.tokenizer,
+        mean=mean,
+        std=std,
+        denoiser_state=load_state(plan.work / "denoiser" / "average.pt"),
+        words=words,
+        tokenizer=tokenizer,
     )
     plot_curves(plan.work, plan.checkpoint.parent / "training.png")
     logger.info("%s: revision %s", plan.checkpoint, manifest.revision)
 
 
-def teach_from_nothing(plan: Plan, rows: list[Written]) -> Taught:
-    """The autoencoder, then the text encoder, then the denoiser on small clips."""
-    logger.info("teaching the autoencoder")
-    train_vae(
-        plan.work / "clips",
-        plan.work / "vae",
-        Budget(plan.vae_steps, learning_rate=3e-3),
-        scale=plan.vae_scale,
-        device=plan.device,
-    )
-    vae = load_state(plan.work / "vae" / "average.pt")
-
-    logger.info("drawing and encoding small clips, and teaching the words, then the denoiser")
-    groups = [
-        *range(FIRST_STILLS, FIRST_STILLS + plan.still_groups),
-        *range(FIRST_GROUP, FIRST_GROUP + plan.clip_groups),
-    ]
-    encode_all(groups, plan.work / "latents-small", SMALL, vae, rows)
-    mean, std = latent_statistics(plan.work)
-    tokenizer = make_tokenizer(plan.work / "tokenizer.json", rows)
-    words = make_words(plan.work / "words.pt", tokenizer, rows)
-    train_denoiser(
-        plan.work / "latents-small",
-        plan.work / "denoiser-small",
-        tokenizer,
-        mean,
-        std,
-        Budget(plan.small_steps, learning_rate=2.5e-3),
-        Batches(plan.pictures, plan.clips, moving=(0.3, 0.5)),
-        words,
-        device=plan.device,
-    )
-    denoiser = load_state(plan.work / "denoiser-small" / "average.pt")
-    return Taught(vae, mean, std, tokenizer, words, denoiser)
-
-
-def go_on_from(start: Path, plan: Plan, rows: list[Written]) -> Taught:
-    """What a finished checkpoint knows; its text encoder is taught the captions of today."""
-    taught = read_taught(start)
-    logger.info("going on from %s, and teaching it today's words", start)
-    return replace(taught, words=make_words(plan.work / "words.pt", taught.tokenizer, rows, taught.words))
+def teach_vae(plan: Plan, start: dict[str, Tensor] | None) -> dict[str, Tensor]:
+    """The autoencoder, from nothing unless there is one already, and then its decoder alone."""
+    logger.info("drawing %d groups of clips", plan.vae_groups)
+    clips = plan.work / "clips"
+    for group in range(plan.vae_groups):
+        draw_group(group, clips)
+    if start is None:
+        logger.info("teaching the autoencoder")
+        budget = Budget(plan.vae_steps, learning_rate=3e-3)
+        train_vae(clips, plan.work / "vae", budget, scale=plan.vae_scale, device=plan.device)
+        start = load_state(plan.work / "vae" / "average.pt")
+    logger.info("refining the decoder")
+    budget = Budget(plan.refine_steps, learning_rate=1.5e-3)
+    train_vae(clips, plan.work / "vae-refined", budget, scale=plan.vae_scale, device=plan.device, start=start)
+    refined: dict[str, Tensor] = load_state(plan.work / "vae-refined" / "average.pt")
+    return refined
 
 
 def read_taught(folder: Path) -> Taught:
@@ -188,21 +144,22 @@ def read_taught(folder: Path) -> Taught:
     )
 
 
-def encode_all(groups: list[int], folder: Path, size: Size, vae_state: dict[str, Tensor], rows: list[Written]) -> None:
-    """Those groups of latents that are not there yet."""
+def encode_all(plan: Plan, vae_state: dict[str, Tensor], rows: list[Written]) -> None:
+    """The groups of latents that are not there yet."""
     vae = VAE(vae_config())
     vae.load_state_dict(vae_state)
     vae = vae.eval().to(torch.bfloat16).innermost_channels_()
     fitting = captions_by_scene(rows)
-    for group in groups:
-        encode_group(group, folder, vae, fitting, size)
+    for first, count in ((FIRST_STILLS, plan.still_groups), (FIRST_GROUP, plan.clip_groups)):
+        for group in range(first, first + count):
+            encode_group(group, plan.work / "latents", vae, fitting)
 
 
 def latent_statistics(work: Path) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each latent channel over the clips, each [z, 1, 1, 1]; measured once, then kept."""
     path = work / "statistics.pt"
     if not path.exists():
-        clips = [clip.latents for clip in read_latents(work / "latents-small", set()) if clip.latents.shape[1] > 1]
+        clips = [clip.latents for clip in read_latents(work / "latents", set()) if clip.latents.shape[1] > 1]
         latents = torch.stack(clips).float()
         save_state(path, {"mean": latents.mean((0, 2, 3, 4)), "std": latents.std((0, 2, 3, 4))})
     kept = load_state(path)
@@ -220,9 +177,10 @@ def make_tokenizer(path: Path, rows: list[Written]) -> Tokenizer:
 
 
 def make_words(
-    path: Path, tokenizer: Tokenizer, rows: list[Written], start: dict[str, Tensor] | None = None
+    plan: Plan, tokenizer: Tokenizer, rows: list[Written], start: dict[str, Tensor] | None
 ) -> dict[str, Tensor]:
     """The text encoder, taught its words, from nothing or from earlier ones; trained once, then kept."""
+    path = plan.work / "words.pt"
     if not path.exists():
         torch.manual_seed(0)
         encoder = UMT5EncoderModel(text_config(tokenizer.get_vocab_size()))
@@ -230,7 +188,7 @@ def make_words(
         if start is not None:
             encoder.load_state_dict(start, strict=False)  # the embedding is known by two names
         # A denoiser reads the earlier ones already, so they are to stay nearly where they are.
-        budget = Budget(4_000, learning_rate=2e-3) if start is None else Budget(2_000, learning_rate=5e-4)
+        budget = Budget(plan.word_steps, learning_rate=2e-3 if start is None else 5e-4)
         known = teach_words(encoder, tokenizer, rows, budget)
         logger.info("share of tokens that know each choice: %s", known)
         save_state(path, {name: weight.detach() for name, weight in encoder.named_parameters()})
@@ -244,21 +202,19 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of all intermediate files")
     parser.add_argument("--captions", type=Path, required=True, help="made by `python -m tests.tiny.write_captions`")
     parser.add_argument("--checkpoint", type=Path, default=Path("build/tiny-checkpoint"))
-    parser.add_argument("--start", type=Path, help="a checkpoint to go on from: only the last stages are taught")
-    parser.add_argument("--version", default="4")
+    parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
+    parser.add_argument("--version", default="5")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--vae-groups", type=int, default=51, help="of 6 clips each")
-    parser.add_argument("--clip-groups", type=int, default=182, help="of 12 clips each, for the denoiser")
-    parser.add_argument("--still-groups", type=int, default=248, help="of 24 pictures each, for the denoiser")
-    parser.add_argument("--large-clip-groups", type=int, default=187)
-    parser.add_argument("--large-still-groups", type=int, default=204)
+    parser.add_argument("--clip-groups", type=int, default=187, help="of 12 clips each, for the denoiser")
+    parser.add_argument("--still-groups", type=int, default=408, help="of 24 pictures each, for the denoiser")
     parser.add_argument("--vae-steps", type=int, default=2_600)
     parser.add_argument("--refine-steps", type=int, default=2_000, help="of the decoder alone")
-    parser.add_argument("--small-steps", type=int, default=13_900, help="of the denoiser on small clips")
-    parser.add_argument("--large-steps", type=int, default=9_500, help="of the denoiser on large clips")
+    parser.add_argument("--word-steps", type=int, default=4_000, help="of the text encoder")
+    parser.add_argument("--steps", type=int, default=16_000, help="of the denoiser")
     parser.add_argument("--vae-scale", type=int, default=1, help="times the autoencoder's batch; 8 or more on a GPU")
-    parser.add_argument("--pictures", type=int, default=48, help="in a batch of small pictures")
-    parser.add_argument("--clips", type=int, default=8, help="in a batch of small clips")
+    parser.add_argument("--pictures", type=int, default=48, help="in a batch of pictures")
+    parser.add_argument("--clips", type=int, default=6, help="in a batch of clips")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     make(Plan(**vars(parser.parse_args())))
 

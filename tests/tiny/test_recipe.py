@@ -1,13 +1,80 @@
-"""The recipe: what it reads from a finished checkpoint is all that the checkpoint holds."""
+"""The recipe: a few steps of every stage make a checkpoint that draws, once, and a checkpoint can be gone on from."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from model_store.manifest import list_files, model_folder, read_manifest
+import numpy as np
+import pytest
+import torch
+
+from model_store.manifest import list_files, model_folder, read_manifest, verify
+from model_store.tiny.captions import write_rows
 from model_store.tiny.export import export
-from model_store.tiny.recipe import read_taught
+from model_store.tiny.recipe import Plan, make, read_taught
+from model_store.wan.engine import ClipSpec, Engine
+from tests.tiny.write_captions import draw_rows
 
 
-def test_a_checkpoint_that_is_gone_on_from_comes_out_as_it_went_in(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """What was asked for, and lies there now: a checkpoint of a few steps of everything."""
+    folder = tmp_path_factory.mktemp("recipe")
+    write_rows(folder / "captions.jsonl.gz", draw_rows(300))
+    plan = Plan(
+        work=folder / "work",
+        captions=folder / "captions.jsonl.gz",
+        checkpoint=folder / "checkpoint",
+        start=None,
+        version="test",
+        device="cpu",
+        vae_groups=1,
+        clip_groups=1,
+        still_groups=1,
+        vae_steps=2,
+        refine_steps=1,
+        word_steps=2,
+        steps=8,
+        vae_scale=1,
+        pictures=2,
+        clips=1,
+    )
+    make(plan)
+    return plan
+
+
+def test_from_nothing_it_makes_a_checkpoint_that_draws(made: Plan) -> None:
+    manifest = read_manifest(made.checkpoint)
+    verify(made.checkpoint, manifest)
+    assert manifest.version == "test"
+    assert (made.checkpoint.parent / "training.png").stat().st_size > 1000
+    engine = Engine.load(made.checkpoint)
+    frames = list(engine.generate(ClipSpec("a red mug", "", 64, 64, 5, 2, 3.0, seed=1)))
+    engine.close()
+    assert np.stack(frames).std() > 0
+
+
+def test_the_same_command_again_repeats_no_stage(made: Plan) -> None:
+    before = {path: path.stat().st_mtime_ns for path in made.work.rglob("*") if path.is_file()}
+    revision = read_manifest(made.checkpoint).revision
+    make(made)
+    assert {path: path.stat().st_mtime_ns for path in made.work.rglob("*") if path.is_file()} == before
+    assert read_manifest(made.checkpoint).revision == revision
+
+
+def test_going_on_teaches_everything_but_the_encoder_of_pictures(made: Plan, tmp_path: Path) -> None:
+    further = replace(made, work=tmp_path / "work", checkpoint=tmp_path / "checkpoint", start=made.checkpoint)
+    make(further)
+    was, now = read_taught(made.checkpoint), read_taught(further.checkpoint)
+    kept = {name for name in was.vae if torch.equal(was.vae[name], now.vae[name])}
+    assert {name for name in was.vae if name.startswith("encoder.")} <= kept
+    assert not {name for name in was.vae if name.startswith("decoder.") and name.endswith("weight")} <= kept
+    assert now.tokenizer.to_str() == was.tokenizer.to_str()
+    assert torch.equal(now.mean, was.mean)
+    for taught, before in ((now.words, was.words), (now.denoiser, was.denoiser)):
+        assert any(not torch.equal(taught[name], before[name]) for name in before)
+
+
+def test_a_checkpoint_that_is_read_and_written_comes_out_as_it_went_in(tmp_path: Path) -> None:
     taught, was = read_taught(model_folder("tiny")), read_manifest(model_folder("tiny"))
     export(
         tmp_path / "again",
