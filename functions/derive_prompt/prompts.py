@@ -311,13 +311,8 @@ def _english_thing(slots: Slots) -> str:
         parts.append(f"{slots.material.en}-covered" if kind.covered else slots.material.en)
     if slots.audience is not None and not grown_up and not (slots.audience.id == "pet" and words & {"dog", "cat"}):
         parts.append(slots.audience.en)
-
-    def is_said(part: str) -> bool:
-        own = set(part.lower().split())
-        # A night light does not say light grey.
-        return own <= words if slots.colour is not None and part == slots.colour.en else not own.isdisjoint(words)
-
-    kept = [part for part in _undoubled(parts) if not is_said(part)]
+    # A night light does not say light grey.
+    kept = [part for part in _undoubled(parts) if not words.issuperset(part.lower().split())]
     noun = " ".join((*kept, kind.en))
     count = kind.en_count if kind.en_count not in (None, "a", "an") else _article(noun)
     phrase = f"{count} {noun}"
