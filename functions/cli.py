@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from functions.progress import printable
 from functions.registry import FUNCTIONS
 from shared.bounds import LARGEST_GUIDANCE, LARGEST_SEED, MOST_FPS, MOST_STEPS, SIDE_MULTIPLE
 from shared.errors import ConfigurationError, PermanentError, SkureelError
 from shared.events import EVENT_TYPES
+from shared.logs import one_line
 from shared.settings import describe, load_settings
 
 EXIT_FAILED = 1
@@ -74,7 +74,7 @@ def demo(products: Path | None, count: int | None, out: Path) -> None:
     embedded store lies in OUT/store and is kept: a second run draws nothing that it holds.
     """
     from functions.demo import run_demo, summary
-    from shared.telemetry import configure_logging
+    from shared.logs import configure_logging
 
     settings = load_settings()
     # Whoever looks on wants the bar; what goes well is on the page.
@@ -92,7 +92,7 @@ def run(function: str, trigger: str) -> None:
     """Run one function until SIGTERM. The first signal finishes what is in work, a second one abandons it."""
     from functions.registry import build
     from shared.kafka import serve
-    from shared.telemetry import configure_logging
+    from shared.logs import configure_logging
 
     settings = load_settings()
     configure_logging(settings.log)
@@ -231,7 +231,7 @@ def generate(
 @click.option("--template-version", type=click.IntRange(min=1), help="Only products whose template has this version.")
 @click.option("--force", is_flag=True, help="Draw anew what is there already, under new video ids.")
 @click.option("--rate", metavar="N/s", default="10/s", show_default=True, help="Products a second; also N/min, N/h.")
-@click.option("--dry-run", is_flag=True, help="Say what it would do and cost, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what it would do and cost, and send nothing.")
 def replay(
     since: datetime | None,
     until: datetime | None,
@@ -253,9 +253,9 @@ def replay(
     from functions.replay_events import LookedUpLater, Rate, Replay, Selection, describe
     from model_store.manifest import model_folder, read_manifest
     from shared.clips import ClipStore
+    from shared.logs import configure_logging
     from shared.objects import ObjectStore
     from shared.photos import Photos
-    from shared.telemetry import configure_logging
 
     try:
         wanted_rate = Rate.parse(rate)
@@ -287,7 +287,7 @@ def replay(
             click.echo(f"goes on   with the replay begun at {this.run.begun:%Y-%m-%dT%H:%M:%SZ}")
         click.echo(f"model     {manifest.name} {manifest.revision[:12]}")
         for line in describe(plan, this.cost(plan.specs()), wanted_rate, unreadable=this.unreadable):
-            click.echo(printable(line))
+            click.echo(one_line(line))
         if not dry_run:
             with Progress("replayed", len(plan.steps)) as progress:
                 sent = this.send(plan, wanted_rate, lambda done, _: progress.update(done))
@@ -358,12 +358,17 @@ def topics() -> None:
 
 @topics.command("create")
 @click.option("--partitions", type=click.IntRange(min=1), default=6, show_default=True, help="Bound of parallelism.")
-@click.option("--replication", type=click.IntRange(min=1), default=1, show_default=True, help="3 in production.")
-def create_topics_command(partitions: int, replication: int) -> None:
-    """Create every topic that is missing, with retry and dead-letter topics. Existing ones stay as they are."""
+@click.option(
+    "--replication", type=click.IntRange(min=1), help="Copies of each record; the broker's own default where not given."
+)
+def create_topics_command(partitions: int, replication: int | None) -> None:
+    """Create every topic that is missing, with retry and dead-letter topics. Existing ones stay as they are.
+
+    How long records are kept is the broker's default, for dead letters too.
+    """
     from shared.kafka import create_topics
 
-    made = create_topics(load_settings().kafka, partitions=partitions, replication=replication)
+    made = create_topics(load_settings().kafka, partitions=partitions, replication=replication or -1)
     click.echo("\n".join(made) if made else "all topics are there", err=not made)
 
 
@@ -382,7 +387,7 @@ def list_command(topics: Sequence[str]) -> None:
         story = letter.story
         # A parked letter was passed over, not sent.
         mark = " (parked)" if letter.parked else " (sent again)" if letter.sent_again and not letter.bare else ""
-        message = printable(story.message)
+        message = one_line(story.message)
         click.echo(
             f"{letter.place}  {story.first_failed_at}  {story.attempts} attempts  {story.reason}{mark}: {message}"
         )
@@ -400,8 +405,8 @@ def show(place: str, value: bool) -> None:
         sys.stdout.buffer.write(letter.value or b"")
         return
     for name, raw in letter.headers:
-        click.echo(f"{printable(name)}: {printable((raw or b'').decode('utf-8', 'backslashreplace'))}")
-    click.echo(f"key: {printable((letter.key or b'').decode('utf-8', 'backslashreplace'))}")
+        click.echo(f"{one_line(name)}: {one_line((raw or b'').decode('utf-8', 'backslashreplace'))}")
+    click.echo(f"key: {one_line((letter.key or b'').decode('utf-8', 'backslashreplace'))}")
     click.echo("value: none" if letter.value is None else f"value: {len(letter.value)} bytes; --value writes them")
 
 
@@ -409,16 +414,16 @@ def show(place: str, value: bool) -> None:
 @click.argument("places", nargs=-1, metavar="[PLACE]...")
 @click.option("--topic", "topics", multiple=True, help="Only this dead letter topic; may be given again.")
 def replay_dead_letters_command(places: Sequence[str], topics: Sequence[str]) -> None:
-    """Send dead letters to where they came from: those at PLACE, or all that were not sent again yet."""
+    """Send dead letters to where they came from: those at PLACE, or all that no replay without PLACE has sent yet."""
     from shared.kafka import replay_dead_letters
 
+    if places and topics:
+        raise click.UsageError("PLACE says its topic already; leave out --topic, or PLACE")
     done = replay_dead_letters(load_settings().kafka, places, topics=topics)
-    click.echo(f"sent {len(done.sent)} again")
-    if done.parked:
-        for letter in done.parked:
-            why = "was too large to be kept" if letter.bare else f"was sent again {letter.story.replays} times already"
-            click.echo(f"{letter.place} {why}, and stays", err=True)
-        sys.exit(EXIT_FAILED)
+    click.echo(f"sent {done.sent} again")
+    for why in done.parked:
+        click.echo(why, err=True)
+    sys.exit(EXIT_FAILED if done.parked else 0)
 
 
 @main.command()
@@ -432,7 +437,10 @@ def config() -> None:
 
 @main.command()
 def doctor() -> None:
-    """Say what is configured, what answers and what is missing. Exit code 0 only if nothing is wrong."""
+    """Say what is configured, what answers and what is missing. Exit code 0 only if nothing is wrong.
+
+    Nothing is changed, but that a missing bucket is made where SKUREEL_OBJECTS__CREATE_BUCKET says so.
+    """
     from functions.doctor import examine
 
     healthy = True

@@ -21,12 +21,13 @@ from urllib.parse import quote
 import jinja2
 
 from functions.products_file import read_lines
-from functions.progress import Progress, printable
+from functions.progress import Progress
 from functions.registry import build
 from shared.errors import ConfigurationError, TemporaryError
 from shared.events import Event, Product, VideoReady, VideoRejected, VideoRequested, VideoReview
 from shared.events.cloudevents import to_structured
 from shared.kafka import Publisher, Worker, create_topics, list_dead_letters, tail
+from shared.logs import one_line
 from shared.objects import ObjectStore
 from shared.settings import KafkaSettings, ObjectSettings, Settings
 
@@ -267,7 +268,7 @@ def summary(outcome: Outcome) -> str:
     rows += [("total", f"{outcome.seconds:.1f} s"), ("page", str(outcome.out / "index.html"))]
     unanswered = [journey for journey in outcome.journeys if journey.answer is None]
     rows += [
-        (f"product {printable(journey.event.data.product_id)}", printable(journey.dead_letter or "no answer"))
+        (f"product {one_line(journey.event.data.product_id)}", one_line(journey.dead_letter or "no answer"))
         for journey in unanswered
     ]
     width = max(len(name) for name, _ in rows)

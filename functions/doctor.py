@@ -1,4 +1,5 @@
-"""`skureel doctor`: what is configured, what answers, what is missing. Changes nothing."""
+"""`skureel doctor`: what is configured, what answers, what is missing. Changes nothing, but that the
+store's check makes a missing bucket where the settings say so."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -94,8 +95,8 @@ def _objects(settings: Settings) -> str:
         return f"not configured (SKUREEL_OBJECTS__ENDPOINT); demo {_embedded()}"
     from shared.objects import ObjectStore
 
-    ObjectStore(settings.objects).check()
-    return f"{settings.objects.endpoint} answers, bucket {settings.objects.bucket} is there"
+    ObjectStore(settings.objects).check(writes=True)
+    return f"{settings.objects.endpoint} answers, bucket {settings.objects.bucket} is there and may be written to"
 
 
 def _photo_hosts(settings: Settings) -> str:

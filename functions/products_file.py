@@ -10,11 +10,11 @@ from typing import Any, BinaryIO, NamedTuple
 
 from pydantic import ValidationError
 
-from functions.progress import printable
 from shared.errors import PermanentError
 from shared.events import Event, Product
 from shared.events.cloudevents import MAX_DATA_BYTES, from_structured
 from shared.events.reading import read
+from shared.logs import one_line
 
 STANDARD_INPUT = Path("-")
 
@@ -91,6 +91,6 @@ def _new_event(line: bytes, type_name: str, source: str) -> Event[Any]:
         product, left_out = read(Product, line)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = printable(".".join(map(str, first["loc"]))) or "product"
+        where = one_line(".".join(map(str, first["loc"]))) or "product"
         raise PermanentError(f"{where}: {first['msg']}", reason="invalid-data") from error
     return Event(type_name, source, str(uuid.uuid4()), product, datetime.now(UTC), left_out=left_out)

@@ -1,4 +1,4 @@
-"""What the command shows: long work as a bar on a terminal and as plain lines elsewhere, and text of others safely."""
+"""What the command shows: long work as a bar on a terminal and as plain lines elsewhere."""
 
 import sys
 import time
@@ -8,13 +8,10 @@ from typing import Self, TextIO
 
 import click
 
+from shared.logs import one_line
+
 PLAIN_LINE_SECONDS = 2.0
 """A log gets a line at most this often, and always the last one."""
-
-
-def printable(text: str) -> str:
-    """Text of an event as one harmless line: no control or formatting character reaches the terminal."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 class Progress:
@@ -48,7 +45,7 @@ class Progress:
 
     def update(self, done: int, remark: str = "") -> None:
         """Show that `done` of the total is done. The remark may hold what a product says."""
-        remark = printable(remark)
+        remark = one_line(remark)
         advanced, self._done = done - self._done, done
         if self._bar is not None:
             self._bar.update(advanced, remark)

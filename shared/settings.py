@@ -72,7 +72,7 @@ class KafkaSettings(_Group):
     handler_threads: Annotated[int, Field(ge=1, le=64)] = 4
     """Handlers in work at once in one worker. The device is guarded by the engine."""
     max_in_flight: AtLeastOne = 256
-    """Records taken and not yet committed, in one worker; above it partitions are paused. It bounds memory."""
+    """Records taken and not yet committed, in one lane of a worker; above it the lane's partitions are paused."""
     max_poll_interval_ms: AtLeastOne = 300_000
     """How long the group waits for a poll before it takes the partitions away. The worker polls while it works."""
     session_timeout_ms: AtLeastOne = 45_000

@@ -43,7 +43,7 @@ _refused: Matcher[None] = Matcher((word, None) for word in _TABLE["refused"]["wo
 
 def screen(product: Product) -> tuple[Reason, ...]:
     """Why this product gets no clip: one reason for each code, in the order of the fields. Empty: it may have one."""
-    if not _has_prohibited("\n".join(text for _, text in _texts(product))):
+    if not any(_has_prohibited(text) for _, text in _texts(product)):
         return ()
     reasons: dict[str, Reason] = {}
     for field, text in _texts(product):

@@ -23,7 +23,7 @@ from functions.render_video.labels import Labeller
 from functions.render_video.photo import open_photo
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
 from shared.clips import ClipRecord, ClipStore
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.errors import ConfigurationError, PhotoRefused, TemporaryError
 from shared.events import Clip, Event, Inspection, Label, Poster, Reason, RenderSpec, VideoRejected, VideoRequested
 from shared.objects import ObjectStore
 from shared.photos import Photos
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SOURCE = "/skureel/render_video"
-INVALID_IMAGE = "invalid-image"
-"""The reason of PhotoRefused, and of the engine for a photo that it cannot decode."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage (`denoise`, `decode`), what is done of it and its total."""
@@ -235,10 +233,8 @@ class RenderVideo:
         if record is None:
             try:
                 drawn = self._render(request.spec)
-            except PermanentError as error:
-                if error.reason != INVALID_IMAGE:
-                    raise
-                return [_rejected(event, error)]
+            except PhotoRefused as refused:
+                return [_rejected(event, refused)]
             record = self._store.keep_record(drawn)
         now = datetime.now(UTC)
         if record.outcome == "review":
@@ -334,7 +330,7 @@ class RenderVideo:
         next(self._studio.engine.generate(clip))
 
 
-def _rejected(event: Event[VideoRequested], refused: PermanentError) -> Event[Any]:
+def _rejected(event: Event[VideoRequested], refused: PhotoRefused) -> Event[Any]:
     request = event.data
     refusal = VideoRejected(
         product_id=request.product_id,

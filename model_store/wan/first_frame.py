@@ -5,25 +5,23 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from shared.errors import PermanentError
+from shared.errors import PhotoRefused
 
 SMALLEST_SIDE_PX = 16
 LARGEST_AREA_PX = 64_000_000
 
 
 def open_photo(image: Image.Image) -> Image.Image:
-    """Decode a photo to upright RGB, transparency on white. PermanentError: corrupt, gigantic or tiny."""
+    """Decode a photo to upright RGB, transparency on white. PhotoRefused: corrupt, gigantic or tiny."""
     width, height = image.size
     if width * height > LARGEST_AREA_PX:
-        raise PermanentError(
+        raise PhotoRefused(
             f"first frame of {width}x{height} is too large: at most {LARGEST_AREA_PX // 1_000_000} megapixels are "
-            "decoded; scale the image down",
-            reason="invalid-image",
+            "decoded; scale the image down"
         )
     if min(width, height) < SMALLEST_SIDE_PX:
-        raise PermanentError(
-            f"first frame of {width}x{height} is too small: sides need {SMALLEST_SIDE_PX} pixels; send a larger image",
-            reason="invalid-image",
+        raise PhotoRefused(
+            f"first frame of {width}x{height} is too small: sides need {SMALLEST_SIDE_PX} pixels; send a larger image"
         )
     try:
         image.load()
@@ -35,8 +33,8 @@ def open_photo(image: Image.Image) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders have no error in common
-        raise PermanentError(
-            f"first frame cannot be decoded: {error}; send the image again as JPEG, PNG or WebP", reason="invalid-image"
+        raise PhotoRefused(
+            f"first frame cannot be decoded: {error}; send the image again as JPEG, PNG or WebP"
         ) from error
 
 

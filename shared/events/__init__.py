@@ -3,7 +3,7 @@
 No I/O is done here. The table of event types is `EVENT_TYPES`; the event type is the topic's name.
 """
 
-from shared.events.envelope import EVENT_TYPES, Event, EventType, event_type, follow_up_id
+from shared.events.envelope import EVENT_TYPES, FINAL_TYPES, Event, EventType, event_type, follow_up_id
 from shared.events.product import Experiment, Product
 from shared.events.spec import ModelReference, RenderSpec, TemplateReference
 from shared.events.video import (
@@ -21,6 +21,7 @@ from shared.events.video import (
 
 __all__ = [
     "EVENT_TYPES",
+    "FINAL_TYPES",
     "Clip",
     "Event",
     "EventType",

@@ -11,12 +11,10 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from shared.events.envelope import EVENT_TYPES, EventType
+from shared.events.envelope import EVENT_TYPES, FINAL_TYPES, EventType
 
 DOCUMENTS = Path(__file__).parent / "documents"
 
-_FINAL = ("video.ready", "video.rejected")
-"""Types that nothing here consumes, so that none of them is retried or becomes a dead letter."""
 _ATTRIBUTES = {
     "type": "object",
     "required": ["ce_specversion", "ce_id", "ce_source", "ce_type"],
@@ -141,7 +139,7 @@ def _asyncapi() -> dict[str, Any]:
         }
         attributes, story = ({"$ref": f"#/components/schemas/{name}"} for name in ("attributes", "story"))
         describe(row.name, [_WRITTEN_BY[row.name]], {"summary": row.description, "headers": attributes, **event})
-        if row.name in _FINAL:
+        if row.name in FINAL_TYPES:
             continue
         describe(
             f"{row.name}.retry",

@@ -40,6 +40,9 @@ EVENT_TYPES: Mapping[str, EventType] = {
     )
 }
 
+FINAL_TYPES = frozenset({"video.ready", "video.rejected"})
+"""Types that no function here consumes, so that they need no retry and no dead letters."""
+
 
 def event_type(name: str) -> EventType:
     """Look up an event type; an unknown one is a PermanentError `unknown-type`."""

@@ -6,7 +6,7 @@ A product whose locale is odd is still a product: what cannot be read of an opti
 import json
 from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import AliasChoices, ValidationError
 from pydantic_core import ErrorDetails
@@ -26,20 +26,15 @@ Problem = Callable[[Any], ErrorDetails | None]
 """What is wrong with a part of a field, were it all that the field holds."""
 
 
-class Reading(NamedTuple, Generic[PayloadT]):
-    """A payload, and the names of those of its fields that could not be read, or not wholly."""
+def read(kind: type[PayloadT], data: bytes) -> tuple[PayloadT, tuple[str, ...]]:
+    """A payload, and the names of those of its fields that could not be read, or not wholly.
 
-    payload: PayloadT
-    left_out: tuple[str, ...]
-
-
-def read(kind: type[PayloadT], data: bytes) -> Reading[PayloadT]:
-    """Read a payload. Of a list or an object, the elements that can be read stay; of too long a text, its beginning.
+    Of a list or an object, the elements that can be read stay; of too long a text, its beginning.
 
     Raises pydantic's ValidationError where a required field, or the whole, is not what it must be.
     """
     try:
-        return Reading(kind.model_validate_json(data), ())
+        return kind.model_validate_json(data), ()
     except ValidationError:
         document = _document(data)
         if document is None:
@@ -54,7 +49,7 @@ def read(kind: type[PayloadT], data: bytes) -> Reading[PayloadT]:
             readable[name] = part
         if part is not given[name]:
             left_out.append(name)
-    return Reading(kind.model_validate(readable), tuple(sorted(left_out)))
+    return kind.model_validate(readable), tuple(sorted(left_out))
 
 
 def _document(data: bytes) -> dict[str, Any] | None:

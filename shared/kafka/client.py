@@ -10,9 +10,10 @@ from itertools import count
 from typing import Any, Final
 
 from kafka import KafkaConsumer
+from kafka.errors import KafkaError
 from kafka.serializer import Serializer
 
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, TemporaryError
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,14 @@ def connection(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:
         arguments["sasl_plain_username"] = settings.sasl_username
         arguments["sasl_plain_password"] = settings.sasl_password.get_secret_value()
     return arguments
+
+
+def unreachable(settings: KafkaSettings, error: KafkaError) -> TemporaryError:
+    """What a command ends with when no broker answers it."""
+    return TemporaryError(
+        f"Kafka at {settings.bootstrap_servers} does not answer: {type(error).__name__}: {error}; "
+        "check SKUREEL_KAFKA__BOOTSTRAP_SERVERS and the security settings beside it"
+    )
 
 
 def wait_for_broker(settings: KafkaSettings, *, give_up: Callable[[], bool], pause: Callable[[float], object]) -> bool:

@@ -3,7 +3,6 @@
 `skureel deadletters` is a thin layer over these functions.
 """
 
-import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,8 +25,6 @@ from shared.kafka.release import discard, wait_for_all
 from shared.kafka.story import Story
 from shared.kafka.topics import needed_topics
 from shared.settings import KafkaSettings
-
-log = logging.getLogger(__name__)
 
 MOST_REPLAYS = 3
 """A record that fails as often after having been sent again stays a dead letter: it is parked."""
@@ -74,9 +71,9 @@ class DeadLetter:
 class Replayed:
     """What a replay did."""
 
-    sent: tuple[DeadLetter, ...]
-    parked: tuple[DeadLetter, ...]
-    """Those that are not sent: sent again too often, or too large to have been kept."""
+    sent: int
+    parked: tuple[str, ...]
+    """Why letters stay, one sentence each: they were sent again too often, or were too large to be kept."""
 
 
 def dead_letter_topics(settings: KafkaSettings) -> tuple[str, ...]:
@@ -136,13 +133,9 @@ def replay_dead_letters(
     with _Sender(settings, group=_replay_group(settings)) as sender, _Reader(settings) as reader:
         partitions = reader.partitions(topics)
         done = reader.committed(partitions)
-        sent: list[DeadLetter] = []
-        parked: list[DeadLetter] = []
-        for some in _portions(reader.read(done, reader.ends(partitions))):
-            replayed = sender.send(some)
-            sent += replayed.sent
-            parked += replayed.parked
-    return Replayed(tuple(sent), tuple(parked))
+        portions = _portions(reader.read(done, reader.ends(partitions)))
+        replayed = [sender.send(portion) for portion in portions]
+    return Replayed(sum(some.sent for some in replayed), tuple(why for some in replayed for why in some.parked))
 
 
 def parse_place(place: str) -> tuple[TopicPartition, int]:
@@ -328,8 +321,7 @@ class _Sender:
 
     def send(self, letters: list[DeadLetter]) -> Replayed:
         """Returns when all but the parked ones are acknowledged and, for a group, committed."""
-        sendable = tuple(letter for letter in letters if not (letter.parked or letter.bare))
-        parked = tuple(letter for letter in letters if letter.parked or letter.bare)
+        sendable = [letter for letter in letters if not (letter.parked or letter.bare)]
         offsets = {
             TopicPartition(letter.topic, letter.partition): OffsetAndMetadata(letter.offset + 1, "", -1)
             for letter in letters
@@ -361,12 +353,16 @@ class _Sender:
         if not self._transactional and self._group is not None and offsets:
             with _Reader(self._settings) as reader:
                 reader.commit(offsets)
-        for letter in parked:
-            if letter.bare:
-                log.warning("%s was too large to be kept; its story says where it came from", letter.place)
-            else:
-                log.warning("%s was sent again %d times and stays a dead letter", letter.place, letter.story.replays)
-        return Replayed(sendable, parked)
+        parked = tuple(_why_it_stays(letter) for letter in letters if letter.parked or letter.bare)
+        return Replayed(len(sendable), parked)
+
+
+def _why_it_stays(letter: DeadLetter) -> str:
+    if letter.bare:
+        return (
+            f"{letter.place} was too large to be kept; its headers say where it came from, have it sent once more there"
+        )
+    return f"{letter.place} was sent again {letter.story.replays} times and stays; mend what it fails with"
 
 
 def _replay_group(settings: KafkaSettings) -> str:
@@ -374,4 +370,4 @@ def _replay_group(settings: KafkaSettings) -> str:
 
 
 def _translated(settings: KafkaSettings, error: KafkaError) -> TemporaryError:
-    return TemporaryError(f"Kafka at {settings.bootstrap_servers} did not serve the dead letters: {error}")
+    return TemporaryError(f"Kafka at {settings.bootstrap_servers} did not serve the dead letters: {error}; try again")

@@ -311,4 +311,6 @@ def _committed(consumer: Any, partitions: Collection[Partition], *, timeout_ms: 
 
 
 def _translated(settings: KafkaSettings, subject: str, error: KafkaError) -> TemporaryError:
-    return TemporaryError(f"{subject}: Kafka at {settings.bootstrap_servers}: {error}")
+    return TemporaryError(
+        f"{subject}: Kafka at {settings.bootstrap_servers}: {error}; the same command goes on from here"
+    )

@@ -55,7 +55,8 @@ class HandlerPool:
         return taken
 
     def close(self, timeout_seconds: float) -> bool:
-        """Let the threads end after what they have in work. False if some are still busy after the timeout."""
+        """Let the threads end after what they have in work, however much is queued. False if some are still busy after
+        the timeout."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
@@ -75,7 +76,7 @@ class HandlerPool:
                 self._wake.set()
 
     def _next(self) -> Work | None:
-        while True:
+        while not self._closed:
             for queue in self._queues:
                 if queue:
                     try:
@@ -83,9 +84,8 @@ class HandlerPool:
                     except IndexError:
                         pass
             with self._condition:
-                if self._closed:
-                    return None
-                if not any(self._queues):
+                if not (self._closed or any(self._queues)):
                     self._idle += 1
                     self._condition.wait()
                     self._idle -= 1
+        return None

@@ -10,7 +10,7 @@ from kafka.errors import KafkaError
 from shared.errors import PermanentError, TemporaryError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
-from shared.kafka.client import GROUP_PREFIX, NULL, producer_arguments, topic_name
+from shared.kafka.client import GROUP_PREFIX, NULL, producer_arguments, topic_name, unreachable
 from shared.settings import KafkaSettings
 
 
@@ -30,7 +30,7 @@ class Publisher:
             # Many small records at once: a few milliseconds fill the batches.
             self._producer = KafkaProducer(**arguments, linger_ms=5)
         except KafkaError as error:
-            raise TemporaryError(f"Kafka at {self._settings.bootstrap_servers} does not answer: {error}") from error
+            raise unreachable(self._settings, error) from error
         return self
 
     def __exit__(
@@ -62,7 +62,7 @@ class Publisher:
         try:
             self._producer.flush(timeout=timeout_seconds)
         except KafkaError as error:
-            raise TemporaryError(f"not everything was sent in {timeout_seconds:g} s: {error}") from error
+            raise TemporaryError(f"not everything was sent in {timeout_seconds:g} s: {error}; send it again") from error
         if self._failures:
             first, failed = self._failures[0], self._failed
             self._failures, self._failed = [], 0
@@ -87,4 +87,4 @@ def _translated(subject: str, error: BaseException) -> TemporaryError | Permanen
             f"{subject}: {error}; send less, or raise max.message.bytes and SKUREEL_KAFKA__MAX_REQUEST_SIZE_BYTES",
             reason="too-large",
         )
-    return TemporaryError(f"{subject} could not be sent: {type(error).__name__}: {error}")
+    return TemporaryError(f"{subject} could not be sent: {type(error).__name__}: {error}; send again")

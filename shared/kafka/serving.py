@@ -3,6 +3,7 @@
 import logging
 import signal
 import threading
+from queue import SimpleQueue
 from types import FrameType
 
 from shared.errors import ConfigurationError
@@ -29,23 +30,25 @@ def serve(function: Function, settings: KafkaSettings, health_settings: HealthSe
     """
     worker = Worker(function, settings)
     warming = True
-    signals = 0
+    signals: SimpleQueue[int] = SimpleQueue()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal signals
-        signals += 1
         if warming:
             raise _StoppedWhileWarming
-        # Nothing is logged here: the signal may have come in the middle of a line.
-        if signals == 1:
-            worker.stop()
-        else:
-            worker.abandon()
+        # Nothing else is done here: the signal may have come where the owner holds a lock, its own or the log's.
+        signals.put(number)
+
+    def heed_signals() -> None:
+        signals.get()
+        worker.stop()
+        signals.get()
+        worker.abandon()
 
     def live() -> bool:
         return warming or worker.live()
 
     if threading.current_thread() is threading.main_thread():
+        threading.Thread(target=heed_signals, name="signals", daemon=True).start()
         previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     else:
         previous = {}

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from kafka.errors import KafkaError
+from kafka.errors import AuthorizationError, KafkaError
 
-from shared.errors import PermanentError, TemporaryError
+from shared.errors import ConfigurationError, PermanentError
 from shared.events import EVENT_TYPES, Event
-from shared.kafka.client import GROUP_PREFIX, open_consumer, topic_name
+from shared.kafka.client import GROUP_PREFIX, open_consumer, topic_name, unreachable
 from shared.kafka.reading import event_of
 from shared.settings import KafkaSettings
 
@@ -42,7 +42,7 @@ def tail(
 
     Ends after `max_events`, when nothing came for `timeout_seconds`, or when `stop()` says so, which is asked several
     times a second. A record that is no event is reported to `on_unreadable`, or logged. Raises TemporaryError when no
-    broker answers.
+    broker answers at first, ConfigurationError when reading is not allowed.
     """
     topics = [topic_name(settings, name) for name in (types or EVENT_TYPES)]
     try:
@@ -54,7 +54,7 @@ def tail(
         )
         consumer.subscribe(topics=topics)
     except KafkaError as error:
-        raise TemporaryError(f"Kafka at {settings.bootstrap_servers} does not answer: {error}") from error
+        raise unreachable(settings, error) from error
     given = 0
     last = time.monotonic()
     try:
@@ -77,8 +77,11 @@ def tail(
 def _poll(consumer: Any) -> list[Any]:
     try:
         polled = consumer.poll(timeout_ms=200)
+    except AuthorizationError as error:
+        raise ConfigurationError(f"Kafka does not let events be read: {error}; check credentials and ACLs") from error
     except KafkaError as error:
         log.warning("reading failed: %s: %s; reading on", type(error).__name__, error)
+        time.sleep(0.2)  # an error that stays would fill the log
         return []
     return [record for records in polled.values() for record in records]
 

@@ -10,7 +10,7 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from shared.errors import ConfigurationError, TemporaryError
-from shared.events import EVENT_TYPES
+from shared.events import EVENT_TYPES, FINAL_TYPES
 from shared.kafka.client import (
     DEAD_LETTER_SUFFIX,
     GROUP_PREFIX,
@@ -18,13 +18,11 @@ from shared.kafka.client import (
     RETRY_SUFFIX,
     connection,
     topic_name,
+    unreachable,
 )
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
-
-FINAL_TYPES = frozenset({"video.ready", "video.rejected"})
-"""Types that no function here consumes, so that they need no retry and no dead letters."""
 
 
 def needed_topics(settings: KafkaSettings) -> tuple[str, ...]:
@@ -74,7 +72,7 @@ def check(settings: KafkaSettings) -> str:
             version = ".".join(map(str, consumer.config["api_version"]))
             existing = consumer.topics()
     except KafkaError as error:
-        raise _unreachable(settings, error) from error
+        raise unreachable(settings, error) from error
     missing = [name for name in needed_topics(settings) if name not in existing]
     if missing:
         raise ConfigurationError(
@@ -121,11 +119,4 @@ def _admin(settings: KafkaSettings) -> Any:
     try:
         return KafkaAdminClient(**connection(settings, client_id=f"{GROUP_PREFIX}admin-{uuid4().hex[:8]}"))
     except KafkaError as error:
-        raise _unreachable(settings, error) from error
-
-
-def _unreachable(settings: KafkaSettings, error: KafkaError) -> TemporaryError:
-    return TemporaryError(
-        f"Kafka at {settings.bootstrap_servers} does not answer: {type(error).__name__}: {error}; "
-        "check SKUREEL_KAFKA__BOOTSTRAP_SERVERS and the security settings beside it"
-    )
+        raise unreachable(settings, error) from error

@@ -70,9 +70,8 @@ class PartitionTracker:
     Records with equal keys are handed out one after the other, in offset order.
     """
 
-    def __init__(self, partition: TopicPartition, *, epoch: int, lane: int = 0) -> None:
+    def __init__(self, partition: TopicPartition, *, lane: int = 0) -> None:
         self.partition = partition
-        self.epoch = epoch
         self.lane = lane
         self.alive = True
         """False once the partition went to another owner: late results are dropped, nothing is committed."""

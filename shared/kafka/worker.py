@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
-from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -39,8 +38,8 @@ from shared.kafka.endings import OUTPUT_REFUSED, Ending, Handling, reason_of
 from shared.kafka.pool import HandlerPool
 from shared.kafka.release import MEMBERSHIP_ERRORS, Outbox, Release, Verdict
 from shared.kafka.tracker import PartitionTracker, Released, Work
+from shared.metrics import RuntimeMetrics
 from shared.settings import KafkaSettings
-from shared.telemetry import RuntimeMetrics
 
 log = logging.getLogger(__name__)
 
@@ -78,13 +77,11 @@ class Worker:
         settings: KafkaSettings,
         *,
         clock: Callable[[], float] = time.time,
-        group: str | None = None,
-        metrics: RuntimeMetrics | None = None,
     ) -> None:
         """`clock` gives epoch seconds; it dates failures and decides when a retry is due."""
         self.function = function
-        self.group = group or group_name(settings, function.name)
-        self.metrics = metrics or RuntimeMetrics()
+        self.group = group_name(settings, function.name)
+        self.metrics = RuntimeMetrics()
         self._settings = settings
         self._clock = clock
         self._client_id = f"{self.group}-{uuid4().hex[:12]}"
@@ -117,7 +114,6 @@ class Worker:
             interrupted=self._abandoned.is_set,
             pause=self._pause_in_place,
         )
-        self._epochs = count(1)
         self._trackers: dict[TopicPartition, PartitionTracker] = {}
         self._due: dict[TopicPartition, float] = {}
         self._in_flight = [0] * self._lanes
@@ -137,17 +133,17 @@ class Worker:
         self._closing = False
         self._told = False
 
-    # From any thread.
+    # From any thread, but not from a signal handler: a lock may be held by what the signal interrupts.
 
     def stop(self) -> None:
-        """Take nothing more, finish what is in work, commit, leave the group. Safe in a signal handler."""
+        """Take nothing more, finish what is in work, commit, leave the group."""
         if self._phase is Phase.RUNNING:
             self._drain_deadline = time.monotonic() + self._settings.drain_seconds
             self._phase = Phase.DRAINING
         self._wake.set()
 
     def abandon(self) -> None:
-        """Leave the group without committing anything more. Safe in a signal handler."""
+        """Leave the group without committing anything more."""
         self._phase = Phase.ABANDONED
         self._abandoned.set()
         self._wake.set()
@@ -638,7 +634,7 @@ class Worker:
         self._consumer._coordinator._offset_fetch_futures.clear()
 
     def _adopt(self, partition: TopicPartition) -> PartitionTracker:
-        tracker = PartitionTracker(partition, epoch=next(self._epochs), lane=self._lane_of[partition.topic])
+        tracker = PartitionTracker(partition, lane=self._lane_of[partition.topic])
         self._trackers[partition] = tracker
         self._due.pop(partition, None)
         return tracker

@@ -2,7 +2,7 @@
 
 import io
 
-from functions.progress import PLAIN_LINE_SECONDS, Progress, printable
+from functions.progress import PLAIN_LINE_SECONDS, Progress
 
 
 class Clock:
@@ -31,10 +31,6 @@ def test_the_last_line_comes_once() -> None:
         progress.update(2)
         progress.update(2)
     assert stream.getvalue().splitlines() == ["clips 1/2", "clips 2/2"]
-
-
-def test_text_of_events_cannot_steer_a_terminal() -> None:
-    assert printable("杯子 \x1b[2J\u202e\n😀") == "杯子 \\x1b[2J\\u202e\\n😀"
 
 
 def test_a_products_name_cannot_forge_a_line() -> None:

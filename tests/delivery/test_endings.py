@@ -36,7 +36,7 @@ class Clockwork:
     def end(self, event: Event[Any] | None = None, topic: str = CREATED, **changes: Any) -> Work:
         message = to_kafka(event or product_event("p-1"))
         record = {"topic": topic, "partition": 2, "offset": 7, **message._asdict(), **changes}
-        work = Work(SimpleNamespace(**record), PartitionTracker(None, epoch=1))  # type: ignore[arg-type]  # unused
+        work = Work(SimpleNamespace(**record), PartitionTracker(None))  # type: ignore[arg-type]  # unused
         self.handling.finish(work)
         return work
 

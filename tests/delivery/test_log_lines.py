@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.logs import JsonLine, TextLine, configure_logging, one_line
 from shared.settings import LogSettings
-from shared.telemetry import JsonLine, TextLine, configure_logging, one_line
 
 NASTY = "p-1\n2026-11-20T00:00:00Z ERROR root: all is lost\r\x1b[31m\x00\u202etxt.exe\u2028\ud800 黑色 🎧"
 
@@ -33,7 +33,7 @@ def test_a_record_is_one_line_whatever_it_says(formatter: logging.Formatter) -> 
 
 
 def test_chinese_and_emoji_stay_readable() -> None:
-    assert one_line("黑色 无线耳机 🎧") == "黑色 无线耳机 🎧"
+    assert one_line("黑色\u3000无线耳机 🎧") == "黑色\u3000无线耳机 🎧"
 
 
 def test_a_json_line_can_be_read_back() -> None:

@@ -4,10 +4,11 @@ import random
 
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.errors import TopicAuthorizationFailedError
 
 from shared.errors import ConfigurationError, PermanentError, TemporaryError
 from shared.events import EVENT_TYPES
-from shared.kafka import Publisher, Unreadable, check, create_topics, needed_topics, tail
+from shared.kafka import Publisher, Unreadable, check, create_topics, needed_topics, tail, tailing
 from shared.kafka.client import connection
 from shared.settings import KafkaSettings
 from tests.delivery.harness import CREATED, ends, product_event, records_of
@@ -93,6 +94,20 @@ def test_the_tail_yields_events_and_reports_the_rest(kafka_broker: KafkaSettings
     )
     assert sorted(event.data.product_id for event in events) == ["p-1", "p-2"]
     assert [found.error.reason for found in unreadable] == ["not-a-cloudevent"]
+
+
+def test_the_tail_ends_where_it_may_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refused:
+        def subscribe(self, topics: list[str]) -> None: ...
+
+        def poll(self, timeout_ms: int) -> None:
+            raise TopicAuthorizationFailedError({CREATED})
+
+        def close(self, autocommit: bool) -> None: ...
+
+    monkeypatch.setattr(tailing, "open_consumer", lambda *_, **__: Refused())
+    with pytest.raises(ConfigurationError, match=r"check credentials and ACLs"):
+        next(tail(NOWHERE, [CREATED]))
 
 
 def test_the_tail_ends_when_it_is_told(kafka_broker: KafkaSettings) -> None:

@@ -20,7 +20,7 @@ def work(name: str, tracker: PartitionTracker) -> Work:
 
 @pytest.fixture
 def tracker() -> PartitionTracker:
-    return PartitionTracker(TopicPartition("t", 0), epoch=1)
+    return PartitionTracker(TopicPartition("t", 0))
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def one_busy_thread() -> Iterator[tuple[Any, threading.Event, list[str]]]:
         assert go_on.wait(30)
 
     pool = HandlerPool(handle, threads=1, lanes=2, wake=threading.Event())
-    pool.submit(1, [work("first", PartitionTracker(TopicPartition("t", 1), epoch=1))])
+    pool.submit(1, [work("first", PartitionTracker(TopicPartition("t", 1)))])
     eventually(lambda: handled == ["first"])
     try:
         yield pool, go_on, handled
@@ -53,7 +53,7 @@ def test_the_most_urgent_lane_comes_first(tracker: PartitionTracker) -> None:
 
 
 def test_what_went_to_another_owner_is_not_handled_here(tracker: PartitionTracker) -> None:
-    lost = PartitionTracker(TopicPartition("t", 2), epoch=1)
+    lost = PartitionTracker(TopicPartition("t", 2))
     with one_busy_thread() as (pool, go_on, handled):
         pool.submit(0, [work("lost", lost), work("kept", tracker)])
         lost.alive = False
@@ -71,4 +71,13 @@ def test_what_nobody_has_taken_up_can_be_taken_back(tracker: PartitionTracker) -
         assert pool.take_back() == [(0, waiting[1]), (1, waiting[0])]
         go_on.set()
         eventually(lambda: len(pool.finished) == 1)
+    assert handled == ["first"]
+
+
+def test_a_closed_pool_begins_nothing_more(tracker: PartitionTracker) -> None:
+    with one_busy_thread() as (pool, go_on, handled):
+        pool.submit(0, [work("queued", tracker)])
+        assert not pool.close(0)
+        go_on.set()
+        assert pool.close(10)
     assert handled == ["first"]

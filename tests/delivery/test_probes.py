@@ -18,8 +18,8 @@ from shared.errors import ConfigurationError, PermanentError
 from shared.events import Event
 from shared.health import HealthServer
 from shared.kafka import Worker
+from shared.metrics import JOB_BUCKETS_SECONDS
 from shared.settings import HealthSettings, KafkaSettings
-from shared.telemetry import JOB_BUCKETS_SECONDS
 from tests.delivery.harness import Answering, answered, make_delivery_topics, publish_products, running
 from tests.polling import eventually
 

@@ -61,10 +61,10 @@ def test_a_replay_goes_on_after_one_that_died(real_kafka: KafkaSettings) -> None
     done = replay_dead_letters(real_kafka, topics=[topic])
     # Not by waiting for the dead one's transaction to time out.
     assert time.monotonic() - begun < 30
-    assert [letter.key for letter in done.sent] == [f"k-{n}".encode() for n in range(5)]
-    assert [record.key for record in records_of(real_kafka, CREATED)] == [letter.key for letter in done.sent]
+    assert done.sent == 5
+    assert [record.key for record in records_of(real_kafka, CREATED)] == [f"k-{n}".encode() for n in range(5)]
     assert committed(real_kafka, group, CREATED + ".dlq") == {0: 5}
-    assert replay_dead_letters(real_kafka, topics=[topic]).sent == ()
+    assert replay_dead_letters(real_kafka, topics=[topic]).sent == 0
 
 
 def test_a_replay_says_what_it_waits_for(real_kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,9 +81,8 @@ def test_many_letters_go_in_portions_that_are_each_committed(
 ) -> None:
     monkeypatch.setattr(deadletters, "_PORTION_LETTERS", 3)
     topic = make_dead_letters(real_kafka, 8)
-    sent = replay_dead_letters(real_kafka, topics=[topic]).sent
-    assert [record.key for record in records_of(real_kafka, CREATED)] == [letter.key for letter in sent]
-    assert len(sent) == 8
+    assert replay_dead_letters(real_kafka, topics=[topic]).sent == 8
+    assert [record.key for record in records_of(real_kafka, CREATED)] == [f"k-{n}".encode() for n in range(8)]
     # Three transactions, each with its marker.
     assert ends(real_kafka) == {0: 11}
 

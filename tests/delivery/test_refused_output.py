@@ -165,7 +165,7 @@ def outbox(kafka: KafkaSettings) -> Any:
 
 def finished(settings: KafkaSettings, outputs: Sequence[Outgoing]) -> Release:
     """The release of one record an output."""
-    tracker = PartitionTracker(TopicPartition(settings.topic_prefix + CREATED, 0), epoch=1)
+    tracker = PartitionTracker(TopicPartition(settings.topic_prefix + CREATED, 0))
     works = [Work(None, tracker) for _ in outputs]
     for work, output in zip(works, outputs, strict=True):
         work.outputs = [output]

@@ -1,12 +1,13 @@
 """SIGTERM and its friends: finish or hand back, commit or abandon, leave the group, exit 0."""
 
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from shared.kafka import serve
+from shared.kafka import Worker, serve
 from shared.settings import HealthSettings, KafkaSettings
 from tests.delivery.harness import (
     CREATED,
@@ -142,6 +143,26 @@ def test_a_second_signal_while_warming_lets_the_function_stop() -> None:
     )
     assert function.stopped
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_signals_are_heeded_beside_the_thread_they_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    # That thread may hold the very lock that heeding them needs.
+    heeded: list[tuple[str, bool]] = []
+
+    def note(what: str) -> None:
+        heeded.append((what, threading.current_thread() is threading.main_thread()))
+
+    def run(self: Worker) -> None:
+        for number in (1, 2):
+            signal.raise_signal(signal.SIGTERM)
+            eventually(lambda: len(heeded) == number)  # noqa: B023 - called at once
+
+    monkeypatch.setattr(Worker, "run", run)
+    for name in ("stop", "abandon"):
+        monkeypatch.setattr(Worker, name, lambda self, name=name: note(name))
+    nowhere = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+    assert serve(Answering(), nowhere, HealthSettings(host="127.0.0.1", port=0)) == 0
+    assert heeded == [("stop", False), ("abandon", False)]
 
 
 @pytest.mark.connected

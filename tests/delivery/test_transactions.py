@@ -130,7 +130,7 @@ def test_a_broker_fences_members_of_the_past_but_not_who_names_none(real_kafka: 
         eventually(lambda: committed(real_kafka, worker.group) == {0: 2}, 30)
         outbox = Outbox(real_kafka, client_id=real_kafka.topic_prefix + "zombie", wake=lambda: None)
         outbox.start()
-        tracker = PartitionTracker(TopicPartition(real_kafka.topic_prefix + CREATED, 0), epoch=1)
+        tracker = PartitionTracker(TopicPartition(real_kafka.topic_prefix + CREATED, 0))
         member = worker._consumer.group_metadata()
         past = ConsumerGroupMetadata(worker.group, member.generation_id - 1, member.member_id)
         verdicts = []
@@ -150,7 +150,7 @@ def test_offsets_of_an_aborted_transaction_are_not_committed_by_the_next(real_ka
     outbox.start()
     nobody = ConsumerGroupMetadata("test-group")
     expelled = ConsumerGroupMetadata("test-group", 7, "a member that the group has forgotten")
-    first, second = (PartitionTracker(TopicPartition(real_kafka.topic_prefix + CREATED, n), epoch=1) for n in (0, 1))
+    first, second = (PartitionTracker(TopicPartition(real_kafka.topic_prefix + CREATED, n)) for n in (0, 1))
     try:
         verdicts = []
         for tracker, group in ((first, expelled), (second, nobody)):

@@ -103,7 +103,7 @@ class Clock:
 
 
 def one_record() -> Release:
-    tracker = PartitionTracker(TopicPartition(CREATED, 0), epoch=1)
+    tracker = PartitionTracker(TopicPartition(CREATED, 0))
     work = Work(None, tracker)
     work.outputs = [Outgoing("t", b"k", b"v", [])]
     return Release([Released(tracker, [work], 1)], "group")

@@ -24,7 +24,7 @@ class Books(RuleBasedStateMachine):
 
     @initialize(start=st.integers(0, 1000))
     def open(self, start: int) -> None:
-        self.tracker = PartitionTracker(PARTITION, epoch=1)
+        self.tracker = PartitionTracker(PARTITION)
         self.position = start
         self.takeable: list[Work] = []
         self.in_work: list[Work] = []
@@ -114,7 +114,7 @@ TestBooks.settings = settings(max_examples=150, stateful_step_count=40, deadline
 
 @given(order=st.permutations(range(8)))
 def test_nothing_is_offered_before_the_first_record_is_finished(order: list[int]) -> None:
-    tracker = PartitionTracker(PARTITION, epoch=1)
+    tracker = PartitionTracker(PARTITION)
     works = [taken(tracker, offset) for offset in range(8)]
     for offset in order:
         if offset == 0:
@@ -124,14 +124,14 @@ def test_nothing_is_offered_before_the_first_record_is_finished(order: list[int]
 
 
 def test_an_offset_that_comes_again_needs_a_new_epoch() -> None:
-    tracker = PartitionTracker(PARTITION, epoch=1)
+    tracker = PartitionTracker(PARTITION)
     taken(tracker, 5)
     with pytest.raises(ValueError, match="new epoch"):
         taken(tracker, 5)
 
 
 def test_markers_behind_the_last_record_are_committed_over() -> None:
-    tracker = PartitionTracker(PARTITION, epoch=1)
+    tracker = PartitionTracker(PARTITION)
     tracker.finish(taken(tracker, 3))
     released = tracker.releasable(4)
     assert released is not None
@@ -144,7 +144,7 @@ def test_markers_behind_the_last_record_are_committed_over() -> None:
 
 
 def test_a_record_waits_for_an_equal_key_before_it_only() -> None:
-    tracker = PartitionTracker(PARTITION, epoch=1)
+    tracker = PartitionTracker(PARTITION)
     first, other, second = taken(tracker, 0, b"k"), taken(tracker, 1, b"o"), taken(tracker, 2, b"k")
     assert (first.started, other.started, second.started) == (True, True, False)
     assert tracker.finish(other) is None
@@ -152,5 +152,5 @@ def test_a_record_waits_for_an_equal_key_before_it_only() -> None:
 
 
 def test_records_without_a_key_wait_for_none() -> None:
-    tracker = PartitionTracker(PARTITION, epoch=1)
+    tracker = PartitionTracker(PARTITION)
     assert [taken(tracker, offset).started for offset in range(3)] == [True, True, True]

@@ -20,8 +20,8 @@ from typing import Any
 from shared.events import Event
 from shared.function import Function
 from shared.kafka import serve
+from shared.logs import configure_logging
 from shared.settings import HealthSettings, KafkaSettings, LogSettings, ObjectSettings, Settings, child_environment
-from shared.telemetry import configure_logging
 from tests.delivery.harness import Answering
 from tests.polling import eventually
 from tests.servers import REPOSITORY

@@ -113,7 +113,7 @@ def test_the_headers_of_a_failed_record_are_as_described(value: bytes) -> None:
         pause=lambda seconds: None,
     )
     record = SimpleNamespace(topic="product.created", partition=2, offset=7, **message._replace(value=value)._asdict())
-    work = Work(record, PartitionTracker(None, epoch=1))  # type: ignore[arg-type]
+    work = Work(record, PartitionTracker(None))  # type: ignore[arg-type]
     handling.finish(work)
     (output,) = work.outputs
     described = asyncapi()["components"]["schemas"]["story"]

@@ -1,13 +1,5 @@
-"""What a worker tells of itself: log lines that no event text can forge, and the metrics of the delivery runtime.
+"""The metrics of the delivery runtime, served by `shared.health`."""
 
-No I/O but standard error. The metrics are served by `shared.health`.
-"""
-
-import json
-import logging
-import sys
-import time
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -15,8 +7,6 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-
-from shared.settings import LogSettings
 
 JOB_BUCKETS_SECONDS: Final = (
     0.0005,
@@ -36,60 +26,6 @@ JOB_BUCKETS_SECONDS: Final = (
     180.0,
 )
 """From a cache hit to the longest render; the library's own end at 10 s."""
-
-_NOT_PRINTED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-
-
-def configure_logging(settings: LogSettings) -> None:
-    """Send this process's log to standard error, one line a record: JSON objects, or text for people."""
-    as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLine() if as_json else TextLine())
-    root = logging.getLogger()
-    for old in list(root.handlers):
-        root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(settings.level)
-    # The client tells of every reconnect and rejoin at INFO and ERROR alike; the worker says what of it matters.
-    logging.getLogger("kafka").setLevel("DEBUG" if settings.level == "DEBUG" else "CRITICAL")
-
-
-def one_line(text: str) -> str:
-    """The text with every control and format character escaped: no line breaks, no colours, no reversed text."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        character
-        if unicodedata.category(character) not in _NOT_PRINTED
-        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for character in text
-    )
-
-
-class TextLine(logging.Formatter):
-    """`2026-11-20T09:41:07Z WARNING shared.kafka.worker: message`, always one line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        parts = [f"{_time(record)} {record.levelname} {record.name}: {one_line(record.getMessage())}"]
-        if record.exc_info:
-            parts.append(one_line(self.formatException(record.exc_info)))
-        return " | ".join(parts)
-
-
-class JsonLine(logging.Formatter):
-    """One JSON object a line, with `time`, `level`, `logger`, `message` and, after an exception, `exception`."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        document = {
-            "time": _time(record),
-            "level": record.levelname,
-            "logger": record.name,
-            "thread": record.threadName,
-            "message": one_line(record.getMessage()),
-        }
-        if record.exc_info:
-            document["exception"] = one_line(self.formatException(record.exc_info))
-        return json.dumps(document, ensure_ascii=False)
 
 
 class Seconds(Collector):
@@ -124,7 +60,7 @@ class RuntimeMetrics:
         self.registry = CollectorRegistry()
         self.records = Counter(
             "skureel_records",
-            "Records that ended, by topic and ending (emitted, retried, dead, halted).",
+            "Records that ended, by topic and ending (emitted, retried, dead).",
             ("topic", "ending"),
             registry=self.registry,
         )
@@ -161,8 +97,3 @@ class RuntimeMetrics:
         self.release_seconds = Seconds("skureel_release_seconds", "Time from putting a release together to its commit.")
         self.registry.register(self.handler_seconds)
         self.registry.register(self.release_seconds)
-
-
-def _time(record: logging.LogRecord) -> str:
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-    return f"{moment}.{int(record.msecs):03d}Z"
