@@ -1,8 +1,9 @@
 """Words for scenes: catalogue names of the taught kinds, colours and materials, and captions made of them.
 
 Two sources. `spoken` captions are short sentences of this module's own words, in which every choice of a scene is said,
-motion and background too. `written` captions are what derive_prompt makes of a product; they come as a file, because
-models know nothing of functions (`tests/tiny/write_captions.py` writes it, through derive_prompt's public function).
+motion and background too, the material in seven of ten. `written` captions are what derive_prompt makes of a product;
+they come as a file, because models know nothing of functions (`tests/tiny/write_captions.py` writes it, through
+derive_prompt's public function).
 """
 
 import gzip
@@ -304,7 +305,7 @@ class Written:
 
 
 def spoken(scene: Scene, language: str, generator: np.random.Generator) -> str:
-    """A short caption that says every choice of a scene, in `zh` or `en`, with words drawn from the tables."""
+    """A short caption of a scene, in `zh` or `en`, in words of the tables; three of ten leave the material out."""
     which = ("zh", "en").index(language)
 
     def pick(words: tuple[tuple[str, ...], tuple[str, ...]]) -> str:

@@ -1,22 +1,20 @@
 """A small judge of kind and colour: a convolutional classifier of single frames, trained on drawn scenes alone."""
 
-import dataclasses
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model_store.tiny.clips import FRAMES
-from model_store.tiny.scenes import COLOURS, draw_scene, shade, trace
+from model_store.tiny.scenes import COLOURS, draw_scene, shade, trace, with_look
 from model_store.tiny.shapes import KINDS
 
 SIZE = (128, 96)
 """Width and height of what the judge looks at; pictures of any size are cropped and scaled to it."""
 
 MOMENTS, LOOKS = 6, 6
+STEPS = 1200
 FIRST_SEED = 50_000_000
 """Scenes of the judge are drawn from seeds of their own."""
 
@@ -59,25 +57,22 @@ def draw_frames(scenes: int, first_seed: int) -> tuple[Tensor, Tensor]:
         moments = np.random.default_rng(seed).choice(FRAMES, MOMENTS, replace=False).tolist()
         geometry = trace(base, width=SIZE[0], height=SIZE[1], frames=FRAMES, only=moments)
         for look in range(LOOKS):
-            other = draw_scene(seed + 1 + look)
-            scene = dataclasses.replace(
-                base, colour=other.colour, rgb=other.rgb, material=other.material, background=other.background
-            )
+            scene = with_look(base, draw_scene(seed + 1 + look))
             frames.append(shade(scene, geometry).permute(0, 3, 1, 2))
             labels += [[index % len(kinds), colours.index(scene.colour)]] * len(moments)
     return torch.cat(frames), torch.tensor(labels)
 
 
-def train_judge(path: Path, *, scenes: int = 340, steps: int = 1200, seed: int = 0) -> dict[str, float]:
-    """Train the judge, store it, and return its accuracies on scenes that it has not seen."""
-    torch.manual_seed(seed)
-    frames, labels = draw_frames(scenes, FIRST_SEED)
+def train_judge() -> tuple[Judge, dict[str, float]]:
+    """Train the judge; with it, its accuracies on scenes that it has not seen."""
+    torch.manual_seed(0)
+    frames, labels = draw_frames(340, FIRST_SEED)
     judge = Judge()
     optimiser = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.05)
-    generator = torch.Generator().manual_seed(seed)
-    for step in range(steps):
+    generator = torch.Generator().manual_seed(0)
+    for step in range(STEPS):
         for group in optimiser.param_groups:
-            group["lr"] = 2e-3 * min(1.0, (step + 1) / 50) * max(0.02, 1 - step / steps)
+            group["lr"] = 2e-3 * min(1.0, (step + 1) / 50) * max(0.02, 1 - step / STEPS)
         index = torch.randint(len(frames), (48,), generator=generator)
         shift = torch.randint(-5, 6, (2,), generator=generator).tolist()
         pictures = torch.roll(frames[index].float() / 127.5 - 1, shift, (2, 3))
@@ -95,18 +90,11 @@ def train_judge(path: Path, *, scenes: int = 340, steps: int = 1200, seed: int =
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(judge.state_dict(), path)
+    judge.eval()
     unseen, truth = draw_frames(51, FIRST_SEED + 10_000_000)
     with torch.inference_mode():
         right = [
             (scores.argmax(-1) == truth[:, which]) for which, scores in enumerate(judge(unseen.float() / 127.5 - 1))
         ]
-    return {name: round(float(hits.float().mean()), 3) for name, hits in zip(("kind", "colour"), right, strict=True)}
-
-
-def load_judge(path: Path) -> Judge:
-    """A stored judge."""
-    judge = Judge()
-    judge.load_state_dict(load_file(path))
-    return judge.eval()
+    kind, colour = (round(float(hits.float().mean()), 3) for hits in right)
+    return judge, {"kind": kind, "colour": colour}

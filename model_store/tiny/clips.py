@@ -1,19 +1,17 @@
 """The training clips on disk: drawn once, in groups that share a shape, so that many cheap pictures cost one bake.
 
 Group g holds one product shape in every motion, each motion traced once and shaded `SHADES` times with other colours,
-materials and backgrounds. A group is a pure function of its number. Files: `<g>.npy`, uint8 [clip, F, H, W, 3], and
-`<g>.json`, one scene a clip.
+materials and backgrounds. A group is a pure function of its number, and a file: `<g>.npy`, uint8 [clip, F, H, W, 3].
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model_store.tiny.scenes import MOTIONS, Scene, draw_scene, shade, trace
+from model_store.tiny.scenes import MOTIONS, Scene, draw_scene, shade, trace, with_look
 from model_store.tiny.shapes import KINDS
 
 Size = tuple[int, int]
@@ -27,8 +25,6 @@ SMALL: Size = (192, 128)
 
 FRAMES, FPS = 25, 12
 SHADES = 2
-HELD_OUT = 1_000_000
-"""Groups from this number on are never trained on."""
 
 
 def group_scenes(group: int) -> list[list[Scene]]:
@@ -42,45 +38,23 @@ def group_scenes(group: int) -> list[list[Scene]]:
             draw_scene(group * 100 + index, kind=kind, motion=motion), proportions=shape.proportions
         )
         looks = [draw_scene(group * 100 + 10 + SHADES * index + number) for number in range(SHADES)]
-        motions.append(
-            [
-                dataclasses.replace(
-                    traced, colour=look.colour, rgb=look.rgb, material=look.material, background=look.background
-                )
-                for look in looks
-            ]
-        )
+        motions.append([with_look(traced, look) for look in looks])
     return motions
 
 
 def draw_group(group: int, folder: Path) -> None:
-    """Draw a group's files unless they are there. The pictures are written last, under their name in one step."""
+    """Draw a group unless it is there. The file gets its name in one step."""
     target = folder / f"{group:07d}.npy"
     if target.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    clips, scenes = [], []
+    clips = []
     for looks in group_scenes(group):
         geometry = trace(looks[0], width=SMALL[0], height=SMALL[1], frames=FRAMES, only=range(FRAMES))
-        for scene in looks:
-            clips.append(shade(scene, geometry).numpy())
-            scenes.append(dataclasses.asdict(scene))
-    target.with_suffix(".json").write_text(json.dumps(scenes), encoding="utf-8")
+        clips += [shade(scene, geometry).numpy() for scene in looks]
     unfinished = target.with_suffix(".part.npy")
     np.save(unfinished, np.stack(clips))
     unfinished.replace(target)
-
-
-def read_scenes(folder: Path, group: int) -> list[Scene]:
-    """The scenes of a drawn group, in the order of its clips."""
-    rows = json.loads((folder / f"{group:07d}.json").read_text(encoding="utf-8"))
-    return [Scene(**{**row, "proportions": tuple(row["proportions"]), "rgb": tuple(row["rgb"])}) for row in rows]
-
-
-def drawn_groups(folder: Path) -> list[int]:
-    """Numbers of the finished groups below `HELD_OUT`."""
-    numbers = (int(path.stem) for path in folder.glob("???????.npy"))
-    return sorted(number for number in numbers if number < HELD_OUT)
 
 
 def as_signed(pixels: np.ndarray) -> Tensor:

@@ -22,15 +22,15 @@ from model_store.manifest import (
     Manifest,
     SamplerDefaults,
     list_files,
-    verify,
     write_manifest,
 )
-from model_store.tiny.clips import FPS, FRAMES, LARGE, Size
+from model_store.tiny.clips import FPS, FRAMES, LARGE
 from model_store.tiny.tokens import END, PAD, UNKNOWN
 from model_store.tiny.train_denoiser import TEXT_LEN, denoiser_config, text_config
 from model_store.tiny.train_vae import vae_config
 from model_store.wan.denoiser import Denoiser
 from model_store.wan.vae import VAE
+from shared.errors import ConfigurationError
 
 SHIFT = 3.0
 STEPS = 8
@@ -47,15 +47,9 @@ def export(
     denoiser_state: Mapping[str, Tensor],
     words: Mapping[str, Tensor],
     tokenizer: Tokenizer,
-    size: Size = LARGE,
-    steps: int = STEPS,
-    guidance: float = GUIDANCE,
-    shift: float = SHIFT,
 ) -> Manifest:
-    """Write `folder` anew and prove it.
-
-    States are `average.pt` of the two trainings, `words` is the taught text encoder; mean and std [z].
-    """
+    """Write `folder` anew. mean and std [z, 1, 1, 1]; `words` is the taught text encoder."""
+    refuse_what_is_no_model(folder)
     if folder.exists():
         shutil.rmtree(folder)
     config = vae_config(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))
@@ -83,7 +77,7 @@ def export(
             "num_train_timesteps": 1000,
             "prediction_type": "flow_prediction",
             "use_flow_sigmas": True,
-            "flow_shift": shift,
+            "flow_shift": SHIFT,
             "solver_order": 2,
             "solver_type": "bh2",
             "predict_x0": True,
@@ -120,13 +114,18 @@ def export(
         architecture="wan2.2-ti2v",
         quantisation="none",
         licence="Apache-2.0",
-        sampler=SamplerDefaults(kind="unipc", shift=shift),
-        defaults=ClipDefaults(width=size[0], height=size[1], frames=FRAMES, fps=FPS, steps=steps, guidance=guidance),
+        sampler=SamplerDefaults(kind="unipc", shift=SHIFT),
+        defaults=ClipDefaults(width=LARGE[0], height=LARGE[1], frames=FRAMES, fps=FPS, steps=STEPS, guidance=GUIDANCE),
         files=list_files(folder),
     )
     write_manifest(folder, manifest)
-    verify(folder, manifest)
     return manifest
+
+
+def refuse_what_is_no_model(folder: Path) -> None:
+    """Raises ConfigurationError for a folder that holds something else than a model: `export` empties it."""
+    if folder.exists() and not (folder / MANIFEST_NAME).exists():
+        raise ConfigurationError(f"{folder} is there and is no model; name a new folder, or a model to replace")
 
 
 def transformer_config() -> dict[str, object]:
@@ -164,13 +163,3 @@ def write_json(path: Path, document: Mapping[str, object]) -> None:
     """A readable JSON file with a stable order."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def copy_verified(source: Path, target: Path) -> None:
-    """Copy a model folder, its manifest last, so that a half copy is never taken for a model."""
-    target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(source.rglob("*"), key=lambda path: path.name == MANIFEST_NAME):
-        if path.is_file():
-            destination = target / path.relative_to(source)
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, destination)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from model_store.tiny.captions import Written
 from model_store.tiny.clips import FRAMES, LARGE, as_signed
-from model_store.tiny.scenes import MOTIONS, Scene, draw_scene, shade, trace
+from model_store.tiny.scenes import MOTIONS, Scene, draw_scene, shade, trace, with_look
 from model_store.tiny.shapes import KINDS
 from model_store.wan.vae import VAE
 
@@ -55,12 +55,6 @@ def scene_for(row: Written, base: Scene, seed: int) -> Scene:
     return with_look(base, look)
 
 
-def with_look(base: Scene, look: Scene) -> Scene:
-    return dataclasses.replace(
-        base, colour=look.colour, rgb=look.rgb, material=look.material, background=look.background
-    )
-
-
 def draw_described(
     group: int, rows: dict[tuple[str, str], list[Written]]
 ) -> Iterator[tuple[Tensor, dict[str, object]]]:
@@ -89,7 +83,7 @@ def draw_described(
 
 
 def fitting_texts(row: Written, rows: list[Written]) -> tuple[str, ...]:
-    """A caption and up to five others that ask for the same scene."""
+    """A caption, and the first five of all that ask for the same scene; it may be one of them."""
     asked = (row.colour, row.background, row.material)
     same = [other.text for other in rows if (other.colour, other.background, other.material) == asked]
     return (row.text, *same[:5])
@@ -118,14 +112,10 @@ def keep(target: Path, vae: VAE, clips: Iterable[tuple[Tensor, dict[str, object]
     unfinished.replace(target)
 
 
-def read_latents(folder: Path, known: set[int]) -> list[LatentClip]:
-    """The clips of groups that are not in `known` yet, which then is told of them."""
+def read_latents(folder: Path) -> list[LatentClip]:
+    """The clips of all groups, in the order of their numbers."""
     found = []
     for path in sorted(folder.glob("*.safetensors")):
-        group = int(path.stem)
-        if group in known:
-            continue
-        known.add(group)
         rows = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         for latents, row in zip(load_file(path)["latents"], rows, strict=True):
             scene = Scene(

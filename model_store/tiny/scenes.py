@@ -7,7 +7,7 @@ values. The distance field of a shape is baked once into a grid, so that marchin
 import colorsys
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -125,6 +125,11 @@ def draw_scene(
     )
 
 
+def with_look(base: Scene, look: Scene) -> Scene:
+    """A scene in the colour, material and background of another."""
+    return replace(base, colour=look.colour, rgb=look.rgb, material=look.material, background=look.background)
+
+
 def render(scene: Scene, *, width: int, height: int, frames: int, only: Sequence[int] | None = None) -> Tensor:
     """The clip as uint8 [F, H, W, 3]. `only` picks frames of the clip by index; the motion still spans all `frames`."""
     indices = list(range(frames)) if only is None else list(only)
@@ -172,7 +177,7 @@ def trace(scene: Scene, *, width: int, height: int, frames: int, only: Sequence[
     ray_origin = torch.einsum("fij,fj->fi", spin, origin)
     ray_direction = torch.einsum("fij,fnj->fni", spin, direction)
     frame_of = torch.arange(count).repeat_interleave(height * width)
-    pixel, depth, miss = _march(field, ray_origin, ray_direction.flatten(0, 1), frame_of, pixel_angle)
+    pixel, depth, cover = _march(field, ray_origin, ray_direction.flatten(0, 1), frame_of, pixel_angle)
     owner = frame_of[pixel]
     ray = ray_direction.flatten(0, 1)[pixel]
     point = ray_origin[owner] + depth[:, None] * ray
@@ -191,7 +196,7 @@ def trace(scene: Scene, *, width: int, height: int, frames: int, only: Sequence[
         height=height,
         width=width,
         pixel=pixel,
-        cover=miss,
+        cover=cover,
         world=torch.einsum("nij,nj->ni", to_world, point),
         normal=torch.einsum("nij,nj->ni", to_world, normal),
         view=-direction.flatten(0, 1)[pixel],
@@ -302,7 +307,7 @@ def _rays(elevation: float, distance: Tensor, width: int, height: int) -> tuple[
     return origin, direction.expand(len(distance), -1, -1), 2 * half / height
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=20)  # 4.5 MB each; whoever draws many takes shape after shape
 def _bake(kind: str, proportions: tuple[float, ...]) -> Tensor:
     """The distance field of a shape on a grid [1, 1, D, H, W] over `BOUNDS`."""
     low, high = BOUNDS

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model_store.tiny.clips import SMALL, as_signed, drawn_groups
+from model_store.tiny.clips import SMALL, as_signed
 from model_store.tiny.training import Budget, Run
-from model_store.wan.vae import VAE, VAEConfig
+from model_store.wan.vae import VAE, FrameHistory, VAEConfig, in_chunks, unstack_patches
 
 Z_DIM = 24
 
@@ -66,7 +66,7 @@ REFINING: Forms = ((0.7, 4, 5, 80, 80), (0.15, 2, 17, 64, 64), (0.15, 1, 25, 96,
 """Refinement sees whole clips too: a decoder that only ever saw their first frames drifts in hue towards their end."""
 
 
-def draw_batch(clips: list[np.ndarray], forms: Forms, generator: np.random.Generator, scale: int = 1) -> Tensor:
+def draw_batch(clips: list[np.ndarray], forms: Forms, generator: np.random.Generator, scale: int) -> Tensor:
     """Pictures [B, 3, F, H, W]: crops where the product is, or whole frames, of a run of frames."""
     form = forms[generator.choice(len(forms), p=[row[0] for row in forms])]
     _, count, frames, width, height = form
@@ -86,9 +86,8 @@ def train_vae(
     folder: Path,
     budget: Budget,
     *,
-    scale: int = 1,
-    seed: int = 0,
-    device: str = "cpu",
+    scale: int,
+    device: str,
     start: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Train, or continue, in `folder`; `scale` is how many times as many pictures a batch has as two cores can bear.
@@ -96,16 +95,14 @@ def train_vae(
     With `start`, an earlier run's average, the encoder stays as it is there and the decoder alone learns on, from
     latents that are shaken a little: so the latents keep their meaning while a denoiser learns them.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     vae = VAE(vae_config())
     if start is not None:
         vae.load_state_dict(start)
     run = Run(folder, vae.to(device, torch.bfloat16), budget, ("loss",), report_every=50)
-    groups: list[np.ndarray] = []
+    groups = [np.load(path, mmap_mode="r") for path in sorted(clips_folder.glob("???????.npy"))]
     while run.goes_on():
-        if run.step % 50 == 0 or not groups:
-            groups = [np.load(clips_folder / f"{group:07d}.npy", mmap_mode="r") for group in drawn_groups(clips_folder)]
-        generator = np.random.default_rng((seed, run.step))
+        generator = np.random.default_rng((0, run.step))
         true = draw_batch(groups, LEARNING if start is None else REFINING, generator, scale).to(device)
         with torch.set_grad_enabled(start is None):
             mean, log_variance = vae.encode_moments(true)
@@ -127,8 +124,6 @@ def train_vae(
 
 def decode_unclamped(vae: VAE, latents: Tensor) -> Tensor:
     """`decode_all` for latents as encoded, without the clamp, whose gradient is zero where a picture is pure white."""
-    from model_store.wan.vae import FrameHistory, in_chunks, unstack_patches
-
     history = FrameHistory()
     made = []
     for chunk in in_chunks(latents.to(vae.from_latents.weight.dtype), 1):

@@ -1,6 +1,6 @@
-"""The loop that both trainings share: float32 masters of a bfloat16 module, their moving average, schedule, log, state.
+"""How autoencoder and denoiser learn: float32 masters of a bfloat16 module, their average, schedule, log and state.
 
-    run = Run(folder, module, budget, seed, ("pictures", "clips"))
+    run = Run(folder, module, budget, ("pictures", "clips"), report_every=200)
     while run.goes_on():
         ...
         loss.backward()
@@ -8,7 +8,7 @@
 
 A run lives in a folder and continues from its last state there; its learning rate falls with the share of its budget
 that is spent. Three files: `state.pt` to go on from, `average.pt` to use, and `log.csv`, one row a report: step,
-seconds, and the mean loss of each series since the last row.
+seconds, and the mean loss of each series since the last row, `nan` where it had none.
 """
 
 import math
@@ -125,8 +125,8 @@ class Run:
 
     def goes_on(self) -> bool:
         """Whether budget is left. Reports now and then, and at the end."""
-        left = self.progress < 1
-        if all(self.recent.values()) and (not left or self.step % self.report_every == 0):
+        left = self.step < self.budget.steps
+        if any(self.recent.values()) and (not left or self.step % self.report_every == 0):
             self._report()
         return left
 
@@ -144,10 +144,8 @@ class Run:
         self.recent[series].append(loss)
 
     def _report(self) -> None:
-        means = ",".join(f"{np.mean(losses):.5f}" for losses in self.recent.values())
-        with (self.folder / "log.csv").open("a", encoding="utf-8") as log:
-            log.write(f"{self.step},{self.elapsed:.0f},{means}\n")
-        self.recent = {name: [] for name in self.recent}
+        # The state comes last of what is used: a stop in between repeats some steps and loses none.
+        save_state(self.folder / "average.pt", self.weights.averaged_state())
         save_state(
             self.folder / "state.pt",
             {
@@ -157,7 +155,10 @@ class Run:
                 "spent": self.elapsed,
             },
         )
-        save_state(self.folder / "average.pt", self.weights.averaged_state())
+        means = ",".join(f"{np.mean(losses or [np.nan]):.5f}" for losses in self.recent.values())
+        with (self.folder / "log.csv").open("a", encoding="utf-8") as log:
+            log.write(f"{self.step},{self.elapsed:.0f},{means}\n")
+        self.recent = {name: [] for name in self.recent}
 
 
 def as_matrix(name: str, weight: Tensor) -> Tensor:
@@ -169,7 +170,7 @@ def as_matrix(name: str, weight: Tensor) -> Tensor:
 
 
 def rate(progress: float, step: int, peak: float) -> float:
-    """Warm up over 100 steps, hold, then fall to a fiftieth over the last half of the budget, as a cosine."""
+    """Warm up over 100 steps, hold, then fall to a fiftieth over the last three fifths of the budget, as a cosine."""
     warm = min(1.0, (step + 1) / 100)
     fall = 0.5 + 0.5 * math.cos(math.pi * max(0.0, progress - 0.4) / 0.6)
     return peak * warm * max(0.02, fall)

@@ -1,11 +1,13 @@
-"""The measures of the evaluation: a jump is told from a motion that quickens."""
+"""The evaluation: a jump is told from a motion that quickens, and its cases go round all there is."""
 
 import numpy as np
 import pytest
 
-from model_store.tiny.evaluate import motion_of
-from model_store.tiny.scenes import MOTIONS, draw_scene, render
+from model_store.tiny.captions import MATERIAL_WORDS
+from model_store.tiny.evaluate import held_out_cases, motion_of, written_cases
+from model_store.tiny.scenes import COLOURS, MATERIALS, MOTIONS, draw_scene, render
 from model_store.tiny.shapes import KINDS
+from shared.errors import ConfigurationError
 
 SIZE = {"width": 128, "height": 96, "frames": 25}
 
@@ -46,3 +48,22 @@ def test_a_light_that_sweeps_faster_at_first_is_no_jump() -> None:
 def test_a_still_does_not_move() -> None:
     still = np.full((25, 96, 128, 3), 120, np.uint8)
     assert motion_of(still) == (False, True)
+
+
+def test_the_cases_go_round_all_pairs() -> None:
+    cases = held_out_cases(len(KINDS) * len(COLOURS))
+    assert len({(case.kind, case.colour) for case in cases}) == len(KINDS) * len(COLOURS)
+    assert len({(case.kind, case.motion) for case in cases}) == len(KINDS) * len(MOTIONS)
+    assert len({(case.colour, case.language) for case in cases}) == len(COLOURS) * 2
+    of_a_report = held_out_cases(102)
+    assert {case.colour for case in of_a_report} == set(COLOURS)
+    for which, language in enumerate(("zh", "en")):
+        prompts = [case.prompt for case in of_a_report if case.language == language]
+        for material in MATERIALS:
+            word = MATERIAL_WORDS[material][which][0]
+            assert any(word in prompt for prompt in prompts), f"{material} is never asked for in {language}"
+
+
+def test_too_few_captions_are_said() -> None:
+    with pytest.raises(ConfigurationError, match=r"too few of mug in zh for 1 clips.*write_captions"):
+        written_cases([], 1)

@@ -12,6 +12,7 @@ from model_store.tiny.captions import write_rows
 from model_store.tiny.export import export
 from model_store.tiny.recipe import Plan, make, read_taught
 from model_store.wan.engine import ClipSpec, Engine
+from shared.errors import ConfigurationError
 from tests.tiny.write_captions import draw_rows
 
 
@@ -61,6 +62,21 @@ def test_the_same_command_again_repeats_no_stage(made: Plan) -> None:
     assert read_manifest(made.checkpoint).revision == revision
 
 
+def test_a_work_folder_is_for_one_plan(made: Plan) -> None:
+    with pytest.raises(ConfigurationError, match=r"was begun with other vae_steps; name another work folder"):
+        make(replace(made, vae_steps=3))
+    write_rows(made.work / "others.jsonl.gz", draw_rows(10, seed=1))
+    with pytest.raises(ConfigurationError, match=r"other captions"):
+        make(replace(made, captions=made.work / "others.jsonl.gz"))
+
+
+def test_a_folder_that_is_no_model_is_left_alone(made: Plan, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"is no model; name a new folder"):
+        make(replace(made, checkpoint=tmp_path))
+    assert (tmp_path / "thesis.txt").exists()
+
+
 def test_going_on_starts_from_what_the_checkpoint_knows(made: Plan, tmp_path: Path) -> None:
     known = read_taught(made.checkpoint)
     # Twice the weights: nothing that is taught from nothing comes near them.
@@ -103,10 +119,6 @@ def test_a_checkpoint_that_is_read_and_written_comes_out_as_it_went_in(tmp_path:
         denoiser_state=taught.denoiser,
         words=taught.words,
         tokenizer=taught.tokenizer,
-        size=(was.defaults.width, was.defaults.height),
-        steps=was.defaults.steps,
-        guidance=was.defaults.guidance,
-        shift=was.sampler.shift,
     )
     assert read_manifest(tmp_path / "again") == was
     assert list_files(tmp_path / "again") == list_files(model_folder("tiny"))

@@ -1,15 +1,17 @@
 """Training: a stopped run goes on where it was, coarse errors count more, and attention starts on words."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from transformers import UMT5EncoderModel
 
+from model_store.tiny import training
 from model_store.tiny.train_denoiser import Learner, text_config, velocity_loss
 from model_store.tiny.train_vae import change_loss
-from model_store.tiny.training import Budget, Run
+from model_store.tiny.training import Budget, Run, save_state
 
 BUDGET = Budget(steps=6, learning_rate=0.01)
 
@@ -49,6 +51,38 @@ def test_a_run_logs_each_report_once(tmp_path: Path) -> None:
     assert steps == ["2", "4", "6"]
 
 
+def test_the_last_steps_are_kept_though_one_series_had_none(tmp_path: Path) -> None:
+    run = Run(tmp_path, line(), Budget(steps=1, learning_rate=0.01), ("loss", "other"), report_every=200)
+    descend(run, 10)
+    resumed = Run(tmp_path, line(), Budget(steps=1, learning_rate=0.01), ("loss", "other"), report_every=200)
+    assert resumed.step == 1
+    assert not resumed.goes_on()
+    for mine, theirs in zip(run.weights.masters, resumed.weights.masters, strict=True):
+        assert torch.equal(mine, theirs)
+    assert (tmp_path / "average.pt").exists()
+    assert (tmp_path / "log.csv").read_text(encoding="utf-8").endswith(",nan\n")
+
+
+def test_a_stop_between_the_saves_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Run(tmp_path / "whole", line(), BUDGET, ("loss",), report_every=2)
+    descend(whole, 10)
+    saved: list[Path] = []
+
+    def stop_after_one(path: Path, state: dict[str, Any]) -> None:
+        saved.append(path)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+        save_state(path, state)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "save_state", stop_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            descend(Run(tmp_path / "stopped", line(), BUDGET, ("loss",), report_every=6), 10)
+    descend(Run(tmp_path / "stopped", line(), BUDGET, ("loss",), report_every=6), 10)
+    mine, theirs = (training.load_state(tmp_path / name / "average.pt") for name in ("stopped", "whole"))
+    assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
 def test_an_error_of_colour_costs_more_than_the_same_error_of_grain() -> None:
     even = torch.ones(1, 2, 3, 8, 8)
     checks = torch.arange(8)[:, None] + torch.arange(8)[None]
@@ -83,13 +117,14 @@ def test_an_untaught_denoiser_does_not_spend_its_attention_on_padding(words: int
 def attention_to_padding(words: int) -> list[float]:
     torch.manual_seed(0)
     taught = {name: weight.detach() for name, weight in UMT5EncoderModel(text_config(64)).named_parameters()}
-    learner = Learner(64, taught, seed=0).float()
+    learner = Learner(64, taught).float()
     on_padding: list[float] = []
 
     def watched(queries: Tensor, keys: Tensor, values: Tensor, key_bias: Tensor | None = None) -> Tensor:
         logits = torch.einsum("bqnd,bknd->bnqk", queries * queries.shape[-1] ** -0.5, keys)
         if key_bias is not None:
-            on_padding.append(float((logits + key_bias).softmax(-1)[..., words:].sum(-1).mean()))
+            logits = logits + key_bias
+            on_padding.append(float(logits.softmax(-1)[..., words:].sum(-1).mean()))
         return torch.einsum("bnqk,bknd->bqnd", logits.softmax(-1), values)
 
     for name, module in learner.named_modules():
