@@ -30,7 +30,7 @@ def serve(function: Function, settings: KafkaSettings, health_settings: HealthSe
     """
     worker = Worker(function, settings)
     warming = True
-    signals: SimpleQueue[int] = SimpleQueue()
+    signals: SimpleQueue[int | None] = SimpleQueue()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if warming:
@@ -39,16 +39,17 @@ def serve(function: Function, settings: KafkaSettings, health_settings: HealthSe
         signals.put(number)
 
     def heed_signals() -> None:
-        signals.get()
-        worker.stop()
-        signals.get()
-        worker.abandon()
+        for heed in (worker.stop, worker.abandon):
+            if signals.get() is None:
+                return
+            heed()
 
     def live() -> bool:
         return warming or worker.live()
 
+    heeding = threading.Thread(target=heed_signals, name="signals", daemon=True)
+    heeding.start()
     if threading.current_thread() is threading.main_thread():
-        threading.Thread(target=heed_signals, name="signals", daemon=True).start()
         previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     else:
         previous = {}
@@ -72,5 +73,7 @@ def serve(function: Function, settings: KafkaSettings, health_settings: HealthSe
             function.stop()
         for number, handler in previous.items():
             signal.signal(number, handler)
+        signals.put(None)
+        heeding.join()
     log.info("%s: stopped", function.name)
     return EXIT_DONE

@@ -146,6 +146,6 @@ def test_a_letter_without_its_bytes_stays_where_it_is(kafka_broker: KafkaSetting
         publisher.publish_raw(topic, b"k", b"v", story[:2])
     done = replay_dead_letters(kafka_broker, topics=[topic])
     (why,) = done.parked
-    assert re.match(rf"{topic}:0:0 was too large to be kept", why)
+    assert re.match(rf"{topic}:\d:0 was too large to be kept", why)
     assert done.sent == 1
     assert [record.value for record in records_of(kafka_broker, CREATED)] == [b"v"]
