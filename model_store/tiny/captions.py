@@ -332,6 +332,7 @@ def spoken(scene: Scene, language: str, generator: np.random.Generator) -> str:
 
 def write_rows(path: Path, rows: list[Written]) -> None:
     """Write captions as gzipped JSON lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with gzip.open(path, "wt", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row.__dict__, ensure_ascii=False) + "\n")

@@ -20,10 +20,10 @@ from tests.tiny.write_captions import draw_rows
 def made(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """What was asked for, and lies there now: a checkpoint of a few steps of everything."""
     folder = tmp_path_factory.mktemp("recipe")
-    write_rows(folder / "captions.jsonl.gz", draw_rows(300))
+    write_rows(folder / "new" / "captions.jsonl.gz", draw_rows(300))
     plan = Plan(
         work=folder / "work",
-        captions=folder / "captions.jsonl.gz",
+        captions=folder / "new" / "captions.jsonl.gz",
         checkpoint=folder / "checkpoint",
         start=None,
         version="test",
