@@ -11,8 +11,8 @@ from uuid import uuid4
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from shared.errors import ConfigurationError
-from shared.kafka.client import GROUP_PREFIX, RETRY_SUFFIX, group_name, open_consumer, topic_name, unreachable
+from shared.errors import ConfigurationError, TemporaryError
+from shared.kafka.client import GROUP_PREFIX, RETRY_SUFFIX, group_name, open_consumer, topic_name
 from shared.settings import KafkaSettings
 
 
@@ -43,7 +43,10 @@ def read_lag(settings: KafkaSettings, consumed: Mapping[str, Sequence[str]]) -> 
                 found = True
                 yield part
         except KafkaError as error:
-            raise unreachable(settings, error) from error
+            raise TemporaryError(
+                f"lag of {function}: Kafka at {settings.bootstrap_servers}: {type(error).__name__}: {error}; try "
+                "again, or check the address, credentials and ACLs"
+            ) from error
     if not found:
         raise ConfigurationError(
             f"{settings.bootstrap_servers} has no topic of {', '.join(consumed)} under the prefix "
