@@ -85,7 +85,7 @@ def test_replays_of_a_letter_that_always_fails_come_to_an_end(kafka_broker: Kafk
         last = replay_dead_letters(kafka_broker, topics=topics)
         assert last.sent == 0
         (why,) = last.parked
-        assert re.fullmatch(rf"{topics[0]}:0:{MOST_REPLAYS} was sent again {MOST_REPLAYS} times and stays; .+", why)
+        assert re.fullmatch(rf"{topics[0]}:0:\d+ was sent again {MOST_REPLAYS} times and stays; .+", why)
     assert len(function.handled) == MOST_REPLAYS + 1
     sizes = [sum(len(raw) for _, raw in record.headers) for record in records_of(kafka_broker, CREATED + ".dlq")]
     assert max(sizes) - min(sizes) <= 2, "headers grow with every replay"

@@ -20,6 +20,7 @@ from model_store.tiny.captions import (
 from model_store.tiny.evaluate import written_cases
 from model_store.tiny.scenes import BACKGROUNDS, COLOURS, MATERIALS, MOTIONS, draw_scene
 from model_store.tiny.shapes import KINDS
+from shared.errors import ConfigurationError
 from tests.tiny import write_captions
 from tests.tiny.write_captions import draw_rows
 
@@ -73,7 +74,7 @@ def test_written_cases_go_round_kinds_and_languages_and_repeat_nothing() -> None
     assert {(case.kind, case.language) for case in cases} == {(kind, way) for kind in KINDS for way in ("zh", "en")}
     assert {case.colour for case in cases} == set(COLOURS)
     assert len({case.prompt for case in cases}) == len({case.seed for case in cases}) == 68
-    with pytest.raises(ValueError, match="too few captions"):
+    with pytest.raises(ConfigurationError, match=r"have too few of \w+ in (zh|en) for 68 clips; write more"):
         written_cases(draw_rows(50), 68)
 
 
