@@ -148,3 +148,22 @@ def test_only_who_draws_imports_torch(package: str) -> None:
     code = f"import sys, {package}; print([n for n in ('torch', 'transformers', 'numpy', 'PIL') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert json.loads(done.stdout.replace("'", '"')) == []
+
+
+def test_records_are_copied_as_the_broker_does_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def create_topics(settings: KafkaSettings, *, partitions: int, replication: int) -> tuple[str, ...]:
+        asked.append(replication)
+        return ()
+
+    monkeypatch.setattr("shared.kafka.create_topics", create_topics)
+    assert skureel("topics", "create").exit_code == 0
+    assert skureel("topics", "create", "--replication", "3").exit_code == 0
+    assert asked == [-1, 3]  # -1 asks Kafka for its own default
+
+
+def test_a_dead_letters_place_and_a_topic_exclude_each_other() -> None:
+    result = skureel("deadletters", "replay", "x.dlq:0:0", "--topic", "y.dlq")
+    assert result.exit_code == 2
+    assert "leave out --topic, or PLACE" in result.output

@@ -110,3 +110,15 @@ def test_doctor_waits_for_no_broker_that_never_answers(monkeypatch: pytest.Monke
     assert result.exit_code == 1
     assert "WRONG  kafka: Kafka at broker:9093 gave no answer" in result.stdout
     assert "ok     model: " in result.stdout
+
+
+def test_doctor_asks_whether_the_bucket_may_be_written_to(
+    embedded_objects: ObjectSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: ObjectStore, *, writes: bool = False) -> None:
+        if writes:
+            raise ConfigurationError("the bucket may not be written to")
+
+    monkeypatch.setattr(ObjectStore, "check", refused)
+    (finding,) = (one for one in doctors.examine(Settings(objects=embedded_objects)) if one.subject == "objects")
+    assert (finding.good, finding.fact) == (False, "the bucket may not be written to")
