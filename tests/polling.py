@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def eventually(
-    condition: Callable[[], T], timeout_seconds: float = 10.0, describe: str | Callable[[], object] = ""
+    condition: Callable[[], T], timeout_seconds: float = 30.0, describe: str | Callable[[], object] = ""
 ) -> T:
     """Ask `condition` until it is true and return what it returned; fail the test after `timeout_seconds`.
 

@@ -44,14 +44,14 @@ def test_a_dead_letter_is_listed_shown_and_sent_again(kafka_broker: KafkaSetting
         publisher.publish_raw(kafka_broker.topic_prefix + CREATED, b"\xff", b"\x00poison")
     function = Mended()
     with running(function, kafka_broker):
-        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 3, 30)
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 3)
         letters = {letter.key: letter for letter in list_dead_letters(kafka_broker, topics)}
         assert {letter.story.reason for letter in letters.values()} == {"no-template", "not-a-cloudevent"}
         shown = show_dead_letter(kafka_broker, letters[b"\xff"].place)
         assert (shown.value, shown.story.topic) == (b"\x00poison", kafka_broker.topic_prefix + CREATED)
         done = replay_dead_letters(kafka_broker, [letters[b"p-1"].place])
         assert (done.sent, done.parked) == (1, ())
-        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 4, 30)
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 4)
     assert not any(letter.sent_again for letter in list_dead_letters(kafka_broker, topics))
     before = Counter(record.key for record in records_of(kafka_broker, CREATED))
     assert replay_dead_letters(kafka_broker, topics=topics).sent == 4
@@ -61,8 +61,8 @@ def test_a_dead_letter_is_listed_shown_and_sent_again(kafka_broker: KafkaSetting
     assert all(letter.sent_again for letter in list_dead_letters(kafka_broker, topics))
     function.mended = True
     with running(function, kafka_broker):
-        eventually(lambda: sorted(answered(kafka_broker)) == ["p-1", "p-1", "p-2"], 30)
-        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 5, 30)
+        eventually(lambda: sorted(answered(kafka_broker)) == ["p-1", "p-1", "p-2"])
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 5)
     (open_letter,) = (letter for letter in list_dead_letters(kafka_broker, topics) if not letter.sent_again)
     assert (open_letter.key, open_letter.story.replays) == (b"\xff", 1)
     again = [record for record in records_of(kafka_broker, CREATED + ".dlq") if record.key == b"\xff"]
@@ -79,9 +79,9 @@ def test_replays_of_a_letter_that_always_fails_come_to_an_end(kafka_broker: Kafk
     function = Mended()
     with running(function, kafka_broker):
         for number in range(MOST_REPLAYS):
-            eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == number + 1, 30)  # noqa: B023 - called at once
+            eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == number + 1)  # noqa: B023 - called at once
             assert replay_dead_letters(kafka_broker, topics=topics).sent == 1
-        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == MOST_REPLAYS + 1, 30)
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == MOST_REPLAYS + 1)
         last = replay_dead_letters(kafka_broker, topics=topics)
         assert last.sent == 0
         (why,) = last.parked

@@ -42,8 +42,8 @@ def test_every_product_is_answered_once_and_lag_is_zero(kafka_broker: KafkaSetti
     publish_products(kafka_broker, products)
     function = Answering()
     with running(function, kafka_broker) as worker:
-        eventually(lambda: len(answered(kafka_broker)) == len(products), 30)
-        eventually(lambda: committed(kafka_broker, worker.group) == ends(kafka_broker), 10)
+        eventually(lambda: len(answered(kafka_broker)) == len(products))
+        eventually(lambda: committed(kafka_broker, worker.group) == ends(kafka_broker))
     assert sorted(answered(kafka_broker)) == sorted(products)
     assert sorted(function.handled) == sorted(products)
 
@@ -52,12 +52,12 @@ def test_a_restarted_worker_repeats_nothing(kafka_broker: KafkaSettings) -> None
     make_delivery_topics(kafka_broker)
     publish_products(kafka_broker, ["p-1", "p-2", "p-3"])
     with running(Answering(), kafka_broker):
-        eventually(lambda: len(answered(kafka_broker)) == 3, 30)
+        eventually(lambda: len(answered(kafka_broker)) == 3)
     again = Answering()
     with running(again, kafka_broker) as worker:
-        eventually(lambda: worker.ready(), 30)
+        eventually(lambda: worker.ready())
         publish_products(kafka_broker, ["p-4"])
-        eventually(lambda: len(answered(kafka_broker)) == 4, 30)
+        eventually(lambda: len(answered(kafka_broker)) == 4)
     assert again.handled == ["p-4"]
 
 
@@ -93,8 +93,8 @@ def test_poison_becomes_a_dead_letter_with_its_exact_bytes(kafka_broker: KafkaSe
             publisher.publish(product_event(f"good-{number}"))
     function = Answering()
     with running(function, kafka_broker):
-        eventually(lambda: len(answered(kafka_broker)) == len(POISON), 30)
-        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == len(POISON), 10)
+        eventually(lambda: len(answered(kafka_broker)) == len(POISON))
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == len(POISON))
     assert sorted(function.handled) == sorted(f"good-{number}" for number in range(len(POISON)))
     dead = {int(dict(record.headers)["number"]): record for record in records_of(kafka_broker, CREATED + ".dlq")}
     assert len(dead) == len(POISON)
@@ -116,7 +116,7 @@ def test_a_structured_event_with_ce_headers_is_handled(kafka_broker: KafkaSettin
         topic = kafka_broker.topic_prefix + CREATED
         publisher.publish_raw(topic, None, to_structured(product_event("p-1")), headers)
     with running(Answering(), kafka_broker):
-        eventually(lambda: answered(kafka_broker) == ["p-1"], 30)
+        eventually(lambda: answered(kafka_broker) == ["p-1"])
 
 
 class Clock:
@@ -141,19 +141,19 @@ def test_a_temporary_failure_waits_in_the_retry_topic_until_it_is_due(kafka_brok
     function = Answering(behave)
     publish_products(settings, ["p-bad", "p-1"])
     with running(function, settings, clock=clock) as worker:
-        eventually(lambda: answered(settings) == ["p-1"], 30)
-        eventually(lambda: len(records_of(settings, CREATED + ".retry")) == 1, 10)
+        eventually(lambda: answered(settings) == ["p-1"])
+        eventually(lambda: len(records_of(settings, CREATED + ".retry")) == 1)
         paused = worker.metrics.registry.get_sample_value
-        eventually(lambda: paused("skureel_paused_partitions") == 1, 10)
+        eventually(lambda: paused("skureel_paused_partitions") == 1)
         clock.now += 29
         publish_products(settings, ["p-2"])
-        eventually(lambda: "p-2" in answered(settings), 10)
+        eventually(lambda: "p-2" in answered(settings))
         assert function.handled.count("p-bad") == 1, "retried before it was due"
         clock.now += 2
-        eventually(lambda: function.handled.count("p-bad") == 2, 10)
-        eventually(lambda: len(records_of(settings, CREATED + ".retry")) == 2, 10)
+        eventually(lambda: function.handled.count("p-bad") == 2)
+        eventually(lambda: len(records_of(settings, CREATED + ".retry")) == 2)
         clock.now += 301
-        eventually(lambda: records_of(settings, CREATED + ".dlq"), 10)
+        eventually(lambda: records_of(settings, CREATED + ".dlq"))
         eventually(lambda: committed(settings, worker.group, CREATED + ".retry") == ends(settings, CREATED + ".retry"))
     assert function.handled.count("p-bad") == 3
     first, second = records_of(settings, CREATED + ".retry")
@@ -183,7 +183,7 @@ def test_forged_retry_headers_on_an_event_topic_are_not_believed(kafka_broker: K
             kafka_broker.topic_prefix + CREATED, message.key, message.value, [*message.headers, *forged]
         )
     with running(Answering(behave), kafka_broker):
-        eventually(lambda: records_of(kafka_broker, CREATED + ".dlq"), 30)
+        eventually(lambda: records_of(kafka_broker, CREATED + ".dlq"))
     told = headers_of(records_of(kafka_broker, CREATED + ".dlq")[0])
     assert told["__connect.errors.topic"] == kafka_broker.topic_prefix + CREATED
     assert told["skureel.rounds"] == "0"
@@ -214,7 +214,7 @@ def test_equal_keys_are_handled_in_order_and_never_together(kafka_broker: KafkaS
     products = ["a", "a", "a", "b", "b", "a"] * 10
     publish_products(kafka_broker, products)
     with running(Answering(behave), kafka_broker):
-        eventually(lambda: len(answered(kafka_broker)) == len(products), 30)
+        eventually(lambda: len(answered(kafka_broker)) == len(products))
     assert wrong == []
     assert overlapped.is_set(), "different keys never overlapped"
     for key in ("a", "b"):
@@ -235,11 +235,11 @@ def test_a_poison_key_does_not_hold_up_others(kafka_broker: KafkaSettings) -> No
     function = Answering(behave)
     publish_products(kafka_broker, [slow, slow, *sorted(others)])
     with running(function, kafka_broker):
-        eventually(lambda: others <= set(function.handled), 30)
+        eventually(lambda: others <= set(function.handled))
         assert function.handled.count(slow) == 1
         assert answered(kafka_broker) == [], "an output went out before the offsets below it were finished"
         release.set()
-        eventually(lambda: len(answered(kafka_broker)) == 4, 30)
+        eventually(lambda: len(answered(kafka_broker)) == 4)
 
 
 def test_memory_is_bounded_by_pausing(kafka_broker: KafkaSettings) -> None:
@@ -255,12 +255,12 @@ def test_memory_is_bounded_by_pausing(kafka_broker: KafkaSettings) -> None:
     with running(Answering(lambda event: gate.wait(30) and None), settings) as worker:
         value = worker.metrics.registry.get_sample_value
         try:
-            eventually(lambda: value("skureel_paused_partitions"), 30)
+            eventually(lambda: value("skureel_paused_partitions"))
             # Above the limit by what one fetch brings.
             assert 10 <= (value("skureel_in_flight_records") or 0) <= 10 + FETCH_BYTES // 20_000
         finally:
             gate.set()
-        eventually(lambda: len(answered(settings)) == 100, 30)
+        eventually(lambda: len(answered(settings)) == 100)
 
 
 def test_a_less_urgent_lane_waits_while_the_urgent_one_has_a_backlog(kafka_broker: KafkaSettings) -> None:
@@ -296,7 +296,7 @@ def test_a_misconfigured_process_stops_and_leaves_its_record(kafka_broker: Kafka
     assert records_of(kafka_broker, CREATED + ".dlq") == []
     again = Answering()
     with running(again, kafka_broker):
-        eventually(lambda: "p-2" in answered(kafka_broker), 30)
+        eventually(lambda: "p-2" in answered(kafka_broker))
     assert again.handled == ["p-2"]
 
 
@@ -312,6 +312,6 @@ def test_all_events_of_a_handler_go_out_in_their_order(kafka_broker: KafkaSettin
     make_delivery_topics(kafka_broker, partitions=1)
     publish_products(kafka_broker, ["p-1"])
     with running(Emitting(), kafka_broker):
-        eventually(lambda: len(records_of(kafka_broker, ANSWER)) == 3, 30)
+        eventually(lambda: len(records_of(kafka_broker, ANSWER)) == 3)
     ids = [headers_of(record)["ce_id"][-2:] for record in records_of(kafka_broker, ANSWER)]
     assert ids == ["-0", "-1", "-2"]

@@ -54,7 +54,7 @@ def test_a_garbled_header_is_a_dead_letter_with_its_exact_bytes(
     publish_products(real_kafka, ["after"])
     with running(Answering(), real_kafka) as worker:
         eventually(lambda: answered(real_kafka) == ["before", "after"], 60)
-        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka), 10)
+        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka))
     dead = [record for record in records_of(real_kafka, CREATED + ".dlq") if record.key == b"\xfe\x00"]
     assert len(dead) == 3
     for number, record in enumerate(dead):

@@ -82,10 +82,10 @@ def test_a_worker_is_ready_only_with_a_warm_function_and_a_group(kafka_broker: K
     publish_products(kafka_broker, ["p-1"])
     with running(function, kafka_broker) as worker:
         # Whoever has answered is a member.
-        eventually(lambda: answered(kafka_broker) == ["p-1"], 30)
+        eventually(lambda: answered(kafka_broker) == ["p-1"])
         assert not worker.ready()
         function.warm = True
-        eventually(worker.ready, 10)
+        eventually(worker.ready)
         worker.stop()
         assert not worker.ready(), "a draining worker must not be sent anything"
 
@@ -99,13 +99,13 @@ def test_a_long_job_does_not_make_a_worker_look_dead(
     function = Answering(lambda event: gate.wait(60) and None)
     publish_products(kafka_broker, ["p-1"])
     with running(function, kafka_broker) as worker:
-        eventually(lambda: function.handled, 30)
+        eventually(lambda: function.handled)
         for _ in range(8):
             # Half a second each, four in all: twice what an owner may stay away.
             gate.wait(0.5)
             assert worker.live()
         gate.set()
-        eventually(lambda: answered(kafka_broker) == ["p-1"], 30)
+        eventually(lambda: answered(kafka_broker) == ["p-1"])
 
 
 def test_an_owner_that_is_stuck_is_not_live(kafka_broker: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_an_owner_that_is_stuck_is_not_live(kafka_broker: KafkaSettings, monkeyp
     make_delivery_topics(kafka_broker, partitions=1)
     go_on = threading.Event()
     with running(Answering(), kafka_broker) as worker:
-        eventually(worker.ready, 30)
+        eventually(worker.ready)
         poll = worker._consumer.poll
 
         def hang(timeout_ms: int) -> Any:
@@ -122,10 +122,10 @@ def test_an_owner_that_is_stuck_is_not_live(kafka_broker: KafkaSettings, monkeyp
 
         monkeypatch.setattr(worker._consumer, "poll", hang)
         try:
-            eventually(lambda: not worker.live(), 20)
+            eventually(lambda: not worker.live())
         finally:
             go_on.set()
-        eventually(worker.live, 10)
+        eventually(worker.live)
 
 
 def test_a_broker_that_takes_connections_and_answers_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,9 +139,9 @@ def test_a_broker_that_takes_connections_and_answers_nothing_is_waited_for(monke
     with socket.create_server(("127.0.0.1", 0)) as listener:
         broker = KafkaSettings(bootstrap_servers=f"127.0.0.1:{listener.getsockname()[1]}")
         with running(Answering(), broker) as worker:
-            eventually(lambda: attempts, 20)
+            eventually(lambda: attempts)
             at_first = worker._came_round
-            eventually(lambda: len(attempts) >= 3, 20)
+            eventually(lambda: len(attempts) >= 3)
             assert worker._came_round > at_first, "it looks dead, and is restarted, however often it asks"
             assert not worker.ready()
         # Leaving has stopped it: it did not go on asking.
@@ -165,7 +165,7 @@ def test_a_worker_without_its_topics_says_so_and_is_not_ready(
     real_kafka: KafkaSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     with running(Answering(), real_kafka) as worker:
-        eventually(lambda: "run `skureel topics create`" in caplog.text, 30)
+        eventually(lambda: "run `skureel topics create`" in caplog.text)
         topic = real_kafka.topic_prefix + "product.created"
         assert f"has no {topic}, {topic}.retry" in caplog.text
         assert worker.live()
@@ -174,7 +174,7 @@ def test_a_worker_without_its_topics_says_so_and_is_not_ready(
         publish_products(real_kafka, ["p-1"])
         # The client by itself would find them after five minutes.
         eventually(lambda: answered(real_kafka) == ["p-1"], 60)
-        eventually(worker.ready, 20)
+        eventually(worker.ready)
 
 
 def test_metrics_count_every_ending(kafka_broker: KafkaSettings) -> None:
@@ -186,7 +186,7 @@ def test_metrics_count_every_ending(kafka_broker: KafkaSettings) -> None:
 
     publish_products(kafka_broker, ["a", "bad", "b"])
     with running(Answering(behave), kafka_broker) as worker:
-        eventually(lambda: len(answered(kafka_broker)) == 2, 30)
+        eventually(lambda: len(answered(kafka_broker)) == 2)
         registry = worker.metrics.registry
         with HealthServer(LOOPBACK, live=worker.live, ready=worker.ready, registry=registry) as server:
             text = get(server.port, "/metrics")[1]

@@ -91,7 +91,7 @@ def test_lag_is_told_whatever_is_open(real_kafka: KafkaSettings) -> None:
     make_delivery_topics(real_kafka, partitions=1)
     publish_products(real_kafka, ["p-1", "p-2"])
     with running(Answering(), real_kafka) as worker:
-        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka), 30)
+        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka))
     publish_products(real_kafka, ["p-3"])
     group = group_name(real_kafka, "answering")
     die_in_a_transaction(real_kafka, group=group, topic=CREATED, name="a-dead-worker", offset=3)

@@ -100,7 +100,7 @@ def test_only_the_record_at_fault_becomes_a_dead_letter(
         eventually(lambda: committed(settings, worker.group) == ends(settings), 60)
         # The partition goes on.
         publish_products(settings, ["later/100"])
-        eventually(lambda: "later/100" in answered(settings), 30)
+        eventually(lambda: "later/100" in answered(settings))
         counted = worker.metrics.registry.get_sample_value(
             "skureel_dead_letters_total", {"topic": settings.topic_prefix + CREATED, "reason": "output-refused"}
         )
@@ -133,7 +133,7 @@ def test_a_dead_letter_that_is_refused_leaves_its_story(real_kafka: KafkaSetting
     publish_products(real_kafka, ["p-1"])
     with running(Answering(), real_kafka) as worker:
         eventually(lambda: answered(real_kafka) == ["p-1"], 60)
-        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka), 10)
+        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka))
     (story,) = records_of(real_kafka, CREATED + ".dlq")
     told = headers_of(story)
     assert (story.key, story.value) == (None, b"")

@@ -34,12 +34,12 @@ def test_the_first_sigterm_finishes_what_is_in_work_and_hands_back_the_rest(
     make_delivery_topics(settings, partitions=1)
     publish_products(settings, [f"p-{number}" for number in range(10)])
     with worker_process(settings, tmp_path, gate="open") as process:
-        eventually(lambda: len(process.noted("began")) == 2, 30, describe=process.log)
+        eventually(lambda: len(process.noted("began")) == 2, describe=process.log)
         in_work = process.noted("began")
         process.signal(signal.SIGTERM)
         # Longer than the session.
         silence = time.monotonic() + 2 * settings.session_timeout_ms / 1000
-        eventually(lambda: time.monotonic() > silence or not process.running(), 30)
+        eventually(lambda: time.monotonic() > silence or not process.running())
         assert process.running()
         (tmp_path / "open").touch()
         assert process.wait(30) == 0, process.log()
@@ -47,7 +47,7 @@ def test_the_first_sigterm_finishes_what_is_in_work_and_hands_back_the_rest(
     assert sorted(answered(settings)) == sorted(in_work)
     rest = Answering()
     with running(rest, settings):
-        eventually(lambda: len(answered(settings)) == 10, 30)
+        eventually(lambda: len(answered(settings)) == 10)
     assert sorted(rest.handled + in_work) == sorted(f"p-{number}" for number in range(10))
     assert (tmp_path / f"stopped-{process.pid}").exists()
 
@@ -60,11 +60,11 @@ def test_a_draining_worker_stays_a_member_by_polling_on(real_kafka: KafkaSetting
     publish_products(settings, ["p-1"])
     function = Gated()
     with running(function, settings) as worker:
-        eventually(lambda: function.handled, 30)
+        eventually(lambda: function.handled)
         member = worker._consumer.group_metadata()
         worker.stop()
         silence = time.monotonic() + 6
-        eventually(lambda: time.monotonic() > silence, 30)
+        eventually(lambda: time.monotonic() > silence)
         assert worker._consumer.group_metadata() == member
         function.gate.set()
     assert answered(settings) == ["p-1"]
@@ -76,13 +76,13 @@ def test_a_drained_worker_leaves_its_group(real_kafka: KafkaSettings, tmp_path: 
     make_delivery_topics(settings, partitions=1)
     publish_products(settings, ["p-1"])
     with worker_process(settings, tmp_path) as process:
-        eventually(lambda: answered(settings) == ["p-1"], 30, describe=process.log)
+        eventually(lambda: answered(settings) == ["p-1"], describe=process.log)
         process.signal(signal.SIGTERM)
         assert process.wait(30) == 0
     # A member that had not left would hold its partitions for a minute.
     publish_products(settings, ["p-2"])
     with running(Answering(), settings):
-        eventually(lambda: "p-2" in answered(settings), 20)
+        eventually(lambda: "p-2" in answered(settings))
 
 
 def test_the_second_signal_abandons_without_commit(kafka_broker: KafkaSettings, tmp_path: Path) -> None:
@@ -91,13 +91,13 @@ def test_the_second_signal_abandons_without_commit(kafka_broker: KafkaSettings, 
     with worker_process(kafka_broker, tmp_path, gate="never") as process:
         began(process, "p-1")
         process.signal(signal.SIGTERM)
-        eventually(lambda: "finishing" in process.log(), 10)
+        eventually(lambda: "finishing" in process.log())
         process.signal(signal.SIGTERM)
         assert process.wait(30) == 0, process.log()
     assert answered(kafka_broker) == []
     again = Answering()
     with running(again, kafka_broker):
-        eventually(lambda: answered(kafka_broker) == ["p-1"], 30)
+        eventually(lambda: answered(kafka_broker) == ["p-1"])
 
 
 def test_the_deadline_abandons_without_commit(kafka_broker: KafkaSettings, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_the_deadline_abandons_without_commit(kafka_broker: KafkaSettings, tmp_p
 
 def test_a_signal_while_warming_ends_at_once(kafka_broker: KafkaSettings, tmp_path: Path) -> None:
     with worker_process(kafka_broker, tmp_path, start_seconds=60) as process:
-        eventually(lambda: (tmp_path / f"warming-{process.pid}").exists(), 30)
+        eventually(lambda: (tmp_path / f"warming-{process.pid}").exists())
         process.signal(signal.SIGTERM)
         assert process.wait(10) == 0, process.log()
         assert "stopped while warming" in process.log()
@@ -170,10 +170,10 @@ def test_kill_9_repeats_only_what_was_not_committed(real_kafka: KafkaSettings, t
     make_delivery_topics(real_kafka, partitions=1)
     publish_products(real_kafka, [f"p-{number}" for number in range(20)])
     with worker_process(real_kafka, tmp_path, seconds=0.05) as process:
-        eventually(lambda: len(answered(real_kafka)) >= 5, 30, describe=process.log)
+        eventually(lambda: len(answered(real_kafka)) >= 5, describe=process.log)
         process.kill()
     with running(Answering(), real_kafka) as worker:
         eventually(lambda: len(answered(real_kafka)) >= 20, 60)
-        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka), 20)
+        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka))
     assert sorted(answered(real_kafka)) == sorted(f"p-{number}" for number in range(20))
     assert records_of(real_kafka, CREATED + ".dlq") == []

@@ -47,13 +47,13 @@ def test_a_fenced_producer_is_replaced_and_nothing_is_lost_or_repeated(real_kafk
     make_delivery_topics(real_kafka, partitions=1)
     publish_products(real_kafka, [f"p-{number}" for number in range(5)])
     with running(Answering(), real_kafka) as worker:
-        eventually(lambda: len(answered(real_kafka)) == 5, 30)
+        eventually(lambda: len(answered(real_kafka)) == 5)
         thief = KafkaProducer(**connection(real_kafka, client_id="thief"), transactional_id=worker._client_id)
         thief.init_transactions()
         thief.close(timeout=5)
         publish_products(real_kafka, [f"q-{number}" for number in range(5)])
         eventually(lambda: len(answered(real_kafka)) == 10, 60)
-        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka), 20)
+        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka))
         value = worker.metrics.registry.get_sample_value
         failures = [
             value("skureel_commit_failures_total", {"verdict": verdict}) or 0 for verdict in ("failed", "uncertain")
@@ -80,13 +80,13 @@ def test_a_broker_that_goes_away_and_comes_back_costs_nothing(
         pace.wait(0.02)
 
     with running(Answering(slow), breakable) as worker:
-        eventually(lambda: len(answered(breakable)) > 20, 30)
+        eventually(lambda: len(answered(breakable)) > 20)
         breakable_kafka.kill()
         pace.set()
         assert worker.live()
         breakable_kafka.start()
         eventually(lambda: len(answered(breakable)) >= len(products), 90)
-        eventually(lambda: committed(breakable, worker.group) == ends(breakable), 30)
+        eventually(lambda: committed(breakable, worker.group) == ends(breakable))
         assert worker.live()
     assert sorted(answered(breakable)) == sorted(products)
 
@@ -110,7 +110,7 @@ def test_a_worker_whose_broker_is_silent_says_so_and_is_not_ready(
 ) -> None:
     make_delivery_topics(breakable, partitions=1)
     with running(Answering(), breakable) as worker:
-        eventually(worker.ready, 30)
+        eventually(worker.ready)
         breakable_kafka.pause()
         try:
             eventually(lambda: not worker.ready(), 40)
@@ -127,7 +127,7 @@ def test_a_broker_fences_members_of_the_past_but_not_who_names_none(real_kafka: 
     make_delivery_topics(real_kafka, partitions=1)
     publish_products(real_kafka, ["p-1", "p-2"])
     with running(Answering(), real_kafka) as worker:
-        eventually(lambda: committed(real_kafka, worker.group) == {0: 2}, 30)
+        eventually(lambda: committed(real_kafka, worker.group) == {0: 2})
         outbox = Outbox(real_kafka, client_id=real_kafka.topic_prefix + "zombie", wake=lambda: None)
         outbox.start()
         tracker = PartitionTracker(TopicPartition(real_kafka.topic_prefix + CREATED, 0))

@@ -255,14 +255,14 @@ def test_an_unheard_commit_costs_and_repeats_nothing(
     make_delivery_topics(real_kafka, partitions=1)
     products = [f"p-{number}" for number in range(10)]
     with running(Answering(), real_kafka) as worker:
-        eventually(worker.ready, 30)
+        eventually(worker.ready)
         unheard.armed.set()
         publish_products(real_kafka, products)
-        eventually(lambda: len(answered(real_kafka)) >= 10, 30)
+        eventually(lambda: len(answered(real_kafka)) >= 10)
         unheard.go_on.set()
         publish_products(real_kafka, ["later"])
-        eventually(lambda: "later" in answered(real_kafka), 30)
-        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka), 20)
+        eventually(lambda: "later" in answered(real_kafka))
+        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka))
         assert not unheard.armed.is_set(), "no commit went unheard"
     assert answered(real_kafka) == [*products, "later"]
 
@@ -280,7 +280,7 @@ def test_what_may_be_committed_is_not_sent_again_when_its_partition_is_revoked(
     answering = threading.Event()
     function = Gated()
     with running(function, settings) as one:
-        eventually(lambda: len(function.handled) == 20, 30)
+        eventually(lambda: len(function.handled) == 20)
         ask = one._consumer.committed
 
         def away(partition: TopicPartition, timeout_ms: int) -> Any:
@@ -293,12 +293,12 @@ def test_what_may_be_committed_is_not_sent_again_when_its_partition_is_revoked(
         monkeypatch.setattr(unheard, "way", "made")
         unheard.armed.set()
         function.gate.set()
-        eventually(asked.is_set, 30)
+        eventually(asked.is_set)
         with running(Answering(), real_kafka) as other:
-            eventually(lambda: len(partitions_of(other, real_kafka)) == 1 == len(partitions_of(one, real_kafka)), 30)
+            eventually(lambda: len(partitions_of(other, real_kafka)) == 1 == len(partitions_of(one, real_kafka)))
             answering.set()
-            eventually(lambda: set(answered(real_kafka)) == set(products), 30)
-            eventually(lambda: committed(real_kafka, one.group) == ends(real_kafka), 20)
+            eventually(lambda: set(answered(real_kafka)) == set(products))
+            eventually(lambda: committed(real_kafka, one.group) == ends(real_kafka))
     assert sorted(answered(real_kafka)) == sorted(products)
 
 
@@ -310,19 +310,19 @@ def test_an_old_answer_about_committed_offsets_is_not_believed_after_a_rebalance
     publish_products(real_kafka, first)
     function = Answering()
     with running(function, real_kafka) as worker:
-        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka), 30)
+        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka))
         # As when a rebalance came between: asked for, given up, and answered to nobody.
         coordinator = worker._consumer._coordinator
         with pytest.raises(KafkaTimeoutError):
             coordinator.fetch_committed_offsets(sorted(worker.assigned), timeout_ms=0)
-        eventually(lambda: all(found.is_done for found in coordinator._offset_fetch_futures.values()), 10)
+        eventually(lambda: all(found.is_done for found in coordinator._offset_fetch_futures.values()))
         assert coordinator._offset_fetch_futures, "the client keeps no answers any more; forget_answers can go"
         publish_products(real_kafka, second)
-        eventually(lambda: len(answered(real_kafka)) == 10, 30)
-        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka), 20)
+        eventually(lambda: len(answered(real_kafka)) == 10)
+        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka))
         expel(real_kafka, worker.group)
         lost = worker.metrics.registry.get_sample_value
-        eventually(lambda: lost("skureel_rebalances_total", {"kind": "lost"}), 30)
+        eventually(lambda: lost("skureel_rebalances_total", {"kind": "lost"}))
         publish_products(real_kafka, ["later"])
-        eventually(lambda: "later" in answered(real_kafka), 30)
+        eventually(lambda: "later" in answered(real_kafka))
     assert answered(real_kafka) == [*first, *second, "later"]

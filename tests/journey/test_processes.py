@@ -95,7 +95,7 @@ def test_two_processes_make_clips_and_leave_in_order(
 
         for port in ports.values():
             assert answers(port, "/health/live")
-            eventually(lambda port=port: answers(port, "/health/ready"), 30)
+            eventually(lambda port=port: answers(port, "/health/ready"))
             assert answers(port, "/metrics")
         for process in processes.values():
             process.send_signal(signal.SIGTERM)

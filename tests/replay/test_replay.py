@@ -156,7 +156,7 @@ def test_a_product_that_changes_during_the_replay_is_not_sent_as_it_was(
 
         def news() -> list[Past]:
             # The test's clock moves at once; the broker needs some time of the real one to hand over the news.
-            found: list[Past] = eventually(ask, 20) if updated and not told else ask()
+            found: list[Past] = eventually(ask) if updated and not told else ask()
             told.extend(found)
             return found
 
