@@ -216,7 +216,7 @@ def rendering(settings: KafkaSettings, objects: ObjectSettings, folder: Path) ->
             "retry_wait_seconds": 0.1,
             "retry_delays_seconds": (2.0, *[4.0] * 20),
             # Gathered longer, so that a kill often comes between storing a clip and saying so.
-            "commit_interval_seconds": 0.3,
+            "commit_interval_seconds": 2.0,
         }
     )
     objects = objects.model_copy(update={"timeout_seconds": 3.0})

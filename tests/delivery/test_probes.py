@@ -103,6 +103,8 @@ def test_a_long_job_does_not_make_a_worker_look_dead(
         for _ in range(8):
             # Half a second each, four in all: twice what an owner may stay away.
             gate.wait(0.5)
+            seen = worker._came_round
+            eventually(lambda: worker._came_round > seen)  # noqa: B023 - called at once
             assert worker.live()
         gate.set()
         eventually(lambda: answered(kafka_broker) == ["p-1"])

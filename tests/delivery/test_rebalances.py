@@ -105,11 +105,11 @@ def test_a_lost_partition_is_never_committed(real_kafka: KafkaSettings) -> None:
 
 
 def test_a_job_longer_than_the_poll_interval_causes_no_rebalance(real_kafka: KafkaSettings) -> None:
-    settings = real_kafka.model_copy(update={"max_poll_interval_ms": 2_500})
+    settings = real_kafka.model_copy(update={"max_poll_interval_ms": 5_000})
     make_delivery_topics(settings, partitions=1)
     publish_products(settings, ["p-1"])
     function = Gated()
-    done = threading.Timer(6.0, function.gate.set)
+    done = threading.Timer(8.0, function.gate.set)
     with running(function, settings) as worker:
         eventually(lambda: function.handled == ["p-1"])
         done.start()
