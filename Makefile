@@ -2,18 +2,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
+CONSTRAINTS := -c constraints.txt
 
-.PHONY: demo test check bench format clean
+# pip itself and what builds this package come from the machine and from constraints.txt: nothing is fetched unpinned.
+INSTALL = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) setuptools && \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation $(2) -e '$(3)'
+
+.PHONY: demo test test-quick test-newest check bench format clean
 
 # One stamp per set of extras: a changed pyproject.toml or constraints file installs again.
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[render,embedded]'
+	$(call INSTALL,$(VENV),$(CONSTRAINTS),.[render$(comma)embedded])
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,check]'
+	$(call INSTALL,$(VENV),$(CONSTRAINTS),.[test$(comma)check])
 	touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo
@@ -21,6 +26,17 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# For the hand: what needs no real server and no long wait, side by side.
+test-quick: $(VENV)/.test
+	$(BIN)/python -m pytest -q -n 2 -m "not connected and not slow"
+
+# The same suite on the newest packages that pyproject.toml allows; torch stays, see constraints.txt.
+test-newest:
+	$(PYTHON) -m venv $(VENV)-newest
+	grep '^torch==' constraints.txt > $(VENV)-newest/torch.txt
+	$(call INSTALL,$(VENV)-newest,--upgrade -c $(VENV)-newest/torch.txt,.[test$(comma)check])
+	$(VENV)-newest/bin/python -m pytest --deselect tests/settings/test_pins.py
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -37,4 +53,6 @@ format: $(VENV)/.test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(OUT) bench-out build *.egg-info
+	rm -rf $(VENV) $(VENV)-newest $(OUT) bench-out build *.egg-info
+
+comma := ,

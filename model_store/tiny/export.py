@@ -8,13 +8,11 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
 from model_store.manifest import (
     MANIFEST_NAME,
@@ -26,7 +24,7 @@ from model_store.manifest import (
 )
 from model_store.tiny.clips import FPS, FRAMES, LARGE
 from model_store.tiny.tokens import END, PAD, UNKNOWN
-from model_store.tiny.train_denoiser import TEXT_LEN, denoiser_config, text_config
+from model_store.tiny.train_denoiser import TEXT_FIELDS, TEXT_LEN, denoiser_config
 from model_store.tiny.train_vae import vae_config
 from model_store.wan.denoiser import Denoiser
 from model_store.wan.vae import VAE
@@ -100,13 +98,20 @@ def export(
     write_json(folder / "transformer" / "config.json", transformer_config())
 
     save(folder / "text_encoder", "model", words)
-    text = text_config(tokenizer.get_vocab_size()).to_dict()
-    write_json(folder / "text_encoder" / "config.json", {**text, "architectures": ["UMT5EncoderModel"]})
+    write_json(folder / "text_encoder" / "config.json", text_encoder_config(tokenizer.get_vocab_size()))
 
-    wrapped: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers is untyped
-        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, unk_token=UNKNOWN, model_max_length=TEXT_LEN
+    (folder / "tokenizer").mkdir()
+    tokenizer.save(str(folder / "tokenizer" / "tokenizer.json"))
+    write_json(
+        folder / "tokenizer" / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "pad_token": PAD,
+            "eos_token": END,
+            "unk_token": UNKNOWN,
+            "model_max_length": TEXT_LEN,
+        },
     )
-    wrapped.save_pretrained(str(folder / "tokenizer"))
 
     manifest = Manifest(
         name="tiny",
@@ -149,6 +154,16 @@ def transformer_config() -> dict[str, object]:
         "qk_norm": "rms_norm_across_heads",
         "rope_max_seq_len": 1024,
         "text_dim": config.text_dim,
+    }
+
+
+def text_encoder_config(vocabulary: int) -> dict[str, object]:
+    """The `text_encoder/config.json`: what UMT5 is told, in words that no release of transformers adds to."""
+    return {
+        "architectures": ["UMT5EncoderModel"],
+        "model_type": "umt5",
+        "vocab_size": vocabulary,
+        **TEXT_FIELDS,
     }
 
 

@@ -8,7 +8,7 @@ for guidance. The loop is in `training`.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -44,25 +44,28 @@ def denoiser_config() -> DenoiserConfig:
     )
 
 
+TEXT_FIELDS: Final[dict[str, Any]] = {
+    "d_model": 128,
+    "d_kv": 32,
+    "d_ff": 256,
+    "num_layers": 2,
+    "num_heads": 4,
+    "dropout_rate": 0.0,
+    "feed_forward_proj": "gated-gelu",
+    "relative_attention_num_buckets": 32,
+    "relative_attention_max_distance": 128,
+    "layer_norm_epsilon": 1e-6,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "is_encoder_decoder": False,
+    "use_cache": False,
+}
+"""The tiny text encoder but for its vocabulary: two layers of UMT5, 0.7 million parameters."""
+
+
 def text_config(vocabulary: int) -> UMT5Config:
-    """The tiny text encoder: two layers of UMT5, 0.7 million parameters."""
-    return UMT5Config(
-        vocab_size=vocabulary,
-        d_model=128,
-        d_kv=32,
-        d_ff=256,
-        num_layers=2,
-        num_heads=4,
-        dropout_rate=0.0,
-        feed_forward_proj="gated-gelu",
-        relative_attention_num_buckets=32,
-        relative_attention_max_distance=128,
-        layer_norm_epsilon=1e-6,
-        pad_token_id=0,
-        eos_token_id=1,
-        is_encoder_decoder=False,
-        use_cache=False,
-    )
+    """The tiny text encoder, for a vocabulary of so many tokens."""
+    return UMT5Config(vocab_size=vocabulary, **TEXT_FIELDS)
 
 
 def plain_attention(queries: Tensor, keys: Tensor, values: Tensor, key_bias: Tensor | None = None) -> Tensor:
