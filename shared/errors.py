@@ -2,6 +2,7 @@
 
     SkureelError
     ├── TemporaryError        the same work may succeed later: retried, then a dead letter
+    │   └── Unavailable       what the work stands on does not answer: no fault of the record
     ├── PermanentError        the same work can never succeed: a dead letter at once
     │   └── PhotoRefused      a product's photo can be no first frame: the product is rejected
     └── ConfigurationError    the process cannot do its job as it is set up: the command ends with exit code 2
@@ -24,6 +25,10 @@ class TemporaryError(SkureelError):
     def __init__(self, message: str, *, delay_seconds: float | None = None) -> None:
         super().__init__(message)
         self.delay_seconds = delay_seconds
+
+
+class Unavailable(TemporaryError):
+    """What every record's work stands on does not answer, e.g. the object store. No fault of the record."""
 
 
 class PermanentError(SkureelError):

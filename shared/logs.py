@@ -38,7 +38,7 @@ def one_line(text: str) -> str:
 
 
 class TextLine(logging.Formatter):
-    """`2026-11-20T09:41:07Z WARNING shared.kafka.worker: message`, always one line."""
+    """`2026-11-20T09:41:07Z WARNING shared.kafka.runtime.worker: message`, always one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         parts = [f"{_time(record)} {record.levelname} {record.name}: {one_line(record.getMessage())}"]

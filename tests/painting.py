@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.render_video import Studio
 from functions.render_video.inspection import Profile
 from functions.render_video.labels import Labeller
+from functions.render_video.studio import Studio
 from model_store.manifest import ClipDefaults, Manifest, SamplerDefaults
 
 WIDTH, HEIGHT, FRAMES, FPS = 128, 96, 13, 12

@@ -3,20 +3,20 @@
 The only package that imports the Kafka client. Functions never see it: they take an event and return events.
 """
 
-from shared.kafka.deadletters import (
+from shared.kafka.operating.deadletters import (
     DeadLetter,
     Replayed,
     list_dead_letters,
     replay_dead_letters,
     show_dead_letter,
 )
-from shared.kafka.history import Bookmark, History, Ledger, Partition, Past
-from shared.kafka.lag import Lag, read_lag
-from shared.kafka.publisher import Publisher
-from shared.kafka.serving import serve
-from shared.kafka.tailing import Unreadable, tail
-from shared.kafka.topics import check, create_topics, needed_topics
-from shared.kafka.worker import Worker
+from shared.kafka.operating.history import Bookmark, History, Ledger, Partition, Past
+from shared.kafka.operating.lag import Lag, read_lag
+from shared.kafka.operating.publisher import Publisher
+from shared.kafka.operating.tailing import Unreadable, tail
+from shared.kafka.operating.topics import check, create_topics, needed_topics
+from shared.kafka.runtime.serving import serve
+from shared.kafka.runtime.worker import Worker
 
 __all__ = [
     "Bookmark",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from functions.cli import main
+from functions.cli.command import main
 from shared.events.cloudevents import from_structured
 from shared.settings import KafkaSettings, describe, load_settings
 from tests.delivery.harness import headers_of, records_of
@@ -143,7 +143,9 @@ def test_schemas_are_up_to_date() -> None:
     assert skureel("schemas", "--check").exit_code == 0
 
 
-@pytest.mark.parametrize("package", ["functions.cli", "functions.derive_prompt", "shared.kafka", "shared.objects"])
+@pytest.mark.parametrize(
+    "package", ["functions.cli.command", "functions.derive_prompt", "shared.kafka", "shared.objects"]
+)
 def test_only_who_draws_imports_torch(package: str) -> None:
     code = f"import sys, {package}; print([n for n in ('torch', 'transformers', 'numpy', 'PIL') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from functions import doctor as doctors
-from functions.cli import main
+from functions.cli import doctor as doctors
+from functions.cli.command import main
 from functions.derive_prompt import DerivePrompt
 from shared.clips import ClipStore
 from shared.errors import ConfigurationError

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from functions.cli import main
-from functions.generate import frames_for
+from functions.cli.command import main
+from functions.cli.generate import frames_for
 from functions.render_video.encoding import probe
 from functions.render_video.labels import read_label, read_poster_label
 from model_store.manifest import write_manifest
@@ -29,7 +29,7 @@ def painter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Painter:
     monkeypatch.setenv("SKUREEL_MODEL__NAME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     drawing = Painter()
-    monkeypatch.setattr("functions.generate.open_studio", lambda _settings, _folder: studio(drawing))
+    monkeypatch.setattr("functions.cli.generate.open_studio", lambda _settings, _folder: studio(drawing))
     return drawing
 
 
@@ -150,7 +150,7 @@ def test_what_is_asked_for_goes_before_the_models_own(
 def test_a_clip_that_no_model_draws_is_refused_before_the_model_is_loaded(
     painter: Painter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("functions.generate.open_studio", None)
+    monkeypatch.setattr("functions.cli.generate.open_studio", None)
     for asked, told in (
         (("--seconds", "60"), "frames 721: "),
         (("--size", "2048x1024"), "2048x1024 are more than"),

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from functions.products_file import read_lines, refuse_bad_lines
+from functions.cli.products_file import read_lines, refuse_bad_lines
 from shared.errors import PermanentError
 from shared.events import Event
 from shared.events.cloudevents import MAX_DATA_BYTES

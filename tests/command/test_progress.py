@@ -2,7 +2,7 @@
 
 import io
 
-from functions.progress import PLAIN_LINE_SECONDS, Progress
+from functions.cli.progress import PLAIN_LINE_SECONDS, Progress
 
 
 class Clock:

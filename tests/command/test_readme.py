@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from functions.cli import main
+from functions.cli.command import main
 from functions.registry import FUNCTIONS
 from shared.events import EVENT_TYPES
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka import TopicPartition
 
-from shared.kafka.assignment import assign_evenly
+from shared.kafka.runtime.assignment import assign_evenly
 
 TOPICS = ("live", "live.retry", "bulk", "bulk.retry")
 

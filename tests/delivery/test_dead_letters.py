@@ -9,7 +9,7 @@ import pytest
 from shared.errors import ConfigurationError, PermanentError
 from shared.events import Event
 from shared.kafka import Publisher, create_topics, list_dead_letters, replay_dead_letters, show_dead_letter
-from shared.kafka.deadletters import MOST_REPLAYS, parse_place
+from shared.kafka.operating.deadletters import MOST_REPLAYS, parse_place
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
     CREATED,

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from shared.kafka import Worker
-from shared.kafka.release import Verdict
-from shared.kafka.tracker import Work
+from shared.kafka.runtime.release import Verdict
+from shared.kafka.runtime.tracker import Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import Answering
 from tests.delivery.test_epochs import PARTITIONS, Client, Handlers, Log, Transactions

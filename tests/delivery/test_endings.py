@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from shared.endings import Ending, ending_of
 from shared.errors import ConfigurationError, PermanentError, TemporaryError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
-from shared.kafka.endings import Ending, Handling, ending_of
-from shared.kafka.tracker import PartitionTracker, Work
+from shared.kafka.runtime.handling import Handling
+from shared.kafka.runtime.tracker import PartitionTracker, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import ANSWER, CREATED, Answering, answer_to, product_event
 

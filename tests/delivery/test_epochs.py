@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from kafka import ConsumerGroupMetadata, TopicPartition
 
+from shared.endings import Ending
 from shared.errors import ConfigurationError
 from shared.kafka import Worker
-from shared.kafka.endings import Ending
-from shared.kafka.release import Release, Verdict
-from shared.kafka.tracker import Work
+from shared.kafka.runtime.release import Release, Verdict
+from shared.kafka.runtime.tracker import Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import CREATED, Answering
 

@@ -6,7 +6,7 @@ import pytest
 from kafka import TopicPartition
 
 from shared.kafka import Worker
-from shared.kafka import worker as worker_module
+from shared.kafka.runtime import worker as worker_module
 from shared.settings import KafkaSettings
 from tests.delivery.harness import CREATED, Answering
 

@@ -8,8 +8,9 @@ from kafka.errors import TopicAuthorizationFailedError
 
 from shared.errors import ConfigurationError, PermanentError, TemporaryError
 from shared.events import EVENT_TYPES
-from shared.kafka import Publisher, Unreadable, check, create_topics, needed_topics, tail, tailing
+from shared.kafka import Publisher, Unreadable, check, create_topics, needed_topics, tail
 from shared.kafka.client import connection
+from shared.kafka.operating import tailing
 from shared.settings import KafkaSettings
 from tests.delivery.harness import CREATED, ends, product_event, records_of
 

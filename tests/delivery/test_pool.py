@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from kafka import TopicPartition
 
-from shared.kafka.pool import HandlerPool
-from shared.kafka.tracker import PartitionTracker, Work
+from shared.kafka.runtime.pool import HandlerPool
+from shared.kafka.runtime.tracker import PartitionTracker, Work
 from tests.polling import eventually
 
 

@@ -93,7 +93,7 @@ def test_a_worker_is_ready_only_with_a_warm_function_and_a_group(kafka_broker: K
 def test_a_long_job_does_not_make_a_worker_look_dead(
     kafka_broker: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.kafka.worker._STALLED_SECONDS", 2.0)
+    monkeypatch.setattr("shared.kafka.runtime.worker._STALLED_SECONDS", 2.0)
     make_delivery_topics(kafka_broker, partitions=1)
     gate = threading.Event()
     function = Answering(lambda event: gate.wait(60) and None)
@@ -111,7 +111,7 @@ def test_a_long_job_does_not_make_a_worker_look_dead(
 
 
 def test_an_owner_that_is_stuck_is_not_live(kafka_broker: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.kafka.worker._STALLED_SECONDS", 2.0)
+    monkeypatch.setattr("shared.kafka.runtime.worker._STALLED_SECONDS", 2.0)
     make_delivery_topics(kafka_broker, partitions=1)
     go_on = threading.Event()
     with running(Answering(), kafka_broker) as worker:
@@ -137,7 +137,7 @@ def test_a_broker_that_takes_connections_and_answers_nothing_is_waited_for(monke
         attempts.append(client_id)
         raise KafkaTimeoutError("no answer")
 
-    monkeypatch.setattr("shared.kafka.release.KafkaProducer", unanswered)
+    monkeypatch.setattr("shared.kafka.runtime.release.KafkaProducer", unanswered)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         broker = KafkaSettings(bootstrap_servers=f"127.0.0.1:{listener.getsockname()[1]}")
         with running(Answering(), broker) as worker:

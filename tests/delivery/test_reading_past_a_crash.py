@@ -7,8 +7,9 @@ from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
 
 from shared.errors import TemporaryError
 from shared.events import Event
-from shared.kafka import Ledger, Publisher, deadletters, list_dead_letters, read_lag, replay_dead_letters
+from shared.kafka import Ledger, Publisher, list_dead_letters, read_lag, replay_dead_letters
 from shared.kafka.client import connection, group_name
+from shared.kafka.operating import deadletters
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
     CREATED,

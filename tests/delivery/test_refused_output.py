@@ -13,8 +13,8 @@ from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.kafka import Publisher, Worker
 from shared.kafka.client import connection
-from shared.kafka.release import Outbox, Release, Verdict
-from shared.kafka.tracker import Outgoing, PartitionTracker, Released, Work
+from shared.kafka.runtime.release import Outbox, Release, Verdict
+from shared.kafka.runtime.tracker import Outgoing, PartitionTracker, Released, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
     ANSWER,

@@ -8,8 +8,8 @@ from kafka import ConsumerGroupMetadata, KafkaProducer, TopicPartition
 
 from shared.events import Event
 from shared.kafka.client import connection
-from shared.kafka.release import Outbox, Release, Verdict
-from shared.kafka.tracker import PartitionTracker, Released
+from shared.kafka.runtime.release import Outbox, Release, Verdict
+from shared.kafka.runtime.tracker import PartitionTracker, Released
 from shared.settings import KafkaSettings
 from tests.delivery.conftest import with_short_sessions
 from tests.delivery.harness import (

@@ -9,9 +9,9 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, TopicAuthorizationFailedError
 
-from shared.kafka import release as releasing
-from shared.kafka.release import Outbox, Release, Verdict
-from shared.kafka.tracker import Outgoing, PartitionTracker, Released, Work
+from shared.kafka.runtime import release as releasing
+from shared.kafka.runtime.release import Outbox, Release, Verdict
+from shared.kafka.runtime.tracker import Outgoing, PartitionTracker, Released, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
     CREATED,

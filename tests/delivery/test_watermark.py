@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from kafka import TopicPartition
 
-from shared.kafka.tracker import PartitionTracker, Released, Work
+from shared.kafka.runtime.tracker import PartitionTracker, Released, Work
 
 PARTITION = TopicPartition("product.created", 0)
 

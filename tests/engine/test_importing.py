@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from functions.cli import main
+from functions.cli.command import main
 from model_store import importing
 from model_store.importing import import_model
 from model_store.manifest import ClipDefaults, SamplerDefaults, read_manifest, verify
@@ -404,6 +404,6 @@ def test_the_command_says_what_is_wrong_in_one_line(published, destination):
 
 def test_listing_commands_does_not_import_torch():
     """What every other command would wait for."""
-    code = "import sys; from functions.cli import main; main(['models', '--help'], standalone_mode=False); "
+    code = "import sys; from functions.cli.command import main; main(['models', '--help'], standalone_mode=False); "
     code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0

@@ -12,10 +12,10 @@ import pytest
 from shared.events import EVENT_TYPES, Event, Product
 from shared.events import documents as published
 from shared.events.cloudevents import to_kafka
-from shared.kafka.endings import Handling
+from shared.kafka.operating.topics import needed_topics
+from shared.kafka.runtime.handling import Handling
+from shared.kafka.runtime.tracker import PartitionTracker, Work
 from shared.kafka.story import Story, written
-from shared.kafka.topics import needed_topics
-from shared.kafka.tracker import PartitionTracker, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import Answering, product_event
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-import functions.demo
+import functions.cli.demo
 from functions.render_video import RenderVideo
 from model_store.manifest import write_manifest
 from shared.clips import ClipStore
@@ -39,7 +39,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
     """Takes the engine's place in every render_video that the demo builds."""
     painter = Painter()
-    build: Callable[[str, Settings], Any] = functions.demo.build
+    build: Callable[[str, Settings], Any] = functions.cli.demo.build
 
     def build_with_painter(name: str, settings: Settings) -> Any:
         if name != "render_video":
@@ -48,5 +48,5 @@ def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
         photos = Photos(objects, ())
         return RenderVideo(settings, ClipStore(objects), photos, open_studio=lambda _settings, _folder: studio(painter))
 
-    monkeypatch.setattr(functions.demo, "build", build_with_painter)
+    monkeypatch.setattr(functions.cli.demo, "build", build_with_painter)
     return painter

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from functions.demo import run_demo
-from functions.products_file import read_lines
+from functions.cli.demo import run_demo
+from functions.cli.products_file import read_lines
 from functions.render_video.encoding import probe
 from functions.render_video.labels import read_label
 from shared.errors import ConfigurationError
@@ -163,7 +163,7 @@ def test_a_product_that_becomes_a_dead_letter_is_told_from_one_that_is_lost(
         return good(seed, index) if seed == 0 else broken(seed, index)
 
     monkeypatch.setattr(painter, "paint", paint)
-    monkeypatch.setattr("functions.demo.QUIET_SECONDS", 0.2)
+    monkeypatch.setattr("functions.cli.demo.QUIET_SECONDS", 0.2)
     outcome = run_demo(settings, products_file(tmp_path, PRODUCTS[:1]), None, out)
     assert not outcome.everything_answered
     assert outcome.counts == {"dead letter": 1}

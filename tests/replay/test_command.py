@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
-from functions.cli import main
+from functions.cli.command import main
 from model_store.manifest import ClipDefaults, Manifest, SamplerDefaults, write_manifest
 from shared.clips import ClipStore
 from shared.events import Event, Product

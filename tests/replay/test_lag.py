@@ -75,7 +75,7 @@ def test_a_broker_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) 
     def refuses(*_: object, **__: object) -> None:
         raise KafkaTimeoutError("no broker")
 
-    monkeypatch.setattr("shared.kafka.lag.open_consumer", refuses)
+    monkeypatch.setattr("shared.kafka.operating.lag.open_consumer", refuses)
     with pytest.raises(TemporaryError, match=r"lag of answering: Kafka at here:1: KafkaTimeoutError"):
         list(read_lag(KafkaSettings(bootstrap_servers="here:1"), CONSUMED))
 

@@ -21,9 +21,9 @@ from shared.kafka.client import (
     open_consumer,
     producer_arguments,
 )
-from shared.kafka.release import discard, wait_for_all
+from shared.kafka.operating.topics import needed_topics
+from shared.kafka.producing import discard, wait_for_all
 from shared.kafka.story import Story
-from shared.kafka.topics import needed_topics
 from shared.settings import KafkaSettings
 
 MOST_REPLAYS = 3

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from shared.kafka.tracker import Work
+from shared.kafka.runtime.tracker import Work
 
 
 class HandlerPool:

@@ -28,7 +28,8 @@ from kafka.errors import (
 
 from shared.errors import ConfigurationError
 from shared.kafka.client import NULL, producer_arguments
-from shared.kafka.tracker import Outgoing, Released, Work
+from shared.kafka.producing import discard, wait_for_all
+from shared.kafka.runtime.tracker import Outgoing, Released, Work
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -381,25 +382,9 @@ class Outbox:
         return producer
 
 
-def wait_for_all(futures: Iterable[Any], timeout_seconds: float) -> None:
-    """Wait until all records are acknowledged. Raises what the first failed one failed with, or KafkaTimeoutError."""
-    deadline = time.monotonic() + timeout_seconds
-    for future in futures:
-        future.get(timeout=max(0.0, deadline - time.monotonic()))
-
-
 def _refused(error: BaseException, futures: Iterable[Any]) -> bool:
     """Whether the broker refused something: what is raised then may only say that the producer has failed before."""
     return isinstance(error, REFUSALS) or any(isinstance(future.exception, REFUSALS) for future in futures)
-
-
-def discard(producer: Any, timeout_seconds: float = 0.0) -> None:
-    """Close a producer whose unsent records nobody waits for. Its open transaction is left to its next of name."""
-    try:
-        producer.close(timeout=timeout_seconds)
-    except KafkaError:
-        # It has something left to send and gives up closing before it ends its thread, which would try on.
-        producer._sender.force_close()
 
 
 def _discard_aside(producer: Any) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from functions.progress import Progress
-from functions.render_video import open_studio
+from functions.cli.progress import Progress
 from functions.render_video.photo import open_photo
+from functions.render_video.studio import open_studio
 from model_store.manifest import MANIFEST_NAME, ClipDefaults, SamplerDefaults, model_folder, read_manifest
 from shared.bounds import FRAMES_STEP
 from shared.errors import ConfigurationError

@@ -1,4 +1,4 @@
-"""The one table from each way a handler can end to what becomes of its record, and the handling of one record.
+"""The handling of one record: decoding, the handler, retries in place, encoding, and how it ended.
 
 Runs in handler threads. It knows events, the function and topics by name; it sends nothing and commits nothing.
 """
@@ -7,11 +7,11 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from enum import Enum
 from typing import Any
 
 import tenacity
 
+from shared.endings import Ending, ending_of, reason_of
 from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
@@ -19,49 +19,13 @@ from shared.function import Function
 from shared.kafka import story as stories
 from shared.kafka.client import DEAD_LETTER_SUFFIX, HEADER_ROOM_BYTES, RETRY_SUFFIX
 from shared.kafka.reading import event_of
-from shared.kafka.tracker import Outgoing, Work
+from shared.kafka.runtime.tracker import Outgoing, Work
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
-
 OUTPUT_REFUSED = "output-refused"
 """The reason of a dead letter whose handling went well, and led to something that the broker does not take."""
-
-
-class Ending(Enum):
-    """What becomes of a record. The value is the label of the metric."""
-
-    EMITTED = "emitted"
-    """The handler's events are sent and the offset is committed with them."""
-    RETRIED = "retried"
-    """The record goes to the retry topic with a due time."""
-    DEAD = "dead"
-    """The record goes to the dead letter topic."""
-    HALTED = "halted"
-    """The record stays where it is, uncommitted, and the worker stops: the next one would end the same way."""
-
-
-ENDINGS: tuple[tuple[type[BaseException], Ending], ...] = (
-    (TemporaryError, Ending.RETRIED),
-    (PermanentError, Ending.DEAD),
-    (ConfigurationError, Ending.HALTED),
-    (Exception, Ending.DEAD),
-    (BaseException, Ending.HALTED),
-)
-"""First row whose class matches. A handler that returns ends as EMITTED; a retry whose rounds are used up as DEAD."""
-
-
-def ending_of(error: BaseException) -> Ending:
-    """Look up what becomes of a record whose handler raised `error`."""
-    return next(ending for kind, ending in ENDINGS if isinstance(error, kind))
-
-
-def reason_of(error: BaseException) -> str:
-    """The slug in headers and metrics. Every one but a PermanentError's own is from this short list."""
-    if isinstance(error, PermanentError):
-        return error.reason
-    return "temporary" if isinstance(error, TemporaryError) else "defect"
 
 
 class Handling:

@@ -73,7 +73,7 @@ def demo(products: Path | None, count: int | None, out: Path) -> None:
     Where SKUREEL_KAFKA__BOOTSTRAP_SERVERS or SKUREEL_OBJECTS__ENDPOINT name no server, an embedded one is started. The
     embedded store lies in OUT/store and is kept: a second run draws nothing that it holds.
     """
-    from functions.demo import run_demo, summary
+    from functions.cli.demo import run_demo, summary
     from shared.logs import configure_logging
 
     settings = load_settings()
@@ -115,7 +115,7 @@ def publish(file: Path, type_name: str) -> None:
     Data are sent with all that they say. Of a FILE with a bad line nothing is sent; of standard input, or a pipe, what
     came before the bad line.
     """
-    from functions.products_file import STANDARD_INPUT, read_lines, refuse_bad_lines
+    from functions.cli.products_file import STANDARD_INPUT, read_lines, refuse_bad_lines
     from shared.events.cloudevents import to_kafka
     from shared.kafka import Publisher
 
@@ -191,7 +191,7 @@ def generate(
     model: str | None,
 ) -> None:
     """Draw one clip from PROMPT, without Kafka or a store. The clip is labelled like every other."""
-    from functions.generate import Wanted, generate_clip
+    from functions.cli.generate import Wanted, generate_clip
 
     settings = load_settings()
     width, height = _size(size) if size is not None else (None, None)
@@ -248,8 +248,8 @@ def replay(
     The latest product.created or product.updated of each product is taken. Old clips stay. First it says what it will
     do and cost. Interrupted, the same command goes on where it stopped; a product is not sent twice.
     """
+    from functions.cli.progress import Progress
     from functions.derive_prompt import DerivePrompt
-    from functions.progress import Progress
     from functions.replay_events import LookedUpLater, Rate, Replay, Selection, describe
     from model_store.manifest import model_folder, read_manifest
     from shared.clips import ClipStore
@@ -333,7 +333,7 @@ def import_command(
     Every tensor is checked before anything is written, and DEST appears when it is complete. Pickles become
     safetensors without running what they hold; safetensors files are linked where the disk allows it.
     """
-    from functions.progress import Progress
+    from functions.cli.progress import Progress
     from model_store.importing import import_model
 
     with Progress("imported %", 100) as progress:
@@ -441,7 +441,7 @@ def doctor() -> None:
 
     Nothing is changed, but that a missing bucket is made where SKUREEL_OBJECTS__CREATE_BUCKET says so.
     """
-    from functions.doctor import examine
+    from functions.cli.doctor import examine
 
     healthy = True
     for finding in examine(load_settings()):

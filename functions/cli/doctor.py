@@ -136,7 +136,7 @@ def _device(settings: Settings) -> str:
         return "none: without torch this machine draws no clips"
     import torch  # only where clips are drawn
 
-    from functions.render_video import device_options
+    from functions.render_video.studio import device_options
 
     options = device_options(settings)
     try:

@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 import jinja2
 
-from functions.products_file import read_lines
-from functions.progress import Progress
+from functions.cli.products_file import read_lines
+from functions.cli.progress import Progress
 from functions.registry import build
 from shared.errors import ConfigurationError, TemporaryError
 from shared.events import Event, Product, VideoReady, VideoRejected, VideoRequested, VideoReview
@@ -246,7 +246,7 @@ def _write_events(journeys: Sequence[Journey], path: Path) -> None:
 
 def _write_page(journeys: Sequence[Journey], path: Path) -> None:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("functions", "."), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("functions.cli", "."), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["path"] = lambda name: quote(str(name))
     cards = [_card(journey) for journey in journeys]

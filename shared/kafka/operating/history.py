@@ -17,9 +17,9 @@ from shared.errors import PermanentError, TemporaryError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.kafka.client import GROUP_PREFIX, open_consumer, producer_arguments, topic_name
+from shared.kafka.operating.tailing import Unreadable
+from shared.kafka.producing import discard, wait_for_all
 from shared.kafka.reading import event_of
-from shared.kafka.release import discard, wait_for_all
-from shared.kafka.tailing import Unreadable
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from types import FrameType
 from shared.errors import ConfigurationError
 from shared.function import Function
 from shared.health import HealthServer
-from shared.kafka.worker import Worker
+from shared.kafka.runtime.worker import Worker
 from shared.settings import HealthSettings, KafkaSettings
 
 log = logging.getLogger(__name__)

@@ -29,15 +29,16 @@ from kafka.errors import (
 )
 from kafka.structs import MemberState
 
+from shared.endings import Ending, reason_of
 from shared.errors import ConfigurationError
 from shared.function import Function
 from shared.kafka import story as stories
-from shared.kafka.assignment import EvenAssignor
 from shared.kafka.client import RETRY_SUFFIX, group_name, open_consumer, topic_name, wait_for_broker
-from shared.kafka.endings import OUTPUT_REFUSED, Ending, Handling, reason_of
-from shared.kafka.pool import HandlerPool
-from shared.kafka.release import MEMBERSHIP_ERRORS, Outbox, Release, Verdict
-from shared.kafka.tracker import PartitionTracker, Released, Work
+from shared.kafka.runtime.assignment import EvenAssignor
+from shared.kafka.runtime.handling import OUTPUT_REFUSED, Handling
+from shared.kafka.runtime.pool import HandlerPool
+from shared.kafka.runtime.release import MEMBERSHIP_ERRORS, Outbox, Release, Verdict
+from shared.kafka.runtime.tracker import PartitionTracker, Released, Work
 from shared.metrics import RuntimeMetrics
 from shared.settings import KafkaSettings
 

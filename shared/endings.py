@@ -1,0 +1,40 @@
+"""The one table from each way a handler can end to what becomes of its record, whichever transport brought it."""
+
+from enum import Enum
+
+from shared.errors import ConfigurationError, PermanentError, TemporaryError
+
+
+class Ending(Enum):
+    """What becomes of a record. The value is the label of the metric."""
+
+    EMITTED = "emitted"
+    """The handler's events are sent and the offset is committed with them."""
+    RETRIED = "retried"
+    """The record goes to the retry topic with a due time."""
+    DEAD = "dead"
+    """The record goes to the dead letter topic."""
+    HALTED = "halted"
+    """The record stays where it is, uncommitted, and the worker stops: the next one would end the same way."""
+
+
+ENDINGS: tuple[tuple[type[BaseException], Ending], ...] = (
+    (TemporaryError, Ending.RETRIED),
+    (PermanentError, Ending.DEAD),
+    (ConfigurationError, Ending.HALTED),
+    (Exception, Ending.DEAD),
+    (BaseException, Ending.HALTED),
+)
+"""First row whose class matches. A handler that returns ends as EMITTED; a retry whose rounds are used up as DEAD."""
+
+
+def ending_of(error: BaseException) -> Ending:
+    """Look up what becomes of a record whose handler raised `error`."""
+    return next(ending for kind, ending in ENDINGS if isinstance(error, kind))
+
+
+def reason_of(error: BaseException) -> str:
+    """The slug in headers and metrics. Every one but a PermanentError's own is from this short list."""
+    if isinstance(error, PermanentError):
+        return error.reason
+    return "temporary" if isinstance(error, TemporaryError) else "defect"
