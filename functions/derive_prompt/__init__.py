@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from functions.derive_prompt.prompts import VisibleFields, caption_of, visible_fields
+from functions.derive_prompt.prompts import caption_of
+from functions.derive_prompt.recognise.understanding import VisibleFields, understand, visible_fields
 from functions.derive_prompt.screening import screen
 from functions.derive_prompt.templates import templates
 from model_store.manifest import Manifest, model_folder, read_manifest
@@ -152,7 +153,7 @@ class SpecMaker:
         return make(fields, image_sha256)
 
     def _make(self, fields: VisibleFields, image_sha256: str | None) -> RenderSpec:
-        filled = caption_of(fields)
+        filled = caption_of(understand(fields))
         return RenderSpec(
             prompt=filled.prompt,
             negative_prompt=filled.negative_prompt,

@@ -1,66 +1,16 @@
-"""Product -> slots -> filled prompt. Pure: the same visible fields give the same prompt, in any process.
+"""How a prompt says what was understood: the template's text, filled in the product's language.
 
-`caption(product)` is the whole way. What cannot be seen (price, brand, hours, certificates, sizes, pack counts) has no
+Everything in a prompt is a word of the vocabularies, in the same order and form, one scene after the other, so that clips
+of a catalogue look alike the whole way. What cannot be seen (price, brand, hours, certificates, sizes, pack counts) has no
 slot, so that products which differ in nothing else get the same prompt and share one clip.
 """
 
-from functools import lru_cache
 from typing import NamedTuple
 
-from functions.derive_prompt import colours, families, kinds, materials
-from functions.derive_prompt.cleaning import NAME_LIMIT, has_chinese, normalised
-from functions.derive_prompt.colours import Colour
-from functions.derive_prompt.families import Audience
-from functions.derive_prompt.kinds import Kind
-from functions.derive_prompt.looks import PATTERN_WORDS, Looks, find_looks
-from functions.derive_prompt.materials import Material
-from functions.derive_prompt.screening import makes_absolute_claim
-from functions.derive_prompt.templates import GENERAL, Locale, Template, negative_prompts, templates
-from functions.derive_prompt.vocabulary import table
-from shared.events import Product, TemplateReference
-
-Texts = tuple[str, ...]
-Attributes = tuple[tuple[str, Texts], ...]
-
-_COLOUR_FIELDS = frozenset(table("colours")["fields"]["names"])
-_CRAFT_FIELDS = frozenset(table("looks")["fields"]["names"])
-_OTHER_SPECIFICATION_LIMIT = 8
-
-
-class VisibleFields(NamedTuple):
-    """All of a product that can bear on its prompt. Products with equal visible fields are one product to a camera."""
-
-    locale: str | None
-    name: str
-    category: Texts
-    color: Texts
-    material: Texts
-    features: Texts
-    attributes: Attributes
-    specifications: Attributes
-
-    def is_short(self) -> bool:
-        """Whether the fields are small enough to be remembered; a hostile catalogue must not fill the memory."""
-        return (
-            len(self.name)
-            + sum(map(len, self.category + self.color + self.material + self.features))
-            + sum(len(text) for _, texts in self.attributes + self.specifications for text in texts)
-        ) <= _REMEMBERED_LENGTH
-
-
-_REMEMBERED_LENGTH = 4096
-
-
-class Slots(NamedTuple):
-    """What fills the template: recognised, canonical, comparable. None or empty: the product does not say."""
-
-    locale: Locale
-    template: str
-    kind: Kind
-    colour: Colour | None
-    material: Material | None
-    audience: Audience | None
-    looks: Looks
+from functions.derive_prompt.recognise import families
+from functions.derive_prompt.recognise.understanding import Slots, Understanding
+from functions.derive_prompt.templates import Template, negative_prompts, templates
+from shared.events import TemplateReference
 
 
 class Caption(NamedTuple):
@@ -73,57 +23,13 @@ class Caption(NamedTuple):
     negative_prompt_version: str
 
 
-def caption(product: Product) -> Caption:
-    """The prompt that films a product, its template and slots."""
-    return caption_of(visible_fields(product))
-
-
-def visible_fields(product: Product) -> VisibleFields:
-    """The fields that a prompt is made of, as they were written."""
-    return VisibleFields(
-        product.locale,
-        product.name,
-        product.category,
-        product.color,
-        product.material,
-        product.features,
-        tuple((key, texts) for name, texts in product.attributes.items() if (key := _field_name(name)) in _READ_FIELDS),
-        tuple((_field_name(name), texts) for name, texts in product.specifications.items()),
-    )
-
-
-def caption_of(fields: VisibleFields) -> Caption:
-    """The caption of visible fields."""
-    slots = find_slots(fields)
+def caption_of(understood: Understanding) -> Caption:
+    """The caption of what was understood."""
+    slots = understood.slots
     template = templates()[slots.template]
     default, texts = negative_prompts()
     version = template.negative_prompt or default
     return Caption(fill(template, slots), template.reference, slots, texts[version], version)
-
-
-def find_slots(fields: VisibleFields) -> Slots:
-    """Recognise everything that can be seen."""
-    name = normalised(fields.name[:NAME_LIMIT])
-    category = [normalised(level[:NAME_LIMIT]) for level in fields.category]
-    audience = families.find_audience(" ".join((name, *category)), pets=families.may_hold_pets(category))
-    kind = _find_kind(name, category, fields.specifications)
-    template_id = families.template_for(_find_template(kind, category), audience)
-    template = templates()[template_id]
-    kind = kind or _generic_kind(name, template, template_id)
-    colour, patterns = _find_colour(fields, name, template)
-    return Slots(
-        locale=_locale(fields, name),
-        template=template_id,
-        kind=kind,
-        colour=colour,
-        material=_find_material(fields, _without(colour, name), kind)
-        if template.takes_material and not kind.own_material
-        else None,
-        audience=_shown_audience(audience, template),
-        looks=_find_looks(fields, name, template_id, patterns)
-        if template.takes_material
-        else find_looks("", template_id, patterns),
-    )
 
 
 def fill(template: Template, slots: Slots) -> str:
@@ -141,136 +47,6 @@ def fill(template: Template, slots: Slots) -> str:
         motion=_motion(template, slots),
         model=model[0 if chinese else 1],
     )
-
-
-def _locale(fields: VisibleFields, name: str) -> Locale:
-    if fields.locale is not None:
-        language = fields.locale[:2].lower()
-        if language in ("zh", "en"):
-            return "zh" if language == "zh" else "en"
-    return "zh" if has_chinese(name) else "en"
-
-
-def _find_kind(name: str, category: list[str], specifications: Attributes) -> Kind | None:
-    kind = kinds.find_kind(name, families.find_template(category))
-    if kind is None or kind.id.partition(":")[0] in ("set_like", "tool_like"):
-        # A name may leave the thing to what it is sold as (床垫*1+枕头*2) or to the category: 清晨系列 in 马克杯.
-        sold_as = [normalised(texts[0][:NAME_LIMIT]) for _, texts in specifications if texts]
-        for text in (*sold_as, *category[-1:]):
-            told = kinds.find_kind(text)
-            if told is not None and not told.tail:
-                return told
-    return kind
-
-
-def _find_template(kind: Kind | None, category: list[str]) -> str:
-    if kind is not None and not kind.tail:
-        return kind.template
-    of_category = families.find_template(category)
-    if of_category is not None and of_category != GENERAL:
-        return of_category
-    return kind.template if kind is not None else GENERAL
-
-
-def _generic_kind(name: str, template: Template, template_id: str) -> Kind:
-    generic = template.generic
-    noun = kinds.unlisted_noun(colours.without_shades(name, every=True))
-    kind = Kind(
-        id=f"generic:{template_id}",
-        template=template_id,
-        zh=generic.zh,
-        en=generic.en,
-        measure=generic.measure,
-        en_count=generic.en_count,
-        motion=generic.motion,
-    )
-    if noun is None:
-        return kind
-    return kind._replace(id=f"unlisted:{noun}", zh=f"{generic.zh}（{noun}）", en=noun, en_count=None)
-
-
-def _shown_audience(audience: Audience | None, template: Template) -> Audience | None:
-    if audience is None or not template.takes_material:
-        return None
-    return audience if template.takes_wearer or audience.id in ("child", "baby", "pet") else None
-
-
-def _find_colour(fields: VisibleFields, name: str, template: Template) -> tuple[Colour | None, Texts]:
-    """Colour and patterns beside it: from the colour field, colour attributes, specifications, then the name."""
-    patterns: Texts = ()
-    for texts in (
-        fields.color,
-        *(texts for key, texts in fields.attributes + fields.specifications if key in _COLOUR_FIELDS),
-    ):
-        for text in texts:
-            found = colours.read_field(_without_maker(text, name))
-            if found is not None:
-                patterns = patterns or found.patterns
-                if found.colour is not None:
-                    return found.colour, found.patterns
-    if not template.takes_material:
-        return None, patterns
-    tokens = [
-        token
-        for key, texts in fields.specifications
-        if key not in _COLOUR_FIELDS
-        for text in texts[:_OTHER_SPECIFICATION_LIMIT]
-        for token in normalised(text[:NAME_LIMIT]).split()
-    ]
-    for token in tokens:
-        found = colours.read_token(token)
-        if found is not None and found.colour is not None:
-            return found.colour, patterns or found.patterns
-    colour = colours.find_in_name(name) or (None if template.scented else colours.find_last_word(name))
-    if colour is not None:
-        return colour, patterns
-    for token in name.split()[1:]:
-        found = colours.read_token(token)
-        if found is not None and found.colour is not None and kinds.find_kind(token) is None:
-            return found.colour, patterns or found.patterns
-    return None, patterns
-
-
-def _without_maker(text: str, name: str) -> str:
-    """A colour without the word that opens the title and not as a part of that colour: Carhartt Brown of Carhartt."""
-    maker, _, colour = text.partition(" ")
-    opens = bool(colour) and maker.isascii() and name.startswith(f"{maker.lower()} ")
-    return colour if opens and not name.startswith(text.lower()) else text
-
-
-def _without(colour: Colour | None, name: str) -> str:
-    """A name less a shade of several words, which may hold a material: metal slate, linen white."""
-    return name.replace(colour.en, " ") if colour is not None and " " in colour.en else name
-
-
-def _find_material(fields: VisibleFields, name: str, kind: Kind) -> Material | None:
-    said = materials.all_in_name(PATTERN_WORDS.blanked(colours.without_shades(name)), filled=kind.filled)
-    for text in fields.material:
-        material = materials.read_field(text, said, filled=kind.filled)
-        if material is not None:
-            return material
-    ranked = sorted(
-        (materials.VISIBLE_FIELDS[key], texts) for key, texts in fields.attributes if key in materials.VISIBLE_FIELDS
-    )
-    for _, texts in ranked:
-        for text in texts:
-            material = materials.read_field(text, said, filled=kind.filled)
-            if material is not None:
-                return material
-    # Of cotton gauze the gauze is seen.
-    return next((material for material in said if said[0].id in material.woven_from), said[0]) if said else None
-
-
-def _find_looks(fields: VisibleFields, name: str, template: str, patterns: Texts) -> Looks:
-    texts = [name]
-    for feature in fields.features:
-        plain = normalised(feature[:NAME_LIMIT])
-        if not makes_absolute_claim(plain):
-            texts.append(plain)
-    for key, values in fields.attributes:
-        if key in _CRAFT_FIELDS:
-            texts += [normalised(value[:NAME_LIMIT]) for value in values]
-    return find_looks("\n".join(texts), template, patterns)
 
 
 def _motion(template: Template, slots: Slots) -> str:
@@ -357,9 +133,3 @@ def _english_looks(slots: Slots) -> str:
     return f" with {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f" with {names[0]}"
 
 
-_READ_FIELDS = _COLOUR_FIELDS | _CRAFT_FIELDS | materials.VISIBLE_FIELDS.keys()
-
-
-@lru_cache(maxsize=1024)
-def _field_name(name: str) -> str:
-    return normalised(name[:64]).strip(" *:\u3000")

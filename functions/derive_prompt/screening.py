@@ -6,8 +6,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import NamedTuple
 
-from functions.derive_prompt.cleaning import is_plain_word, normalised
-from functions.derive_prompt.matcher import Matcher
+from functions.derive_prompt.recognise.matcher import Matcher
+from functions.derive_prompt.recognise.text import is_plain_word, normalised
 from shared.events import Product, Reason
 
 _TABLE = tomllib.loads(resources.files("functions.derive_prompt").joinpath("screening.toml").read_text("utf-8"))

@@ -12,6 +12,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any, Literal
 
+from functions.derive_prompt.vocabulary import table
 from shared.errors import ConfigurationError
 from shared.events import TemplateReference
 
@@ -93,3 +94,11 @@ def negative_prompts() -> tuple[str, dict[str, str]]:
     text = resources.files("functions.derive_prompt").joinpath("negative_prompts.toml").read_text(encoding="utf-8")
     document = tomllib.loads(text)
     return document["default"], document["versions"]
+
+
+def template_of(family: str | None) -> Template:
+    """The template that films a family: its own, that of the family it is filmed as, or the general one."""
+    known = templates()
+    if family in known:
+        return known[family]
+    return known.get(table("families")["filmed_as"].get(family, GENERAL), known[GENERAL])

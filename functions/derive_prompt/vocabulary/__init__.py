@@ -1,7 +1,4 @@
-"""Words of catalogues in Chinese and English, as TOML: colours, materials, kinds, looks, families. And their loader.
-
-Nothing here decides anything: what a recognised word leads to is in the modules that read these tables.
-"""
+"""Tables of words, as TOML: departments of kinds (`kinds/`), endings, colours, materials, looks, families. Data only."""
 
 import tomllib
 from functools import cache
@@ -11,5 +8,13 @@ from typing import Any
 
 @cache
 def table(name: str) -> dict[str, Any]:
-    """One vocabulary file, by its name without `.toml`."""
-    return tomllib.loads(resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+    """One file of this package, e.g. `colours` or `kinds/electronics`."""
+    text = resources.files(__name__).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+@cache
+def department_names() -> tuple[str, ...]:
+    """The departments that kinds are listed by, in alphabetical order."""
+    files = resources.files(__name__).joinpath("kinds").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))

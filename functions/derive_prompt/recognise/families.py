@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from functions.derive_prompt.matcher import Matcher, plurals
+from functions.derive_prompt.recognise.matcher import Matcher, plurals
 from functions.derive_prompt.vocabulary import table
 
 _FAMILIES = table("families")

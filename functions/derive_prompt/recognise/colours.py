@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from functions.derive_prompt.cleaning import has_chinese, is_plain_word, normalised
-from functions.derive_prompt.looks import PATTERN_WORDS
-from functions.derive_prompt.matcher import Matcher
+from functions.derive_prompt.recognise.looks import PATTERN_WORDS
+from functions.derive_prompt.recognise.matcher import Matcher
+from functions.derive_prompt.recognise.text import has_chinese, is_plain_word, normalised
 from functions.derive_prompt.screening import may_be_quoted
 from functions.derive_prompt.vocabulary import table
 

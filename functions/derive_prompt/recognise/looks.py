@@ -4,7 +4,7 @@ before a camera. Recognised in names, features and craft attributes; what nothin
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from functions.derive_prompt.matcher import Matcher
+from functions.derive_prompt.recognise.matcher import Matcher
 from functions.derive_prompt.vocabulary import table
 
 _TABLE = table("looks")

@@ -4,8 +4,8 @@ import re
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from functions.derive_prompt.cleaning import has_chinese, is_plain_word, normalised
-from functions.derive_prompt.matcher import Found, Matcher
+from functions.derive_prompt.recognise.matcher import Found, Matcher
+from functions.derive_prompt.recognise.text import has_chinese, is_plain_word, normalised
 from functions.derive_prompt.screening import may_be_quoted
 from functions.derive_prompt.vocabulary import table
 

@@ -1,0 +1,165 @@
+"""Which of a product's words is the thing: by agreement, repetition and position, with a confidence.
+
+Each mention is evidence, weighed by where it stands and what part it plays there. A narrower kind is supported by the
+wider ones that are mentioned too (小龙虾 by 海鲜), and chosen before them.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from functions.derive_prompt.recognise.kinds import Kind, vocabulary
+from functions.derive_prompt.recognise.mentions import Mention, Role, find_mentions
+
+
+class Source(NamedTuple):
+    """A field's text, normalised, and what a mention in it weighs."""
+
+    field: str
+    text: str
+    weight: float
+
+
+class Evidence(NamedTuple):
+    """One mention with its weight, for whoever wants to know why."""
+
+    field: str
+    word: str
+    kind: str
+    role: Role
+    weight: float
+
+
+class Choice(NamedTuple):
+    """The thing, how sure that is (0 to 1), what spoke for it, and the nearest rival's words."""
+
+    kind: Kind | None
+    root: str | None
+    confidence: float
+    evidence: tuple[Evidence, ...]
+    rivals: tuple[str, ...]
+
+
+NAME = "name"
+_ROLES = {
+    Role.HEAD: 1.0,
+    Role.OF: 0.12,
+    Role.INCLUDED: 0.12,
+    Role.FOR: 0.10,
+    Role.SENSE: 0.0,
+    Role.EXCLUDED: 0.0,
+}
+_CLAUSES = (1.0, 0.6, 0.45, 0.35)
+"""What a clause's head weighs, by how many clauses with heads come before it: titles begin with the thing."""
+_NOT_LAST = 0.55
+"""A head that another one follows in its clause."""
+_ASIDE = 0.6
+_WEAK = 0.4
+"""A component or a wider word, where the name says something else as well."""
+_WIDER = 0.5
+"""What a mention of a wider kind lends to a narrower one."""
+_FAMILY = 0.25
+"""What a category that films alike lends to a kind."""
+_LEAST = 0.3
+_LEAST_MARGIN = 0.12
+
+
+def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterable[str] = ()) -> Choice:
+    """The kind that the sources speak of. `family` is what the category is filmed as, `vetoed` are families of which it
+    holds nothing. No kind where nothing is said, or two unlike things are said as clearly."""
+    everything = " ".join(source.text for source in sources)
+    weighed = [
+        (mention, source, weight)
+        for source in sources
+        for mention, weight in _weighed(source)
+        if weight > 0
+        and mention.meaning.kind.template not in vetoed
+        and (not mention.meaning.needs or any(word in everything for word in mention.meaning.needs))
+    ]
+    evidence = tuple(
+        Evidence(source.field, mention.word, mention.meaning.root, mention.role, round(weight, 3))
+        for mention, source, weight in weighed
+    )
+    scores = _scores(weighed, family)
+    if not scores:
+        return Choice(None, None, 0.0, evidence, ())
+    ranked = sorted(scores, key=lambda root: (-scores[root], _first_place(root, weighed)))
+    best = _narrowest(ranked[0], scores, weighed)
+    related = _related(best)
+    rivals = [root for root in ranked if root not in related and best not in _related(root)]
+    score = scores[best]
+    rival = scores[rivals[0]] if rivals else 0.0
+    confidence = round(min(1.0, score) * score / (score + rival), 3)
+    words = tuple(dict.fromkeys(mention.word for mention, _, _ in weighed if mention.meaning.root in rivals[:2]))
+    unsure = score < _LEAST or score - rival < _LEAST_MARGIN
+    return Choice(None if unsure else _in_best_word(best, weighed), None if unsure else best, confidence, evidence, words)
+
+
+def _weighed(source: Source) -> Iterable[tuple[Mention, float]]:
+    mentions = find_mentions(source.text)
+    with_heads = sorted({mention.clause for mention in mentions if mention.role is Role.HEAD and not mention.aside})
+    words = vocabulary()
+    strong = any(
+        mention.role is Role.HEAD and mention.word not in words.components and mention.word not in words.general
+        for mention in mentions
+    )
+    for mention in mentions:
+        weight = source.weight * _ROLES[mention.role]
+        if mention.role is Role.HEAD:
+            if mention.clause in with_heads:
+                weight *= _CLAUSES[min(with_heads.index(mention.clause), len(_CLAUSES) - 1)]
+            if not mention.last:
+                weight *= _NOT_LAST
+            if strong and (mention.word in words.components or mention.word in words.general):
+                weight *= _WEAK
+        yield mention, weight * (_ASIDE if mention.aside else 1.0)
+
+
+def _scores(weighed: Sequence[tuple[Mention, Source, float]], family: str | None) -> dict[str, float]:
+    own: dict[str, float] = {}
+    for field in dict.fromkeys(source.field for _, source, _ in weighed):
+        told: dict[str, float] = {}
+        for mention, source, weight in weighed:
+            if source.field == field:
+                root = mention.meaning.root
+                # What one field says again, it only says more surely.
+                told[root] = max(told.get(root, 0.0), weight) + 0.15 * min(told.get(root, 0.0), weight)
+        for root, weight in told.items():
+            own[root] = own.get(root, 0.0) + weight
+    words = vocabulary()
+    families = {mention.meaning.root: mention.meaning.kind.template for mention, _, _ in weighed}
+    scores = {}
+    for root, weight in own.items():
+        support = sum(own.get(wider, 0.0) for wider in words.lineage(root))
+        scores[root] = weight + _WIDER * min(support, 2 * weight)
+        if family is not None and families[root] == family:
+            scores[root] += _FAMILY * min(1.0, 2 * weight)
+    return scores
+
+
+def _related(root: str) -> set[str]:
+    return {root, *vocabulary().lineage(root)}
+
+
+def _narrowest(root: str, scores: dict[str, float], weighed: Sequence[tuple[Mention, Source, float]]) -> str:
+    """The narrowest kind of `root` that is a thing of the name itself, or the best-weighed one."""
+    heads = {
+        mention.meaning.root
+        for mention, source, _ in weighed
+        if mention.role is Role.HEAD and not mention.aside and source.weight >= _NARROWING_WEIGHT
+    }
+    narrower = [other for other in scores if other in heads and root in set(vocabulary().lineage(other))]
+    return max(narrower, key=lambda other: (len(set(vocabulary().lineage(other))), scores[other]), default=root)
+
+
+_NARROWING_WEIGHT = 0.5
+
+
+def _first_place(root: str, weighed: Sequence[tuple[Mention, Source, float]]) -> int:
+    return next(place for place, (mention, _, _) in enumerate(weighed) if mention.meaning.root == root)
+
+
+def _in_best_word(root: str, weighed: Sequence[tuple[Mention, Source, float]]) -> Kind:
+    """The kind in the word that was said of it: the best-weighed, then the longest."""
+    said = [(weight, len(mention.word), -place, mention.meaning.kind) for place, (mention, _, weight) in enumerate(weighed) if mention.meaning.root == root]
+    heaviest = max(weight for weight, _, _, _ in said)
+    return max((entry for entry in said if entry[0] >= 0.8 * heaviest), key=lambda entry: (entry[3].id != root, entry[1], entry[2]))[3]

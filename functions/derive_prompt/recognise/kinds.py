@@ -1,0 +1,173 @@
+"""The vocabulary of kinds: what a word of a catalogue means, read from `vocabulary/kinds/` and `vocabulary/endings.toml`.
+
+Here: words and their meanings. Not here: which of several words of a product is the thing (`choosing`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+from functions.derive_prompt.recognise.text import has_chinese
+from functions.derive_prompt.screening import may_be_quoted
+from functions.derive_prompt.vocabulary import department_names, table
+
+
+class Kind(NamedTuple):
+    """What a thing is. `zh`, `en` are the words for prompts, `template` is where it is filmed, `wider` the id of the
+    kind that it is a kind of."""
+
+    id: str
+    template: str
+    zh: str
+    en: str
+    measure: str
+    en_count: str | None = None
+    motion: str = "default"
+    filled: bool = False
+    own_material: bool = False
+    covered: bool = False
+    wider: str | None = None
+
+
+class Meaning(NamedTuple):
+    """What one word means: a kind, in the word's own name where that says more than the kind's."""
+
+    kind: Kind
+    root: str
+    """The id of the vocabulary's row."""
+    needs: frozenset[str] = frozenset()
+    """One of these must stand in the product's text too, for the word to mean this."""
+
+
+class Ending(NamedTuple):
+    """The last part of a compound that decides what it is: a rack for phones is no phone."""
+
+    kind: Kind
+    unless: frozenset[str]
+    """Families after whose things the word is no ending: a rod of clothing."""
+    filmed_with: frozenset[str]
+    """Families in whose scene the compound is filmed: the cover of a sofa."""
+
+
+class Vocabulary(NamedTuple):
+    """Every listed word. Latin words are written with single spaces for hyphens."""
+
+    kinds: Mapping[str, Kind]
+    words: Mapping[str, Meaning]
+    endings: Mapping[str, Ending]
+    not_a_kind: frozenset[str]
+    general: frozenset[str]
+    """Wider words that say no more than any kind of their family beside them."""
+    components: frozenset[str]
+    """Parts and extras that never take the place of a thing already said."""
+
+    def lineage(self, root: str) -> Iterator[str]:
+        """The rows that this one is a kind of, nearest first."""
+        seen = {root}
+        kind = self.kinds.get(root)
+        while kind is not None and kind.wider is not None and kind.wider not in seen:
+            seen.add(kind.wider)
+            yield kind.wider
+            kind = self.kinds.get(kind.wider)
+
+
+@cache
+def vocabulary() -> Vocabulary:
+    """The vocabulary of this package, read once."""
+    rows: dict[str, dict[str, Any]] = {}
+    not_a_kind: set[str] = set()
+    for department in department_names():
+        document = table(f"kinds/{department}")
+        rows |= document["kinds"]
+        not_a_kind.update(document.get("not_a_kind", {}).get("words", ()))
+    kinds = {name: _kind(name, row) for name, row in rows.items()}
+    rules = table("endings")
+    not_a_kind.update(rules["not_a_kind"]["words"])
+    words: dict[str, Meaning] = {}
+    for name, row in rows.items():
+        for word, meaning in _meanings(kinds[name], row):
+            for form in forms(word):
+                words.setdefault(form, meaning)
+    endings: dict[str, Ending] = {}
+    for name, row in rules["endings"].items():
+        ending = Ending(_kind(name, row), frozenset(row.get("unless", ())), frozenset(row.get("with", ())))
+        for word in row["words"]:
+            for form in forms(word):
+                endings.setdefault(form, ending)
+    general, components = (
+        frozenset(form for word in rules["weak"][part] for form in forms(word)) for part in ("general", "components")
+    )
+    return Vocabulary(kinds, words, endings, frozenset(map(plain_form, not_a_kind)), general, components)
+
+
+def _kind(name: str, row: Mapping[str, Any]) -> Kind:
+    return Kind(
+        id=name,
+        template=row["in"],
+        zh=row["zh"],
+        en=row["en"],
+        measure=row["measure"],
+        en_count=row.get("en_count"),
+        motion=row.get("motion", "default"),
+        filled=row.get("filled", False),
+        own_material=row.get("own_material", False),
+        covered=row.get("covered", False),
+        wider=row.get("wider"),
+    )
+
+
+def _meanings(kind: Kind, row: Mapping[str, Any]) -> Iterable[tuple[str, Meaning]]:
+    needs = frozenset(row.get("needs", ()))
+    for word in (kind.zh, kind.en, *row.get("same", ())):
+        yield word, Meaning(kind, kind.id, needs)
+    for word in row.get("also", ()):
+        yield word, Meaning(in_own_word(kind, plain_form(word)), kind.id, needs)
+
+
+def in_own_word(kind: Kind, word: str) -> Kind:
+    """The kind as a word of its own calls it: 篮球 stays 篮球 where the kind is any ball."""
+    if word in (plain_form(kind.zh), plain_form(kind.en)) or not may_be_quoted(word):
+        return kind
+    name = f"{kind.id}:{word}"
+    if has_chinese(word):
+        return kind._replace(id=name, zh=word, en=f"{kind.en} ({word})")
+    english = _in_number_of(word, kind)
+    return kind if english is None else kind._replace(id=name, zh=f"{kind.zh}（{english}）", en=english)
+
+
+def _in_number_of(word: str, kind: Kind) -> str | None:
+    """An English word in the number that its kind's article asks for. None: it cannot be had."""
+    plural = word.endswith("s") and not word.endswith("ss")
+    if kind.en_count in _OF_SEVERAL and kind.en.endswith("s"):
+        return word if plural else f"{word}s"
+    if plural and kind.en_count is None and not kind.en.endswith("s"):
+        return None
+    return word
+
+
+_OF_SEVERAL = ("a pair of", "a set of", "a plate of", "a bunch of", "a string of", "a stack of", "a bowl of", "a bag of")
+
+
+def plain_form(word: str) -> str:
+    """A word as texts are compared: lower case, hyphens as spaces."""
+    return " ".join(word.lower().replace("-", " ").split())
+
+
+@cache
+def forms(word: str) -> tuple[str, ...]:
+    """How a word may be written: an English one in the plural too, and in the singular where it is listed so."""
+    plain = plain_form(word)
+    if not plain.isascii() or len(plain) < 3 or not plain[-1].isalpha():
+        return (plain,)
+    found = [plain]
+    if plain.endswith(("s", "x", "ch", "sh", "z")):
+        found.append(f"{plain}es")
+        if plain.endswith("s") and not plain.endswith(("ss", "us", "is")) and len(plain) > 4:
+            found.append(plain[:-1])
+    else:
+        found.append(f"{plain}s")
+        if plain.endswith("y") and plain[-2] not in "aeiou":
+            found.append(f"{plain[:-1]}ies")
+        elif plain.endswith("f"):
+            found.append(f"{plain[:-1]}ves")
+    return tuple(found)

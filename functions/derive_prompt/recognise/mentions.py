@@ -1,0 +1,227 @@
+"""Mentions: every word of a text that names a kind, with the part that it plays there.
+
+A title names many things: what is sold, what comes along, what it is for, what it tastes of. Here each is found and told
+apart; which one the product is, `choosing` decides.
+"""
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from functools import cache
+from typing import NamedTuple
+
+from functions.derive_prompt.recognise.kinds import Ending, Meaning, Vocabulary, in_own_word, plain_form, vocabulary
+from functions.derive_prompt.recognise.text import Clause, Segmenter, Token, clauses, has_chinese
+from functions.derive_prompt.vocabulary import table
+
+
+class Role(Enum):
+    """The part that a mention plays in its clause."""
+
+    HEAD = "head"
+    """The clause's thing: 马克杯 in 陶瓷马克杯."""
+    OF = "of"
+    """Only says more about the word behind it: 手机 in 手机支架."""
+    INCLUDED = "included"
+    FOR = "for"
+    """What the thing is for or goes with."""
+    SENSE = "sense"
+    """A taste, a smell, a shape, a print."""
+    EXCLUDED = "excluded"
+
+
+class Mention(NamedTuple):
+    """One word of a text that names a kind. `clause` counts the clauses with mentions; `last` is the clause's head."""
+
+    meaning: Meaning
+    word: str
+    role: Role
+    clause: int
+    aside: bool
+    last: bool
+    start: int
+    end: int
+
+
+class _Unit(NamedTuple):
+    """A stretch of a clause: a kind's word, an ending, a word that is no kind, or any other word."""
+
+    start: int
+    end: int
+    text: str
+    meaning: Meaning | None
+    ending: Ending | None
+    tag: str
+
+
+_LONGEST_WORD_TOKENS = 6
+
+
+def find_mentions(text: str) -> list[Mention]:
+    """Every mention in normalised text, in its order."""
+    mentions: list[Mention] = []
+    number = 0
+    for clause in clauses(text):
+        units = list(_units(text, clause))
+        found = _with_roles(text, clause, units, number)
+        if found:
+            mentions += found
+            number += 1
+    return mentions
+
+
+def _units(text: str, clause: Clause) -> Iterator[_Unit]:
+    """The clause's words, listed ones of several tokens as one: leftmost, longest."""
+    words = vocabulary()
+    tokens = _segmenter().tokens(text, clause)
+    place = 0
+    while place < len(tokens):
+        for size in range(min(_LONGEST_WORD_TOKENS, len(tokens) - place), 0, -1):
+            start, end = tokens[place].start, tokens[place + size - 1].end
+            word = plain_form(text[start:end])
+            if size == 1 or _is_run(tokens[place : place + size], text):
+                if word in words.not_a_kind:
+                    yield _Unit(start, end, word, None, None, "not")
+                    break
+                meaning, ending = words.words.get(word), words.endings.get(word)
+                if meaning is not None or ending is not None:
+                    yield _Unit(start, end, word, meaning, ending, tokens[place].tag)
+                    break
+        else:
+            size = 1
+            token = tokens[place]
+            yield _Unit(token.start, token.end, token.text, None, None, token.tag)
+        place += size
+
+
+def _is_run(tokens: list[Token], text: str) -> bool:
+    """Whether nothing but spaces and hyphens stands between the tokens."""
+    return all(text[left.end : right.start].strip(" -") == "" for left, right in zip(tokens, tokens[1:], strict=False))
+
+
+def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> list[Mention]:
+    found: list[Mention] = []
+    for place, unit in enumerate(units):
+        before = units[place - 1] if place else None
+        if unit.ending is not None and before is not None and (compound := _compound(before, unit)) is not None:
+            if found and found[-1].end == before.end:
+                found[-1] = found[-1]._replace(role=Role.OF)
+            start = before.start
+            word = text[start : unit.end]
+            role = _role(text, clause, start, unit.end)
+            found.append(Mention(compound, word, role, number, clause.aside, False, start, unit.end))
+            continue
+        if unit.meaning is None:
+            continue
+        role = _role(text, clause, unit.start, unit.end)
+        if found and role is Role.HEAD and found[-1].role is Role.HEAD and _modifies(found[-1], unit, text):
+            found[-1] = found[-1]._replace(role=Role.OF)
+        found.append(Mention(unit.meaning, unit.text, role, number, clause.aside, False, unit.start, unit.end))
+    heads = [place for place, mention in enumerate(found) if mention.role is Role.HEAD]
+    if heads:
+        found[heads[-1]] = found[heads[-1]]._replace(last=True)
+    return found
+
+
+def _modifies(mention: Mention, unit: _Unit, text: str) -> bool:
+    """Whether a kind's word only says more about the one directly behind it: camera bag. Two names of one thing, or of
+    things that are filmed alike, stand beside each other: 保温杯水杯."""
+    if text[mention.end : unit.start].strip(" -") or unit.meaning is None:
+        return False
+    words = vocabulary()
+    if unit.text in words.components or unit.text in words.general:
+        return False
+    related = {unit.meaning.root, *words.lineage(unit.meaning.root)} & {
+        mention.meaning.root,
+        *words.lineage(mention.meaning.root),
+    }
+    return not related and mention.meaning.kind.template != unit.meaning.kind.template
+
+
+def _compound(before: _Unit, unit: _Unit) -> Meaning | None:
+    """What a word and an ending directly behind it are together, in their own word: 洗脸 + 刷."""
+    ending = unit.ending
+    if ending is None or before.tag == "not" or before.text.isdigit() or before.ending is not None:
+        return None
+    chinese = has_chinese(unit.text)
+    if chinese != has_chinese(before.text) or (chinese and before.end != unit.start):
+        return None
+    if before.meaning is None and (chinese and not before.tag.startswith(_NAMING_TAGS)):
+        return None
+    family = before.meaning.kind.template if before.meaning is not None else ""
+    if family in ending.unless or before.text in _plain_adjectives():
+        return None
+    kind = ending.kind._replace(template=family) if family in ending.filmed_with else ending.kind
+    own = in_own_word(kind, before.text + unit.text if chinese else f"{before.text} {unit.text}")
+    return Meaning(own, own.id)
+
+
+_NAMING_TAGS = ("n", "v", "j", "l", "i")
+"""Parts of speech that name what a compound is about: nouns, verbs, abbreviations, idioms."""
+
+
+def _role(text: str, clause: Clause, start: int, end: int) -> Role:
+    before, after = text[clause.start : start], text[end : clause.end]
+    rules = _chinese_rules() if has_chinese(text[start:end]) else _english_rules()
+    for role, pattern_before, pattern_after in rules:
+        if pattern_before is not None and pattern_before.search(before):
+            return role
+        if pattern_after is not None and pattern_after.match(after):
+            return role
+    return Role.HEAD
+
+
+_Rules = tuple[tuple[Role, re.Pattern[str] | None, re.Pattern[str] | None], ...]
+
+
+@cache
+def _chinese_rules() -> _Rules:
+    said = table("roles")["zh"]
+
+    def before(name: str) -> re.Pattern[str]:
+        return re.compile(rf"(?:{_either(said[name])})[\u4e00-\u9fff]{{0,1}}\Z")
+
+    def after(name: str) -> re.Pattern[str]:
+        return re.compile(rf"\s?(?:{_either(said[name])})(?!的)")
+
+    return (
+        (Role.EXCLUDED, before("excluded_before"), None),
+        (Role.SENSE, None, after("sense_after")),
+        (Role.FOR, before("for_before"), after("for_after")),
+        (Role.INCLUDED, before("included_before"), None),
+    )
+
+
+@cache
+def _english_rules() -> _Rules:
+    said = table("roles")["en"]
+
+    def before(name: str) -> re.Pattern[str]:
+        return re.compile(rf"(?:^|[^a-z0-9])(?:{_either(said[name])})[ /&-]+(?:[a-z0-9'.-]+[ &]+)*\Z")
+
+    def after(name: str) -> re.Pattern[str]:
+        return re.compile(rf"[ -](?:{_either(said[name])})\b")
+
+    return (
+        (Role.EXCLUDED, re.compile(rf"(?:^|[^a-z0-9])(?:{_either(said['excluded_before'])})[ -]+(?:[a-z0-9']+ )?\Z"),
+         after("excluded_after")),
+        (Role.SENSE, None, after("sense_after")),
+        (Role.FOR, before("for_before"), None),
+        (Role.INCLUDED, before("included_before"), None),
+    )
+
+
+def _either(words: list[str]) -> str:
+    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
+
+
+@cache
+def _plain_adjectives() -> frozenset[str]:
+    return frozenset(plain_form(word) for words in table("endings")["weak"]["filler"].values() for word in words)
+
+
+@cache
+def _segmenter() -> Segmenter:
+    words: Vocabulary = vocabulary()
+    listed = {*words.words, *words.endings, *words.not_a_kind}
+    return Segmenter(word for word in sorted(listed) if has_chinese(word) and " " not in word)

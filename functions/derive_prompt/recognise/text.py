@@ -1,0 +1,119 @@
+"""Catalogue text made comparable, and cut into clauses and words.
+
+One width, one case, no markup, no invisible characters, simplified Chinese. Chinese is segmented by jieba with the
+vocabulary's words in its dictionary: 进口红酒 is 进口 and 红酒, and no lipstick (口红).
+"""
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import NamedTuple
+
+import opencc
+import rjieba
+
+# Zero-width and bidirectional controls, soft hyphens, variation selectors: they only ever hide or split words.
+_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]")
+# Of lower-case text: a letter follows the bracket, so that "<5 kg" opens nothing that a later ">" could close.
+_TAG = re.compile(r"<[/!]?[a-z-][^<>]{0,300}>")
+_CJK = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
+_WORD = re.compile("[\u4e00-\u9fffA-Za-z]+(?:[ -][A-Za-z]+)*")
+
+NAME_LIMIT = 300
+"""Characters of a text that are looked at: what a name has not said by then, it does not mean."""
+
+
+def normalised(text: str) -> str:
+    """Text for matching: NFKC, lower case, tags and invisible characters gone, traditional characters simplified."""
+    plain = html.unescape(text) if "&" in text else text
+    if plain.isascii():
+        plain = plain.lower()
+    else:
+        plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", plain)).lower().replace("’", "'")
+        if has_chinese(plain):
+            plain = _simplifier().convert(plain)
+    if "<" in plain:
+        plain = _TAG.sub(" ", plain)
+    return plain
+
+
+@cache
+def _simplifier() -> opencc.OpenCC:
+    return opencc.OpenCC("t2s")
+
+
+def has_chinese(text: str) -> bool:
+    """Whether a text holds any Chinese character."""
+    return _CJK.search(text) is not None
+
+
+def is_plain_word(text: str) -> bool:
+    """Whether a text is Chinese and Latin letters only, with single spaces or hyphens between Latin words."""
+    return _WORD.fullmatch(text) is not None
+
+
+class Token(NamedTuple):
+    """One word of a clause. `tag` is jieba's part of speech; empty for Latin words and numbers."""
+
+    start: int
+    end: int
+    text: str
+    tag: str
+
+
+class Clause(NamedTuple):
+    """A stretch of text that separators end. `aside`: it stood in brackets. Places are the whole text's."""
+
+    start: int
+    end: int
+    aside: bool
+
+
+_RUN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+|[a-z0-9]+(?:['.][a-z0-9]+)*")
+_OPENING = "([{「『《<"
+_BRACKET = re.compile(r"[()\[\]{}【】「」『』《》〈〉<>]")
+# Chinese titles set their phrases apart by spaces, English ones by commas and dashes.
+_SEPARATOR = re.compile(r"[,，。;；|、!！?？:：\n\t/~·•…—–]|\s-\s|(?<=[\u4e00-\u9fff])\s+|\s+(?=[\u4e00-\u9fff])")
+
+
+def clauses(text: str) -> Iterator[Clause]:
+    """The clauses of normalised text, in order, brackets' contents by themselves."""
+    aside, begin = False, 0
+    for bracket in [*_BRACKET.finditer(text), None]:
+        end = len(text) if bracket is None else bracket.start()
+        start = begin
+        for separator in [*_SEPARATOR.finditer(text, begin, end), None]:
+            stop = end if separator is None else separator.start()
+            if text[start:stop].strip():
+                yield Clause(start, stop, aside)
+            start = stop if separator is None else separator.end()
+        if bracket is not None:
+            aside, begin = bracket[0] in _OPENING or bracket[0] in "【〈", bracket.end()
+
+
+class Segmenter:
+    """Cuts clauses into words. Words that are added are as likely as their parts, and so stay whole."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._jieba = rjieba.Jieba()
+        for word in words:
+            self._jieba.add_word(word, max(self._jieba.suggest_freq(word), _LEAST_FREQUENCY), _VOCABULARY_TAG)
+
+    def tokens(self, text: str, clause: Clause) -> list[Token]:
+        """The words of one clause of `text`."""
+        found: list[Token] = []
+        for run in _RUN.finditer(text, clause.start, clause.end):
+            if run[0][0].isascii():
+                found.append(Token(run.start(), run.end(), run[0], ""))
+                continue
+            place = run.start()
+            for word, tag in self._jieba.tag(run[0], False):
+                found.append(Token(place, place + len(word), word, tag))
+                place += len(word)
+        return found
+
+
+_LEAST_FREQUENCY = 3
+_VOCABULARY_TAG = "n"

@@ -1,0 +1,248 @@
+"""From a product's fields to what can be seen of it: the thing, its colour, material, looks and wearer.
+
+What a product is must be known. Where it is not, `Slots.kind` is None and `problem` says why.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from functions.derive_prompt.recognise import colours, families, materials
+from functions.derive_prompt.recognise.choosing import Choice, Source, choose
+from functions.derive_prompt.recognise.colours import Colour
+from functions.derive_prompt.recognise.families import Audience
+from functions.derive_prompt.recognise.kinds import Kind, vocabulary
+from functions.derive_prompt.recognise.looks import PATTERN_WORDS, Looks, find_looks
+from functions.derive_prompt.recognise.materials import Material
+from functions.derive_prompt.recognise.sets import find_set
+from functions.derive_prompt.recognise.text import NAME_LIMIT, has_chinese, normalised
+from functions.derive_prompt.screening import makes_absolute_claim
+from functions.derive_prompt.templates import Locale, Template, template_of
+from functions.derive_prompt.vocabulary import table
+from shared.events import Product
+
+Texts = tuple[str, ...]
+Attributes = tuple[tuple[str, Texts], ...]
+
+_COLOUR_FIELDS = frozenset(table("colours")["fields"]["names"])
+_CRAFT_FIELDS = frozenset(table("looks")["fields"]["names"])
+_KIND_FIELDS = frozenset(table("endings")["fields"]["names"])
+_OTHER_SPECIFICATION_LIMIT = 8
+_KEYWORD_LIMIT = 8
+
+
+class VisibleFields(NamedTuple):
+    """All of a product that can bear on its prompt. Products with equal visible fields are one product to a camera."""
+
+    locale: str | None
+    name: str
+    category: Texts
+    color: Texts
+    material: Texts
+    features: Texts
+    attributes: Attributes
+    specifications: Attributes
+    keywords: Texts = ()
+    brief: str = ""
+
+    def is_short(self) -> bool:
+        """Whether the fields are small enough to be remembered; a hostile catalogue must not fill the memory."""
+        return (
+            len(self.name)
+            + len(self.brief)
+            + sum(map(len, self.category + self.color + self.material + self.features + self.keywords))
+            + sum(len(text) for _, texts in self.attributes + self.specifications for text in texts)
+        ) <= _REMEMBERED_LENGTH
+
+
+_REMEMBERED_LENGTH = 4096
+
+
+class Slots(NamedTuple):
+    """What fills the template: recognised, canonical, comparable. None or empty: the product does not say."""
+
+    locale: Locale
+    template: str
+    kind: Kind | None
+    colour: Colour | None
+    material: Material | None
+    audience: Audience | None
+    looks: Looks
+
+
+class Understanding(NamedTuple):
+    """What a product is found to be. `problem`: why nothing may be named, as a code for the reason."""
+
+    slots: Slots
+    choice: Choice
+    problem: Literal["kind-unknown", "kind-ambiguous"] | None
+
+
+def visible_fields(product: Product) -> VisibleFields:
+    """The fields that a prompt is made of, as they were written."""
+    return VisibleFields(
+        product.locale,
+        product.name,
+        product.category,
+        product.color,
+        product.material,
+        product.features,
+        tuple((key, texts) for name, texts in product.attributes.items() if (key := _field_name(name)) in _READ_FIELDS),
+        tuple((_field_name(name), texts) for name, texts in product.specifications.items()),
+        product.keywords[:_KEYWORD_LIMIT],
+        (product.brief or "")[:NAME_LIMIT],
+    )
+
+
+def understand(fields: VisibleFields) -> Understanding:
+    """Recognise everything that can be seen."""
+    name = normalised(fields.name[:NAME_LIMIT])
+    category = [normalised(level[:NAME_LIMIT]) for level in fields.category]
+    audience = families.find_audience(" ".join((name, *category)), pets=families.may_hold_pets(category))
+    choice = _choose(fields, name, category)
+    kind = choice.kind
+    family = kind.template if kind is not None else families.find_template(category)
+    template = template_of(families.template_for(family, audience) if family is not None else None)
+    colour, patterns = _find_colour(fields, name, template)
+    slots = Slots(
+        locale=_locale(fields, name),
+        template=template.reference.id,
+        kind=kind,
+        colour=colour,
+        material=_find_material(fields, _without(colour, name), kind)
+        if kind is not None and template.takes_material and not kind.own_material
+        else None,
+        audience=_shown_audience(audience, template),
+        looks=_find_looks(fields, name, template.reference.id, patterns)
+        if template.takes_material
+        else find_looks("", template.reference.id, patterns),
+    )
+    if kind is not None:
+        return Understanding(slots, choice, None)
+    return Understanding(slots, choice, "kind-ambiguous" if choice.rivals else "kind-unknown")
+
+
+def _choose(fields: VisibleFields, name: str, category: list[str]) -> Choice:
+    """What the product is, by all that its fields say."""
+    family = families.find_template(category)
+    vetoed = families.cannot_hold(family)
+    several = find_set(name, vetoed)
+    if several is not None:
+        return Choice(several, several.id, 1.0, (), ())
+    return choose(list(_sources(fields, name, category)), family, vetoed)
+
+
+_CATEGORY_WEIGHTS = (0.45, 0.25, 0.15)
+"""Of the deepest level, the one above it, and any other: shelves are wider than what lies on them."""
+
+
+def _sources(fields: VisibleFields, name: str, category: list[str]) -> Iterator[Source]:
+    yield Source("name", name, 1.0)
+    for key, texts in (*fields.attributes, *fields.specifications):
+        if key in _KIND_FIELDS:
+            yield from (Source(f"attributes.{key}", normalised(text[:NAME_LIMIT]), 0.8) for text in texts[:2])
+    for weight, level in zip(_CATEGORY_WEIGHTS, reversed(category), strict=False):
+        yield Source("category", level, weight)
+    yield from (Source("keywords", normalised(text[:NAME_LIMIT]), 0.2) for text in fields.keywords)
+    if fields.brief:
+        yield Source("brief", normalised(fields.brief), 0.2)
+
+
+def _locale(fields: VisibleFields, name: str) -> Locale:
+    if fields.locale is not None:
+        language = fields.locale[:2].lower()
+        if language in ("zh", "en"):
+            return "zh" if language == "zh" else "en"
+    return "zh" if has_chinese(name) else "en"
+
+
+def _shown_audience(audience: Audience | None, template: Template) -> Audience | None:
+    if audience is None or not template.takes_material:
+        return None
+    return audience if template.takes_wearer or audience.id in ("child", "baby", "pet") else None
+
+
+def _find_colour(fields: VisibleFields, name: str, template: Template) -> tuple[Colour | None, Texts]:
+    """Colour and patterns beside it: from the colour field, colour attributes, specifications, then the name."""
+    patterns: Texts = ()
+    for texts in (
+        fields.color,
+        *(texts for key, texts in fields.attributes + fields.specifications if key in _COLOUR_FIELDS),
+    ):
+        for text in texts:
+            found = colours.read_field(_without_maker(text, name))
+            if found is not None:
+                patterns = patterns or found.patterns
+                if found.colour is not None:
+                    return found.colour, found.patterns
+    if not template.takes_material:
+        return None, patterns
+    tokens = [
+        token
+        for key, texts in fields.specifications
+        if key not in _COLOUR_FIELDS
+        for text in texts[:_OTHER_SPECIFICATION_LIMIT]
+        for token in normalised(text[:NAME_LIMIT]).split()
+    ]
+    for token in tokens:
+        found = colours.read_token(token)
+        if found is not None and found.colour is not None:
+            return found.colour, patterns or found.patterns
+    colour = colours.find_in_name(name) or (None if template.scented else colours.find_last_word(name))
+    if colour is not None:
+        return colour, patterns
+    for token in name.split()[1:]:
+        found = colours.read_token(token)
+        if found is not None and found.colour is not None and token not in vocabulary().words:
+            return found.colour, patterns or found.patterns
+    return None, patterns
+
+
+def _without_maker(text: str, name: str) -> str:
+    """A colour without the word that opens the title and not as a part of that colour: Carhartt Brown of Carhartt."""
+    maker, _, colour = text.partition(" ")
+    opens = bool(colour) and maker.isascii() and name.startswith(f"{maker.lower()} ")
+    return colour if opens and not name.startswith(text.lower()) else text
+
+
+def _without(colour: Colour | None, name: str) -> str:
+    """A name less a shade of several words, which may hold a material: metal slate, linen white."""
+    return name.replace(colour.en, " ") if colour is not None and " " in colour.en else name
+
+
+def _find_material(fields: VisibleFields, name: str, kind: Kind) -> Material | None:
+    said = materials.all_in_name(PATTERN_WORDS.blanked(colours.without_shades(name)), filled=kind.filled)
+    for text in fields.material:
+        material = materials.read_field(text, said, filled=kind.filled)
+        if material is not None:
+            return material
+    ranked = sorted(
+        (materials.VISIBLE_FIELDS[key], texts) for key, texts in fields.attributes if key in materials.VISIBLE_FIELDS
+    )
+    for _, texts in ranked:
+        for text in texts:
+            material = materials.read_field(text, said, filled=kind.filled)
+            if material is not None:
+                return material
+    # Of cotton gauze the gauze is seen.
+    return next((material for material in said if said[0].id in material.woven_from), said[0]) if said else None
+
+
+def _find_looks(fields: VisibleFields, name: str, template: str, patterns: Texts) -> Looks:
+    texts = [name]
+    for feature in fields.features:
+        plain = normalised(feature[:NAME_LIMIT])
+        if not makes_absolute_claim(plain):
+            texts.append(plain)
+    for key, values in fields.attributes:
+        if key in _CRAFT_FIELDS:
+            texts += [normalised(value[:NAME_LIMIT]) for value in values]
+    return find_looks("\n".join(texts), template, patterns)
+
+
+_READ_FIELDS = _COLOUR_FIELDS | _CRAFT_FIELDS | _KIND_FIELDS | materials.VISIBLE_FIELDS.keys()
+
+
+@lru_cache(maxsize=1024)
+def _field_name(name: str) -> str:
+    return normalised(name[:64]).strip(" *:\u3000")
