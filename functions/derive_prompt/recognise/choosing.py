@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
-from functions.derive_prompt.recognise.mentions import Mention, Role, find_mentions
+from functions.derive_prompt.recognise.mentions import Mention, Role, colour_words, find_mentions
+from functions.derive_prompt.templates import GENERAL
+from functions.derive_prompt.vocabulary import table
 
 
 class Source(NamedTuple):
@@ -43,6 +45,7 @@ NAME = "name"
 _ROLES = {
     Role.HEAD: 1.0,
     Role.OF: 0.12,
+    Role.PERHAPS_OF: 0.3,
     Role.INCLUDED: 0.12,
     Role.FOR: 0.10,
     Role.SENSE: 0.0,
@@ -58,7 +61,11 @@ _WEAK = 0.4
 _WIDER = 0.5
 """What a mention of a wider kind lends to a narrower one."""
 _FAMILY = 0.25
-"""What a category that films alike lends to a kind."""
+"""What a category that holds such things lends to a kind."""
+_OTHER_FAMILY = 0.7
+"""A kind that the category does not expect."""
+_COLOUR = 0.25
+"""A word that names a colour as well, where the category does not expect the thing."""
 _LEAST = 0.3
 _LEAST_MARGIN = 0.12
 
@@ -70,7 +77,7 @@ def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterabl
     weighed = [
         (mention, source, weight)
         for source in sources
-        for mention, weight in _weighed(source)
+        for mention, weight in _weighed(source, family)
         if weight > 0
         and mention.meaning.kind.template not in vetoed
         and (not mention.meaning.needs or any(word in everything for word in mention.meaning.needs))
@@ -85,7 +92,13 @@ def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterabl
     ranked = sorted(scores, key=lambda root: (-scores[root], _first_place(root, weighed)))
     best = _narrowest(ranked[0], scores, weighed)
     related = _related(best)
-    rivals = [root for root in ranked if root not in related and best not in _related(root)]
+    # Where the name says a thing, shelves are no rivals: 被枕 holds quilts and pillows.
+    telling = {mention.meaning.root for mention, source, _ in weighed if source.weight >= _TELLING_WEIGHT}
+    rivals = [
+        root
+        for root in ranked
+        if root not in related and best not in _related(root) and (best not in telling or root in telling)
+    ]
     score = scores[best]
     rival = scores[rivals[0]] if rivals else 0.0
     confidence = round(min(1.0, score) * score / (score + rival), 3)
@@ -94,7 +107,7 @@ def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterabl
     return Choice(None if unsure else _in_best_word(best, weighed), None if unsure else best, confidence, evidence, words)
 
 
-def _weighed(source: Source) -> Iterable[tuple[Mention, float]]:
+def _weighed(source: Source, family: str | None) -> Iterable[tuple[Mention, float]]:
     mentions = find_mentions(source.text)
     with_heads = sorted({mention.clause for mention in mentions if mention.role is Role.HEAD and not mention.aside})
     words = vocabulary()
@@ -111,6 +124,8 @@ def _weighed(source: Source) -> Iterable[tuple[Mention, float]]:
                 weight *= _NOT_LAST
             if strong and (mention.word in words.components or mention.word in words.general):
                 weight *= _WEAK
+        if mention.word in colour_words() and (family is None or _shelf(mention.meaning.kind.template) != _shelf(family)):
+            weight *= _COLOUR
         yield mention, weight * (_ASIDE if mention.aside else 1.0)
 
 
@@ -131,9 +146,16 @@ def _scores(weighed: Sequence[tuple[Mention, Source, float]], family: str | None
     for root, weight in own.items():
         support = sum(own.get(wider, 0.0) for wider in words.lineage(root))
         scores[root] = weight + _WIDER * min(support, 2 * weight)
-        if family is not None and families[root] == family:
+        if family is not None and _shelf(families[root]) == _shelf(family):
             scores[root] += _FAMILY * min(1.0, 2 * weight)
+        elif family is not None and family != GENERAL:
+            scores[root] *= _OTHER_FAMILY
     return scores
+
+
+def _shelf(family: str) -> str:
+    """The family as whose kind of scene a family is filmed: fruit and snacks are both food."""
+    return str(table("families")["filmed_as"].get(family, family))
 
 
 def _related(root: str) -> set[str]:
@@ -145,13 +167,14 @@ def _narrowest(root: str, scores: dict[str, float], weighed: Sequence[tuple[Ment
     heads = {
         mention.meaning.root
         for mention, source, _ in weighed
-        if mention.role is Role.HEAD and not mention.aside and source.weight >= _NARROWING_WEIGHT
+        if mention.role is Role.HEAD and not mention.aside and source.weight >= _TELLING_WEIGHT
     }
     narrower = [other for other in scores if other in heads and root in set(vocabulary().lineage(other))]
     return max(narrower, key=lambda other: (len(set(vocabulary().lineage(other))), scores[other]), default=root)
 
 
-_NARROWING_WEIGHT = 0.5
+_TELLING_WEIGHT = 0.5
+"""Of sources that name the thing itself: the name, an attribute for it."""
 
 
 def _first_place(root: str, weighed: Sequence[tuple[Mention, Source, float]]) -> int:

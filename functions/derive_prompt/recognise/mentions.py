@@ -22,6 +22,8 @@ class Role(Enum):
     """The clause's thing: 马克杯 in 陶瓷马克杯."""
     OF = "of"
     """Only says more about the word behind it: 手机 in 手机支架."""
+    PERHAPS_OF = "perhaps-of"
+    """The word behind it is not listed and may be the thing: 窗帘 in 窗帘电机."""
     INCLUDED = "included"
     FOR = "for"
     """What the thing is for or goes with."""
@@ -114,6 +116,8 @@ def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> l
         if unit.meaning is None:
             continue
         role = _role(text, clause, unit.start, unit.end)
+        if role is Role.HEAD and place + 1 < len(units) and _may_be_the_thing(units[place + 1], unit):
+            role = Role.PERHAPS_OF
         if found and role is Role.HEAD and found[-1].role is Role.HEAD and _modifies(found[-1], unit, text):
             found[-1] = found[-1]._replace(role=Role.OF)
         found.append(Mention(unit.meaning, unit.text, role, number, clause.aside, False, unit.start, unit.end))
@@ -121,6 +125,21 @@ def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> l
     if heads:
         found[heads[-1]] = found[heads[-1]]._replace(last=True)
     return found
+
+
+def _may_be_the_thing(after: _Unit, unit: _Unit) -> bool:
+    """Whether an unlisted noun stands directly behind a kind's word, which then may only modify it."""
+    return (
+        after.start == unit.end
+        and after.meaning is None
+        and after.ending is None
+        and len(after.text) > 1
+        and after.tag in _NOUN_TAGS
+        and after.text not in descriptive_words()
+    )
+
+
+_NOUN_TAGS = ("n", "nz", "vn")
 
 
 def _modifies(mention: Mention, unit: _Unit, text: str) -> bool:
@@ -141,7 +160,7 @@ def _modifies(mention: Mention, unit: _Unit, text: str) -> bool:
 def _compound(before: _Unit, unit: _Unit) -> Meaning | None:
     """What a word and an ending directly behind it are together, in their own word: 洗脸 + 刷."""
     ending = unit.ending
-    if ending is None or before.tag == "not" or before.text.isdigit() or before.ending is not None:
+    if ending is None or before.tag == "not" or before.text[0].isdigit() or before.ending is not None:
         return None
     chinese = has_chinese(unit.text)
     if chinese != has_chinese(before.text) or (chinese and before.end != unit.start):
@@ -149,7 +168,7 @@ def _compound(before: _Unit, unit: _Unit) -> Meaning | None:
     if before.meaning is None and (chinese and not before.tag.startswith(_NAMING_TAGS)):
         return None
     family = before.meaning.kind.template if before.meaning is not None else ""
-    if family in ending.unless or before.text in _plain_adjectives():
+    if family in ending.unless or before.text in descriptive_words():
         return None
     kind = ending.kind._replace(template=family) if family in ending.filmed_with else ending.kind
     own = in_own_word(kind, before.text + unit.text if chinese else f"{before.text} {unit.text}")
@@ -216,8 +235,26 @@ def _either(words: list[str]) -> str:
 
 
 @cache
-def _plain_adjectives() -> frozenset[str]:
-    return frozenset(plain_form(word) for words in table("endings")["weak"]["filler"].values() for word in words)
+def descriptive_words() -> frozenset[str]:
+    """Words that say how a thing is, for whom or of what, and never what it is."""
+    found = {word for words in table("endings")["weak"]["filler"].values() for word in words}
+    for row in table("materials")["materials"].values():
+        found.update((*row["zh"], *row["en"], *row.get("field", ())))
+    for section in ("finishes", "patterns", "shapes", "details", "actions"):
+        for row in table("looks")[section].values():
+            found.update((row["zh"], row["en"], *row.get("also", ())))
+    for row in table("families")["audiences"].values():
+        found.update((row["zh"], row["en"], *row["also"]))
+    return frozenset(map(plain_form, found)) | colour_words()
+
+
+@cache
+def colour_words() -> frozenset[str]:
+    """Words that name a colour: an orange in a title is a fruit only where something else says so."""
+    found = set()
+    for row in (*table("colours")["bases"].values(), *table("colours")["shades"].values()):
+        found.update((*row["zh"], *row["en"]))
+    return frozenset(map(plain_form, found))
 
 
 @cache
