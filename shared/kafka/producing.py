@@ -6,6 +6,8 @@ from typing import Any
 
 from kafka.errors import KafkaError
 
+from shared.kafka.mends import give_up_sending
+
 
 def wait_for_all(futures: Iterable[Any], timeout_seconds: float) -> None:
     """Wait until all records are acknowledged. Raises what the first failed one failed with, or KafkaTimeoutError."""
@@ -19,5 +21,4 @@ def discard(producer: Any, timeout_seconds: float = 0.0) -> None:
     try:
         producer.close(timeout=timeout_seconds)
     except KafkaError:
-        # It has something left to send and gives up closing before it ends its thread, which would try on.
-        producer._sender.force_close()
+        give_up_sending(producer)

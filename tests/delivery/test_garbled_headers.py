@@ -7,7 +7,7 @@ from kafka.record.memory_records import MemoryRecords
 
 from shared.kafka import Unreadable, list_dead_letters, replay_dead_letters, tail
 from shared.kafka.client import connection
-from shared.kafka.reading import GarbledName
+from shared.kafka.mends import GarbledName
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
     CREATED,
