@@ -11,7 +11,7 @@ from shared.errors import ConfigurationError, PermanentError, TemporaryError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.kafka.runtime.handling import Handling
-from shared.kafka.runtime.tracker import PartitionTracker, Work
+from shared.kafka.runtime.tracker import Outcome, PartitionTracker, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import ANSWER, CREATED, Answering, answer_to, product_event
 
@@ -34,12 +34,11 @@ class Clockwork:
             pause=self.pauses.append,
         )
 
-    def end(self, event: Event[Any] | None = None, topic: str = CREATED, **changes: Any) -> Work:
+    def end(self, event: Event[Any] | None = None, topic: str = CREATED, **changes: Any) -> Outcome:
         message = to_kafka(event or product_event("p-1"))
         record = {"topic": topic, "partition": 2, "offset": 7, **message._asdict(), **changes}
         work = Work(SimpleNamespace(**record), PartitionTracker(None))  # type: ignore[arg-type]  # unused
-        self.handling.finish(work)
-        return work
+        return self.handling.finish(work)
 
 
 def raising(error: BaseException) -> Callable[[Event[Any]], None]:

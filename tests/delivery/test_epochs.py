@@ -20,7 +20,7 @@ from shared.endings import Ending
 from shared.errors import ConfigurationError
 from shared.kafka import Worker
 from shared.kafka.runtime.release import Release, Verdict
-from shared.kafka.runtime.tracker import Work
+from shared.kafka.runtime.tracker import Outcome, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import CREATED, Answering
 
@@ -101,15 +101,14 @@ class Handlers:
 
     def __init__(self) -> None:
         self.in_work: list[Work] = []
-        self.finished: deque[Work] = deque()
+        self.finished: deque[tuple[Work, Outcome | None]] = deque()
 
     def submit(self, lane: int, works: Iterable[Work]) -> None:
         self.in_work.extend(works)
 
     def end(self, work: Work) -> None:
         self.in_work.remove(work)
-        work.ending = Ending.EMITTED
-        self.finished.append(work)
+        self.finished.append((work, Outcome(Ending.EMITTED, [])))
 
 
 class Transactions:
@@ -212,8 +211,7 @@ def test_what_finishes_after_its_partition_was_lost_neither_counts_nor_stops_the
     desk.worker._collect()
     assert desk.counted() is None
     assert desk.worker._in_work == 0
-    late.ending, late.error = Ending.HALTED, ConfigurationError("no bucket")
-    desk.handlers.finished.append(late)
+    desk.handlers.finished.append((late, Outcome(Ending.HALTED, [], ConfigurationError("no bucket"))))
     desk.worker._in_work = 1
     desk.worker._collect()
     assert desk.worker._stopped_by is None

@@ -1,13 +1,14 @@
 """The handling of one record: decoding, the handler, retries in place, encoding, and how it ended.
 
-Runs in handler threads. It knows events, the function and topics by name; it sends nothing and commits nothing.
+`finish` runs in handler threads, the rest on the owner's. It knows events, the function and topics by name; it sends
+nothing and commits nothing.
 """
 
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import tenacity
 
@@ -19,13 +20,31 @@ from shared.function import Function
 from shared.kafka import story as stories
 from shared.kafka.client import DEAD_LETTER_SUFFIX, HEADER_ROOM_BYTES, RETRY_SUFFIX
 from shared.kafka.reading import event_of
-from shared.kafka.runtime.tracker import Outgoing, Work
+from shared.kafka.runtime.tracker import Outcome, Outgoing, Work
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
 OUTPUT_REFUSED = "output-refused"
 """The reason of a dead letter whose handling went well, and led to something that the broker does not take."""
+
+
+class RecordHandling(Protocol):
+    """What a worker asks of whatever handles its records. Of one partition, records come in offset order."""
+
+    def due_at(self, record: Any) -> float:
+        """Epoch seconds before which a record must not be handled, nor any behind it in its partition; 0.0: now."""
+
+    def finish(self, work: Work) -> Outcome:
+        """Handle a record, in a handler thread. Never raises: how it ended is the outcome."""
+
+    def failed(self, work: Work, error: BaseException) -> Outcome:
+        """How a record ends whose handling came to nothing: given up for being overdue, or `Unavailable` alone."""
+
+    def refused(self, work: Work, error: BaseException | None) -> Outcome:
+        """How a record ends whose outputs the broker will never take. Raises ConfigurationError when it refuses even
+        the dead letter that became of it.
+        """
 
 
 class Handling:
@@ -48,78 +67,72 @@ class Handling:
         self._group = group
         self._client_id = client_id
         self._clock = clock
-        self._pause = pause
         self._interrupted = interrupted
         self._consumes = frozenset(function.consumes)
         self._largest = settings.max_request_size_bytes
         self._jitter = tenacity.wait_random_exponential(
             multiplier=settings.retry_wait_seconds, max=_LONGEST_PAUSE_SECONDS
         )
-
-    def finish(self, work: Work) -> None:
-        """Handle a record and set its ending, outputs and seconds. Never raises."""
-        started = time.perf_counter()
-        stage = "decode"
-        try:
-            event = event_of(work.record)
-            if event.left_out:
-                fields = ", ".join(event.left_out)
-                log.warning("%s: what cannot be read of these fields is left out: %s", _place(work.record), fields)
-            if event.type not in self._consumes:
-                raise PermanentError(
-                    f"{self._function.name} does not consume {event.type!r}; send it to its own topic",
-                    reason="unexpected-type",
-                )
-            stage = "handle"
-            work.attempts = 1
-            try:
-                events = self._function.handle(event)
-            except TemporaryError as error:
-                events = self._again(work, event, error)
-            stage = "encode"
-            work.outputs = self._encoded(events)
-            work.ending = Ending.EMITTED
-        except BaseException as error:  # noqa: BLE001 - the table decides about every one of them
-            work.error = error
-            work.ending = ending_of(error)
-            if work.ending is not Ending.HALTED:
-                work.ending, output = self.rejected(work.record, error, stage=stage, attempts=work.attempts)
-                work.outputs = [output]
-        work.seconds = time.perf_counter() - started
-
-    def _again(self, work: Work, event: Event[Any], first: TemporaryError) -> Sequence[Event[Any]]:
-        """Try further times in place, with growing jittered waits. Raises the last error."""
-        last: TemporaryError = first
-
-        def attempt() -> Sequence[Event[Any]]:
-            nonlocal last
-            work.attempts += 1
-            try:
-                return self._function.handle(event)
-            except TemporaryError as error:
-                last = error
-                raise
-
-        def wait(state: tenacity.RetryCallState) -> float:
-            return max(self._jitter(state), last.delay_seconds or 0.0)
-
-        def hopeless(state: tenacity.RetryCallState) -> bool:
-            # What asks for a long wait gets it in the retry topic, where it holds no thread.
-            return self._interrupted() or (last.delay_seconds or 0.0) > _LONGEST_PAUSE_SECONDS
-
-        retrying = tenacity.Retrying(
-            sleep=self._pause,
-            wait=wait,
-            stop=lambda state: state.attempt_number >= self._settings.retries_in_place or hopeless(state),
+        self._enough_attempts = tenacity.stop_after_attempt(1 + settings.retries_in_place)
+        # Its state is each thread's own.
+        self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TemporaryError),
+            stop=self._is_last_attempt,
+            wait=self._pause_before_next,
+            sleep=pause,
             reraise=True,
         )
-        # The first attempt was made before tenacity was asked.
-        state = tenacity.RetryCallState(retrying, None, (), {})
-        if self._settings.retries_in_place == 0 or hopeless(state):
-            raise first
-        self._pause(wait(state))
-        return retrying(attempt)
+
+    def due_at(self, record: Any) -> float:
+        """When a record of a retry topic is due; any other is due at once."""
+        return stories.read(record.headers).due_at if record.topic.endswith(RETRY_SUFFIX) else 0.0
+
+    def finish(self, work: Work) -> Outcome:
+        """Decode a record, have the function handle it, and encode the answers. Never raises."""
+        started = time.perf_counter()
+        stage = "decode"
+        attempts = 0
+        try:
+            event = self._decoded(work.record)
+            stage = "handle"
+            try:
+                events = self._retrying(self._function.handle, event)
+            finally:
+                attempts = self._retrying.statistics["attempt_number"]
+            stage = "encode"
+            return Outcome(Ending.EMITTED, self._encoded(events), None, attempts, time.perf_counter() - started)
+        except BaseException as error:  # noqa: BLE001 - the table decides about every one of them
+            if ending_of(error) is Ending.HALTED:
+                return Outcome(Ending.HALTED, [], error, attempts, time.perf_counter() - started)
+            ending, output = self.rejected(work.record, error, stage=stage, attempts=attempts)
+            return Outcome(ending, [output], error, attempts, time.perf_counter() - started)
+
+    def failed(self, work: Work, error: BaseException) -> Outcome:
+        """The retry or dead letter that a record becomes which failed with `error`, told beside its handler."""
+        attempts = 1 if work.outcome is None else work.outcome.attempts
+        ending, output = self.rejected(work.record, error, stage="handle", attempts=attempts)
+        return Outcome(ending, [output], error, attempts)
+
+    def _decoded(self, record: Any) -> Event[Any]:
+        event = event_of(record)
+        if event.left_out:
+            fields = ", ".join(event.left_out)
+            log.warning("%s: what cannot be read of these fields is left out: %s", _place(record), fields)
+        if event.type not in self._consumes:
+            raise PermanentError(
+                f"{self._function.name} does not consume {event.type!r}; send it to its own topic",
+                reason="unexpected-type",
+            )
+        return event
+
+    def _pause_before_next(self, state: tenacity.RetryCallState) -> float:
+        """Growing and jittered, unless the error asks for longer."""
+        return max(self._jitter(state), _asked_delay_seconds(state))
+
+    def _is_last_attempt(self, state: tenacity.RetryCallState) -> bool:
+        """What asks for a long wait gets it in the retry topic, where it holds no thread."""
+        asks_for_long = _asked_delay_seconds(state) > _LONGEST_PAUSE_SECONDS
+        return self._enough_attempts(state) or self._interrupted() or asks_for_long
 
     def _encoded(self, events: Sequence[Event[Any]]) -> list[Outgoing]:
         outputs = []
@@ -169,26 +182,35 @@ class Handling:
         headers = stories.written(record.headers, told, group=self._group, client_id=self._client_id)
         return ending, self._fitting(Outgoing(target, record.key, record.value, headers), where)
 
-    def refused(self, work: Work, error: BaseException | None) -> None:
-        """Give a record whose output the broker will never take a dead letter instead, which is without its bytes if
-        the broker refused one with them. Raises ConfigurationError when it refuses even that.
+    def refused(self, work: Work, error: BaseException | None) -> Outcome:
+        """The dead letter that a record becomes whose output the broker will never take: without the record's bytes if
+        the broker refused one with them.
         """
-        if work.ending is not Ending.DEAD:
+        before = work.outcome
+        if before is None:
+            raise ValueError(f"{_place(work.record)} has no outcome that could be refused")
+        if before.ending is not Ending.DEAD:
             refusal = PermanentError(
                 f"Kafka refuses its output: {error}; raise max.message.bytes", reason=OUTPUT_REFUSED
             )
-            work.ending, output = self.rejected(work.record, refusal, stage="send", attempts=work.attempts)
-        else:
-            (output,) = work.outputs
-            if output.headers[-1][0] == stories.OMITTED:
-                raise ConfigurationError(
-                    f"{output.topic} refuses even the story of a dead letter: {error}; raise its max.message.bytes"
-                ) from error
-            output = _story_alone(output, _place(work.record))
-        work.outputs = [output]
+            ending, output = self.rejected(work.record, refusal, stage="send", attempts=before.attempts)
+            return Outcome(ending, [output], refusal, before.attempts, before.seconds)
+        (output,) = work.outputs
+        if output.headers[-1][0] == stories.OMITTED:
+            raise ConfigurationError(
+                f"{output.topic} refuses even the story of a dead letter: {error}; raise its max.message.bytes"
+            ) from error
+        alone = _story_alone(output, _place(work.record))
+        return Outcome(Ending.DEAD, [alone], before.error, before.attempts, before.seconds)
 
     def _fitting(self, output: Outgoing, where: str) -> Outgoing:
         return output if _size(output) <= self._largest + HEADER_ROOM_BYTES - 1024 else _story_alone(output, where)
+
+
+def _asked_delay_seconds(state: tenacity.RetryCallState) -> float:
+    """The wait that the last attempt's error asks for."""
+    error = None if state.outcome is None else state.outcome.exception()
+    return (error.delay_seconds or 0.0) if isinstance(error, TemporaryError) else 0.0
 
 
 def _place(record: Any) -> str:

@@ -8,16 +8,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from shared.kafka.runtime.tracker import Work
+from shared.kafka.runtime.tracker import Outcome, Work
 
 
 class HandlerPool:
     """A fixed number of threads over one queue per lane."""
 
-    def __init__(self, handle: Callable[[Work], None], *, threads: int, lanes: int, wake: threading.Event) -> None:
+    def __init__(self, handle: Callable[[Work], Outcome], *, threads: int, lanes: int, wake: threading.Event) -> None:
         """`handle` must not raise. `wake` is set whenever a result lies ready."""
-        self.finished: deque[Work] = deque()
-        """Records whose handling ended, in the order in which it did; emptied by the owner."""
+        self.finished: deque[tuple[Work, Outcome | None]] = deque()
+        """Records whose handling ended, in the order in which it did, and how; emptied by the owner. None: its
+        partition went to another owner."""
         self._handle = handle
         self._wake = wake
         self._queues: tuple[deque[Work], ...] = tuple(deque() for _ in range(lanes))
@@ -68,10 +69,11 @@ class HandlerPool:
     def _run(self) -> None:
         while (work := self._next()) is not None:
             # A partition that went to another owner: its records are handled there.
+            outcome = None
             if work.tracker.alive:
                 work.started = True
-                self._handle(work)
-            self.finished.append(work)
+                outcome = self._handle(work)
+            self.finished.append((work, outcome))
             if not self._wake.is_set():
                 self._wake.set()
 

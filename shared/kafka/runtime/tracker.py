@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from kafka import TopicPartition
 
+from shared.endings import Ending
+
 
 class Outgoing(NamedTuple):
     """A record to be sent: the topic's full name, exact bytes, headers."""
@@ -19,21 +21,23 @@ class Outgoing(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of handling one record."""
+
+    ending: Ending
+    outputs: list[Outgoing]
+    """What is to be sent: the function's events, or the retry or dead letter that the record becomes."""
+    error: BaseException | None = None
+    attempts: int = 0
+    """Times the handler was called in this round."""
+    seconds: float = 0.0
+
+
 class Work:
     """One taken record on its way: from the poll to the release of what came of it."""
 
-    __slots__ = (
-        "attempts",
-        "done",
-        "ending",
-        "error",
-        "outputs",
-        "record",
-        "seconds",
-        "size_bytes",
-        "started",
-        "tracker",
-    )
+    __slots__ = ("outcome", "outputs", "record", "size_bytes", "started", "tracker")
 
     def __init__(self, record: Any, tracker: "PartitionTracker", size_bytes: int = 0) -> None:
         self.record = record
@@ -41,14 +45,15 @@ class Work:
         self.size_bytes = size_bytes
         self.started = False
         """Set by the handler thread that takes it up."""
-        self.done = False
-        """Set by the owner when it has seen the ending."""
-        self.ending: Any = None
-        self.error: BaseException | None = None
+        self.outcome: Outcome | None = None
+        """None until the owner has seen how it ended."""
         self.outputs: list[Outgoing] = []
-        self.attempts = 0
-        """Times the handler was called in this round."""
-        self.seconds = 0.0
+        """What of the outcome is still to be sent."""
+
+    def end(self, outcome: Outcome) -> None:
+        """Note how it ended, or, if its outputs are refused, how it ends instead."""
+        self.outcome = outcome
+        self.outputs = outcome.outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +130,9 @@ class PartitionTracker:
         return True
 
     def finish(self, work: Work) -> Work | None:
-        """Note that a record is finished. Returns the record with an equal key that may be handled next, if any."""
-        work.done = True
+        """Note that a record has ended. Returns the record with an equal key that may be handled next, if any."""
         opened = self._open
-        while opened and opened[0].done:
+        while opened and opened[0].outcome is not None:
             self._finished.append(opened.popleft())
         key = work.record.key
         if key is None:

@@ -10,7 +10,6 @@ inside `poll`: the books are never touched by two threads at once.
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -32,10 +31,9 @@ from kafka.structs import MemberState
 from shared.endings import Ending, reason_of
 from shared.errors import ConfigurationError
 from shared.function import Function
-from shared.kafka import story as stories
 from shared.kafka.client import RETRY_SUFFIX, group_name, open_consumer, topic_name, wait_for_broker
 from shared.kafka.runtime.assignment import EvenAssignor
-from shared.kafka.runtime.handling import OUTPUT_REFUSED, Handling
+from shared.kafka.runtime.handling import OUTPUT_REFUSED, Handling, RecordHandling
 from shared.kafka.runtime.pool import HandlerPool
 from shared.kafka.runtime.release import MEMBERSHIP_ERRORS, Outbox, Release, Verdict
 from shared.kafka.runtime.tracker import PartitionTracker, Released, Work
@@ -77,9 +75,13 @@ class Worker:
         function: Function,
         settings: KafkaSettings,
         *,
+        handling: RecordHandling | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` gives epoch seconds; it dates failures and decides when a retry is due."""
+        """`handling` takes records to their ends; by default it is `function` that handles their events.
+
+        `clock` gives epoch seconds; it dates failures and decides when a retry is due.
+        """
         self.function = function
         self.group = group_name(settings, function.name)
         self.metrics = RuntimeMetrics()
@@ -106,7 +108,7 @@ class Worker:
         self._consumer: Any = None
         self._outbox: Outbox | None = None
         self._pool: HandlerPool | None = None
-        self._handling = Handling(
+        self._handling: RecordHandling = handling or Handling(
             function,
             settings,
             group=self.group,
@@ -324,7 +326,7 @@ class Worker:
             self._drop([partition])
             tracker = self._adopt(partition)
         lane = tracker.lane
-        if partition.topic.endswith(RETRY_SUFFIX):
+        if records:
             records = self._due_only(partition, records)
         if not records:
             return
@@ -349,7 +351,7 @@ class Worker:
         """The records before the first that is not due yet; from that one on the partition is paused until it is."""
         now = self._clock()
         for index, record in enumerate(records):
-            due = stories.read(record.headers).due_at
+            due = self._handling.due_at(record)
             if due > now:
                 self._consumer.seek(partition, record.offset)
                 self._consumer.pause(partition)
@@ -362,37 +364,38 @@ class Worker:
         pool = self._pool
         if pool is None or not pool.finished:
             return
-        finished: deque[Work] = pool.finished
+        finished = pool.finished
         endings: dict[tuple[str, Ending], int] = {}
         while finished:
-            work = finished.popleft()
+            work, outcome = finished.popleft()
             self._in_work -= 1
             tracker = work.tracker
-            if not tracker.alive:
+            if not tracker.alive or outcome is None:
                 continue
-            ending = work.ending
+            ending = outcome.ending
             if ending is Ending.HALTED:
-                self._halt(work)
+                self._halt(work, outcome.error)
                 continue
+            work.end(outcome)
             following = tracker.finish(work)
             if following is not None and self._may_start(following):
                 self._hand_out(tracker.lane, [following])
             place = (work.record.topic, ending)
             endings[place] = endings.get(place, 0) + 1
-            self.metrics.handler_seconds.observe(work.seconds)
-            if ending is Ending.DEAD and work.error is not None:
-                self.metrics.dead_letters.labels(work.record.topic, reason_of(work.error)).inc()
+            self.metrics.handler_seconds.observe(outcome.seconds)
+            if ending is Ending.DEAD and outcome.error is not None:
+                self.metrics.dead_letters.labels(work.record.topic, reason_of(outcome.error)).inc()
         for (topic, ending), number in endings.items():
             self.metrics.records.labels(topic, ending.value).inc(number)
         if self._finished_since is None and any(tracker.finished for tracker in self._trackers.values()):
             self._finished_since = time.monotonic()
 
-    def _halt(self, work: Work) -> None:
+    def _halt(self, work: Work, error: BaseException | None) -> None:
         """A handler found that the process cannot do its job: stop, leaving the record to whoever comes next."""
         record = work.record
-        log.error("%s[%d]@%d stops the worker: %s", record.topic, record.partition, record.offset, work.error)
+        log.error("%s[%d]@%d stops the worker: %s", record.topic, record.partition, record.offset, error)
         if self._stopped_by is None:
-            self._stopped_by = work.error
+            self._stopped_by = error
         self.stop()
 
     def _may_start(self, work: Work) -> bool:
@@ -504,9 +507,9 @@ class Worker:
 
     def _refuse(self, work: Work, error: BaseException | None) -> None:
         """The broker will never take what a record led to: the record becomes a dead letter instead."""
-        if work.ending is not Ending.DEAD:
+        if work.outcome is not None and work.outcome.ending is not Ending.DEAD:
             self.metrics.dead_letters.labels(work.record.topic, OUTPUT_REFUSED).inc()
-        self._handling.refused(work, error)
+        work.end(self._handling.refused(work, error))
 
     def _commit_plainly(self, release: Release) -> None:
         for work in release.works():
