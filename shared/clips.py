@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
-from shared.errors import TemporaryError
+from shared.errors import PermanentError, TemporaryError, Unavailable
 from shared.events import (
     Clip,
     Experiment,
@@ -32,6 +32,7 @@ from shared.events.payload import Payload
 from shared.events.video import Seconds
 from shared.objects import ObjectStore
 
+FOLDER = "videos/"
 RECORD_LIMIT_BYTES = 1024 * 1024
 
 
@@ -100,9 +101,17 @@ class ClipStore:
     def __init__(self, objects: ObjectStore) -> None:
         self.objects = objects
 
+    def check(self, *, writes: bool = False) -> None:
+        """Prove that clips may be read and, for who `writes`, stored. Raises Unavailable or ConfigurationError."""
+        self.objects.check(reads=[FOLDER], writes=[FOLDER] if writes else [])
+
     def find(self, video_id: str) -> ClipRecord | None:
         """The record of a video id, or None where nothing has been rendered. One request to the store."""
-        stored = self.objects.get(_record_key(video_id), limit_bytes=RECORD_LIMIT_BYTES)
+        try:
+            stored = self.objects.get(_record_key(video_id), limit_bytes=RECORD_LIMIT_BYTES)
+        except PermanentError as error:
+            # The key is of our own making: whatever is wrong with it is no fault of the event, and can be mended.
+            raise Unavailable(str(error)) from error
         return None if stored is None else self.addressed(_parse(video_id, stored))
 
     def addressed(self, record: ClipRecord) -> ClipRecord:
@@ -120,7 +129,7 @@ class ClipStore:
 
     def keep_file(self, video_id: str, path: Path, sha256: str, content_type: str) -> tuple[str, str]:
         """Store one of the clip's files under its content's name; returns key and url. Twice is once."""
-        key = f"videos/{video_id}/{sha256}{path.suffix}"
+        key = f"{FOLDER}{video_id}/{sha256}{path.suffix}"
         self.objects.put_file_new(key, path, content_type)
         return key, self.objects.url(key)
 
@@ -136,7 +145,7 @@ class ClipStore:
 
 
 def _record_key(video_id: str) -> str:
-    return f"videos/{video_id}/record.json"
+    return f"{FOLDER}{video_id}/record.json"
 
 
 def _parse(video_id: str, stored: bytes) -> ClipRecord:

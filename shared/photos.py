@@ -15,6 +15,7 @@ from urllib3.util import Url, parse_url
 from shared.errors import ConfigurationError, PermanentError, PhotoRefused, TemporaryError
 from shared.objects import ObjectStore
 
+FOLDER = "photos/"
 LIMIT_BYTES = 20 * 1024 * 1024
 TIMEOUT_SECONDS = 10.0
 
@@ -118,4 +119,4 @@ def _host(name: str) -> str:
 
 
 def _key(sha256: str) -> str:
-    return f"photos/{sha256}"
+    return f"{FOLDER}{sha256}"

@@ -93,9 +93,11 @@ def _within(seconds: float, look: Callable[[], str], too_late: str) -> str:
 def _objects(settings: Settings) -> str:
     if settings.objects.endpoint is None:
         return f"not configured (SKUREEL_OBJECTS__ENDPOINT); demo {_embedded()}"
+    from shared import clips, photos
     from shared.objects import ObjectStore
 
-    ObjectStore(settings.objects).check(writes=True)
+    folders = (clips.FOLDER, photos.FOLDER)
+    ObjectStore(settings.objects).check(reads=folders, writes=folders)
     return f"{settings.objects.endpoint} answers, bucket {settings.objects.bucket} is there and may be written to"
 
 

@@ -72,14 +72,25 @@ class DerivePrompt:
 
         A wrong one is a ConfigurationError, now and not later.
         """
-        from shared.clips import ClipStore  # whoever only derives specs does without an object store's client
-
         templates()
         manifest = self._manifest or read_manifest(model_folder(self._settings.model.name))
         specs = SpecMaker(self._settings, manifest)
-        if isinstance(self._store, ClipStore):  # one in memory has no bucket
-            self._store.objects.check()
+        self.check()
         self._specs = specs
+
+    def check(self) -> None:
+        """Ask whether clips can be looked up and, where photos are used, kept.
+
+        Raises Unavailable or ConfigurationError.
+        """
+        from shared import photos  # whoever only derives specs does without an object store's client
+        from shared.clips import ClipStore
+
+        if not isinstance(self._store, ClipStore):
+            return  # one in memory has no bucket
+        self._store.check()
+        if self._photo_digest is not None:
+            self._store.objects.check(reads=[photos.FOLDER], writes=[photos.FOLDER])
 
     def ready(self) -> bool:
         """Whether `start` has been called."""

@@ -65,7 +65,7 @@ class RenderVideo:
 
     def start(self) -> None:
         """Check the bucket, prove and load the model, and draw once, so that no event waits for a cold network."""
-        self._store.objects.check(writes=True)
+        self.check()
         folder = model_folder(self._settings.model.name)
         self._manifest = read_manifest(folder)
         wanted = self._settings.model.revision
@@ -85,6 +85,10 @@ class RenderVideo:
             self._manifest.revision[:12],
             time.perf_counter() - started,
         )
+
+    def check(self) -> None:
+        """Ask whether clips can be looked up and stored. Raises Unavailable or ConfigurationError."""
+        self._store.check(writes=True)
 
     def ready(self) -> bool:
         """Whether the model is loaded and warm."""

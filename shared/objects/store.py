@@ -3,7 +3,7 @@
 import os
 import secrets
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -18,8 +18,8 @@ from minio.error import S3Error
 from minio.helpers import DictType, check_bucket_name, md5sum_hash
 from urllib3.response import BaseHTTPResponse
 
-from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError
-from shared.objects.failures import missing_bucket, translated
+from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError, Unavailable
+from shared.objects.failures import denied, is_denied, translated
 from shared.objects.keys import check_key, check_prefix
 from shared.settings import ObjectSettings
 
@@ -36,8 +36,9 @@ CONNECTIONS = 64
 """Connections kept open: as many as a worker may have handler threads. They are opened only when used."""
 
 _SAFE_IN_PATHS = "/-_.~"
-_TRIAL_KEY = "skureel-may-write"
-"""Never an object: an upload of it is begun, which asks for the same permission as a put, and given up."""
+_TRIAL_NAME = "skureel-trial"
+"""Never an object. It is looked for, which asks for the same permission as a get, and an upload of one byte is begun,
+which asks for the same permission and the same free space as a put, and given up."""
 
 
 class ObjectFacts(NamedTuple):
@@ -52,9 +53,12 @@ class ObjectFacts(NamedTuple):
 class ObjectStore:
     """One bucket of an S3 store. Safe to use from several threads, not across a fork.
 
-    Every method raises TemporaryError when the store does not answer (it is asked once; whoever calls decides about
-    retries), ConfigurationError when it refuses the credentials or lacks the bucket, and PermanentError `bad-key` for a
-    key that `check_key` refuses. No call waits longer than `timeout_seconds` for a connection or for the next byte.
+    Every method raises Unavailable when the store as such does not answer (it is asked once; whoever calls decides
+    about retries), ConfigurationError when it refuses the credentials or lacks the bucket, and PermanentError `bad-key`
+    for a key that `check_key` refuses. An object that may not be read, where the bucket is open otherwise, is a
+    PermanentError `object-denied`; one that may not be written is Unavailable, since its key is always of our making:
+    `check` of its folder tells whether the next would fare better. No call waits longer than `timeout_seconds` for a
+    connection or for the next byte.
     """
 
     def __init__(self, settings: ObjectSettings) -> None:
@@ -95,28 +99,50 @@ class ObjectStore:
         except ValueError as error:
             raise ConfigurationError(f"{self._name}: {error}; name another in SKUREEL_OBJECTS__BUCKET") from error
 
-    def check(self, *, writes: bool = False) -> None:
-        """Prove at start that the bucket is there and, for who `writes`, that it may be written to; nothing is left
-        there. Create it where the settings say so.
+    def check(self, *, reads: Iterable[str] = (), writes: Iterable[str] = ()) -> None:
+        """Prove that the bucket is there, and that what lies below these folders (`videos/`) may be read or written;
+        nothing is left there. Create the bucket where the settings say so.
         """
         self._find_bucket()
-        if writes:
-            with translated(f"{self._name}, asking to write", self._bucket):
-                self._give_up(_TRIAL_KEY, self._client._create_multipart_upload(self._bucket, _TRIAL_KEY, {}))
+        for folder in reads:
+            with translated(f"{self._name}, asking to read {folder}*", self._bucket):
+                self._try_reading(folder + _TRIAL_NAME)
+        for folder in writes:
+            with translated(f"{self._name}, asking to write {folder}*", self._bucket):
+                self._try_writing(folder + _TRIAL_NAME)
+
+    def _try_reading(self, key: str) -> None:
+        try:
+            self._client.get_object(self._bucket, key).close()
+        except S3Error as error:
+            if error.code != "NoSuchKey":
+                raise
+
+    def _try_writing(self, key: str) -> None:
+        upload_id = self._client._create_multipart_upload(self._bucket, key, {})
+        try:
+            self._client._upload_part(self._bucket, key, b"x", None, upload_id, part_number=1)
+        finally:
+            self._give_up(key, upload_id)
 
     def _find_bucket(self) -> None:
         subject = f"{self._name}, looking for its bucket"
         with translated(subject, self._bucket):
-            if self._client.bucket_exists(self._bucket):
-                return
-            if not self._settings.create_bucket:
-                raise missing_bucket(subject, self._bucket)
             try:
-                self._client.make_bucket(self._bucket)
+                # Not HEAD, whose answers give no reason and could be any server's.
+                self._client._execute("GET", self._bucket, query_params={"list-type": "2", "max-keys": "1"})
             except S3Error as error:
-                # Another process made it in between.
-                if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                if error.code != "NoSuchBucket" or not self._settings.create_bucket:
                     raise
+                self._make_bucket()
+
+    def _make_bucket(self) -> None:
+        try:
+            self._client.make_bucket(self._bucket)
+        except S3Error as error:
+            # Another process made it in between.
+            if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                raise
 
     def get(self, key: str, *, limit_bytes: int = GET_LIMIT_BYTES) -> bytes | None:
         """An object's bytes, or None where there is none. Over `limit_bytes`: PermanentError `object-too-large`."""
@@ -138,13 +164,14 @@ class ObjectStore:
         A bucket that has gone looks like an object that is not there: answers to HEAD carry no reason.
         """
         check_key(key)
-        with translated(f"{self._name}, looking up {key}", self._bucket):
+        subject = f"{self._name}, looking up {key}"
+        with translated(subject, self._bucket):
             try:
                 found = self._client.stat_object(self._bucket, key)
             except S3Error as error:
                 if error.code == "NoSuchKey":
                     return None
-                raise
+                raise self._unread(subject, error) from error
         return ObjectFacts(key, found.size or 0, found.etag or "", found.content_type)
 
     def put_new(self, key: str, data: bytes, content_type: str, *, cache_control: str | None = None) -> bool:
@@ -153,9 +180,9 @@ class ObjectStore:
         headers: DictType = {"Content-Type": content_type, "If-None-Match": "*"}
         if cache_control is not None:
             headers["Cache-Control"] = cache_control
-        if len(data) >= LOOK_FIRST_BYTES and self.head(key) is not None:
-            return False
-        with translated(f"{self._name}, storing {key}", self._bucket):
+        with self._storing(key):
+            if len(data) >= LOOK_FIRST_BYTES and self._is_there(key):
+                return False
             return self._unless_present("PUT", key, data, headers)
 
     def put_file_new(self, key: str, path: Path, content_type: str, *, cache_control: str | None = None) -> bool:
@@ -167,12 +194,12 @@ class ObjectStore:
         check_key(key)
         if path.stat().st_size <= PART_BYTES:
             return self.put_new(key, path.read_bytes(), content_type, cache_control=cache_control)
-        if self.head(key) is not None:
-            return False
         headers: DictType = {"Content-Type": content_type}
         if cache_control is not None:
             headers["Cache-Control"] = cache_control
-        with translated(f"{self._name}, storing {key}", self._bucket):
+        with self._storing(key):
+            if self._is_there(key):
+                return False
             upload_id = self._client._create_multipart_upload(self._bucket, key, headers)
             try:
                 return self._complete(key, upload_id, self._upload_parts(key, upload_id, path))
@@ -231,12 +258,13 @@ class ObjectStore:
     def _opened(self, key: str) -> Iterator[BaseHTTPResponse | None]:
         """The response whose body is an object, None where there is none; its connection is used again afterwards."""
         check_key(key)
-        with translated(f"{self._name}, reading {key}", self._bucket):
+        subject = f"{self._name}, reading {key}"
+        with translated(subject, self._bucket):
             try:
                 response = self._client.get_object(self._bucket, key)
             except S3Error as error:
                 if error.code != "NoSuchKey":
-                    raise
+                    raise self._unread(subject, error) from error
                 yield None
                 return
             try:
@@ -246,6 +274,38 @@ class ObjectStore:
                 raise
             finally:
                 response.release_conn()
+
+    def _unread(self, subject: str, error: S3Error) -> S3Error | PermanentError:
+        """What a failed reading says: an object that is denied while the bucket answers is that object's own matter.
+
+        Its key may be a merchant's word, and that must never look like a fault of the set-up.
+        """
+        if not is_denied(error):
+            return error
+        self._find_bucket()
+        return denied(subject)
+
+    def _is_there(self, key: str) -> bool:
+        try:
+            self._client.stat_object(self._bucket, key)
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                return False
+            raise
+        return True
+
+    @contextmanager
+    def _storing(self, key: str) -> Iterator[None]:
+        subject = f"{self._name}, storing {key}"
+        with translated(subject, self._bucket):
+            try:
+                yield
+            except S3Error as error:
+                if error.code != "AccessDenied":
+                    raise
+                raise Unavailable(
+                    f"{subject}: access denied ({error.message}); allow s3:PutObject on {self._bucket}/{key}"
+                ) from error
 
     def _unless_present(
         self, method: str, key: str, body: bytes, headers: DictType, query: DictType | None = None

@@ -1,6 +1,7 @@
 """What cannot start is said before it fails: by `skureel doctor`, and by the functions when they start."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -115,10 +116,9 @@ def test_doctor_waits_for_no_broker_that_never_answers(monkeypatch: pytest.Monke
 def test_doctor_asks_whether_the_bucket_may_be_written_to(
     embedded_objects: ObjectSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(self: ObjectStore, *, writes: bool = False) -> None:
-        if writes:
-            raise ConfigurationError("the bucket may not be written to")
+    def refused(self: ObjectStore, *, reads: Sequence[str], writes: Sequence[str]) -> None:
+        raise ConfigurationError(f"{', '.join(writes)} may not be written to")
 
     monkeypatch.setattr(ObjectStore, "check", refused)
     (finding,) = (one for one in doctors.examine(Settings(objects=embedded_objects)) if one.subject == "objects")
-    assert (finding.good, finding.fact) == (False, "the bucket may not be written to")
+    assert (finding.good, finding.fact) == (False, "videos/, photos/ may not be written to")
