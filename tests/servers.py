@@ -142,7 +142,7 @@ class RealKafka(_Breakable):
     @property
     def settings(self) -> KafkaSettings:
         """How clients reach it."""
-        return KafkaSettings(bootstrap_servers=f"127.0.0.1:{self.port}")
+        return kafka_at(self.port)
 
     def start(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -209,13 +209,7 @@ class RealMinio(_Breakable):
     @property
     def settings(self) -> ObjectSettings:
         """How clients reach it. The bucket is made at `check`."""
-        return ObjectSettings(
-            endpoint=f"127.0.0.1:{self.port}",
-            access_key="tests-access",
-            secret_key=SecretStr("tests-secret"),
-            secure=False,
-            create_bucket=True,
-        )
+        return minio_at(self.port)
 
     def start(self) -> None:
         data = self._directory / "data"
@@ -256,6 +250,22 @@ class RealMinio(_Breakable):
             return False
         finally:
             connection.close()
+
+
+def kafka_at(port: int) -> KafkaSettings:
+    """How clients reach an Apache Kafka of the tests."""
+    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}")
+
+
+def minio_at(port: int) -> ObjectSettings:
+    """How clients reach a MinIO of the tests. The bucket is made at `check`."""
+    return ObjectSettings(
+        endpoint=f"127.0.0.1:{port}",
+        access_key="tests-access",
+        secret_key=SecretStr("tests-secret"),
+        secure=False,
+        create_bucket=True,
+    )
 
 
 def make_topics(settings: KafkaSettings, *names: str, partitions: int = 4) -> None:
