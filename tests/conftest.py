@@ -32,15 +32,17 @@ from tests.shared_server import port_of_shared
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side a module stays in one process, with its servers, and the modules that take longest go first.
+    """Side by side a module stays in one process, with its servers, and what takes longest goes first.
 
     A test that names a group of its own (`xdist_group`) leaves its module.
     """
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    groups = {}
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
-    items.sort(key=lambda item: -slow[item.path])
+        groups[item] = item.get_closest_marker("xdist_group").args[0]
+    slow = Counter(groups[item] for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[groups[item]])
 
 
 class _ClientSocket(socket.socket):

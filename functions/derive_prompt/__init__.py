@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from functions.derive_prompt.prompts import VisibleFields, caption_of, visible_fields
+from functions.derive_prompt.prompts import caption_of
 from functions.derive_prompt.screening import screen
+from functions.derive_prompt.slots import VisibleFields, visible_fields
 from functions.derive_prompt.templates import templates
 from model_store.manifest import Manifest, model_folder, read_manifest
 from shared.errors import ConfigurationError, PhotoRefused

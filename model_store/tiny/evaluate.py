@@ -264,51 +264,64 @@ def summarise(
     moving: Sequence[bool],
 ) -> dict[str, object]:
     """The figures with their aims, what failed, and how the measures do on the truth."""
-
-    def share(values: Iterable[bool]) -> float:
-        return round(float(np.mean(list(values) or [False])), 3)
-
-    def by_language(right: Callable[[Verdict], bool], told: Sequence[Verdict] = verdicts) -> list[float]:
-        return [share(right(v) for v in told if v.case.language == language) for language in ("zh", "en")]
-
-    def kind_right(verdict: Verdict) -> bool:
-        return verdict.seen.kind == verdict.case.kind
-
-    def colour_right(verdict: Verdict) -> bool:
-        return verdict.seen.colour == verdict.case.colour
-
-    by_kind: dict[str, list[bool]] = defaultdict(list)
-    by_colour: dict[str, list[bool]] = defaultdict(list)
-    for verdict in verdicts:
-        by_kind[verdict.case.kind].append(kind_right(verdict))
-        by_colour[verdict.case.colour].append(colour_right(verdict))
     decibels = [scene.decibels for scene in drawn]
-    written = {
-        "derive_prompt's captions: colour, zh / en": by_language(colour_right, of_written),
-        "derive_prompt's captions: kind, zh / en": by_language(kind_right, of_written),
-        "derive_prompt's captions: move without a jump": share(v.seen.moved and v.seen.smooth for v in of_written),
-    }
     return {
         "clips": len(verdicts),
-        "colour accuracy (aim 0.95)": share(map(colour_right, verdicts)),
-        "colour accuracy, zh / en": by_language(colour_right),
-        "kind accuracy (aim 0.90)": share(map(kind_right, verdicts)),
-        "kind accuracy, zh / en": by_language(kind_right),
-        "moves (aim 0.98)": share(v.seen.moved for v in verdicts),
-        "moves without a jump (aim 0.98)": share(v.seen.moved and v.seen.smooth for v in verdicts),
-        **(written if of_written else {}),
+        "colour accuracy (aim 0.95)": _share(map(_colour_right, verdicts)),
+        "colour accuracy, zh / en": _by_language(_colour_right, verdicts),
+        "kind accuracy (aim 0.90)": _share(map(_kind_right, verdicts)),
+        "kind accuracy, zh / en": _by_language(_kind_right, verdicts),
+        "moves (aim 0.98)": _share(v.seen.moved for v in verdicts),
+        "moves without a jump (aim 0.98)": _share(map(_moves_well, verdicts)),
+        **(_summary_of_written(of_written) if of_written else {}),
         "autoencoder, dB (aim 28)": round(float(np.mean(decibels)), 2),
         "autoencoder, worst scene, dB": round(float(np.min(decibels)), 2),
         "image to video, first frame, dB (aim 26)": round(float(np.mean(first_frames)), 2),
-        "image to video, moves": share(moving),
+        "image to video, moves": _share(moving),
         "seconds a clip, median": round(float(np.median([v.seconds for v in verdicts])), 2),
-        "kinds below one half": sorted(kind for kind, hits in by_kind.items() if np.mean(hits) < 0.5),
-        "colours below one half": sorted(colour for colour, hits in by_colour.items() if np.mean(hits) < 0.5),
-        "drawn scenes: colour accuracy": share(scene.seen.colour == scene.colour for scene in drawn),
-        "drawn scenes: kind accuracy": share(scene.seen.kind == scene.kind for scene in drawn),
-        "drawn scenes: move without a jump": share(scene.seen.moved and scene.seen.smooth for scene in drawn),
-        "drawn scenes: no jump after the autoencoder": share(scene.still_smooth for scene in drawn),
+        "kinds below one half": _below_half((v.case.kind, _kind_right(v)) for v in verdicts),
+        "colours below one half": _below_half((v.case.colour, _colour_right(v)) for v in verdicts),
+        "drawn scenes: colour accuracy": _share(scene.seen.colour == scene.colour for scene in drawn),
+        "drawn scenes: kind accuracy": _share(scene.seen.kind == scene.kind for scene in drawn),
+        "drawn scenes: move without a jump": _share(scene.seen.moved and scene.seen.smooth for scene in drawn),
+        "drawn scenes: no jump after the autoencoder": _share(scene.still_smooth for scene in drawn),
     }
+
+
+def _summary_of_written(verdicts: Sequence[Verdict]) -> dict[str, object]:
+    return {
+        "derive_prompt's captions: colour, zh / en": _by_language(_colour_right, verdicts),
+        "derive_prompt's captions: kind, zh / en": _by_language(_kind_right, verdicts),
+        "derive_prompt's captions: move without a jump": _share(map(_moves_well, verdicts)),
+    }
+
+
+def _kind_right(verdict: Verdict) -> bool:
+    return verdict.seen.kind == verdict.case.kind
+
+
+def _colour_right(verdict: Verdict) -> bool:
+    return verdict.seen.colour == verdict.case.colour
+
+
+def _moves_well(verdict: Verdict) -> bool:
+    return verdict.seen.moved and verdict.seen.smooth
+
+
+def _share(values: Iterable[bool]) -> float:
+    return round(float(np.mean(list(values) or [False])), 3)
+
+
+def _by_language(right: Callable[[Verdict], bool], verdicts: Sequence[Verdict]) -> list[float]:
+    return [_share(right(v) for v in verdicts if v.case.language == language) for language in ("zh", "en")]
+
+
+def _below_half(named: Iterable[tuple[str, bool]]) -> list[str]:
+    """The names of which less than half is right."""
+    hits: dict[str, list[bool]] = defaultdict(list)
+    for name, right in named:
+        hits[name].append(right)
+    return sorted(name for name, found in hits.items() if np.mean(found) < 0.5)
 
 
 def write_sheet(rows: Sequence[Frames], path: Path) -> None:

@@ -94,17 +94,24 @@ def _readable(part: Any, problem: Problem, depth: int = DEPTH) -> Any:
     """As much of a part as has no problem, or `_NOTHING`."""
     if problem(part) is None:
         return part
-    if isinstance(part, list) and depth:
-        items = (_readable(item, lambda alone: problem([alone]), depth - 1) for item in part)
-        part = [item for item in items if item is not _NOTHING]
-    elif isinstance(part, dict) and depth:
-        entries = ((name, _readable(item, _named(name, problem), depth - 1)) for name, item in part.items())
-        part = {name: item for name, item in entries if item is not _NOTHING}
+    if depth:
+        part = _readable_within(part, problem, depth - 1)
     found = problem(part)
     if found is not None and found["type"] in ("too_long", "string_too_long"):
         part = _beginning(part, found["ctx"]["max_length"])
         found = problem(part)
     return part if part and found is None else _NOTHING
+
+
+def _readable_within(part: Any, problem: Problem, depth: int) -> Any:
+    """A list or an object with as much of each item as has no problem; anything else as it is."""
+    if isinstance(part, list):
+        items = (_readable(item, lambda alone: problem([alone]), depth) for item in part)
+        return [item for item in items if item is not _NOTHING]
+    if isinstance(part, dict):
+        entries = ((name, _readable(item, _named(name, problem), depth)) for name, item in part.items())
+        return {name: item for name, item in entries if item is not _NOTHING}
+    return part
 
 
 def _named(name: str, problem: Problem) -> Problem:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.derive_prompt import DerivePrompt, SpecMaker
-from functions.derive_prompt.prompts import visible_fields
+from functions.derive_prompt.slots import visible_fields
 from model_store.manifest import ClipDefaults, Manifest, SamplerDefaults
 from shared.clips import ClipRecord, ClipStore
 from shared.events import Clip, Event, Inspection, Label, Poster, Product, RenderSpec

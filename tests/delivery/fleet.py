@@ -55,8 +55,11 @@ class Fleet:
         return [worker.wait(1) for worker in workers]
 
     @contextmanager
-    def frozen(self, chance: random.Random) -> Iterator[WorkerProcess]:
-        """SIGSTOP a worker that has records in work, and wait until the group has forgotten it; it thaws at the end."""
+    def frozen(self, chance: random.Random, more: Callable[[], None]) -> Iterator[WorkerProcess]:
+        """SIGSTOP a worker that has records in work, and wait until the group has forgotten it; it thaws at the end.
+
+        `more` publishes: it is called each time that nobody was caught at work.
+        """
         victim: WorkerProcess | None = None
 
         def caught() -> bool:
@@ -66,6 +69,7 @@ class Fleet:
             if len(victim.noted("began")) > len(victim.noted("ended")):
                 return True
             victim.signal(signal.SIGCONT)
+            more()
             return False
 
         eventually(caught, PATIENCE_SECONDS, describe=self.logs)

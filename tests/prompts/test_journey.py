@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from functions.derive_prompt import RememberedClips, SpecMaker
-from functions.derive_prompt.prompts import visible_fields
+from functions.derive_prompt.slots import visible_fields
 from shared.clips import ClipRecord
 from shared.errors import ConfigurationError, PhotoRefused, TemporaryError
 from shared.events import Clip, Event, Experiment, Inspection, Label, Poster, RenderSpec, VideoRequested
