@@ -1,6 +1,6 @@
 """Measure a checkpoint on captions, seeds and scenes that it was not trained on:
 
-    python -m tests.tiny.write_captions build/held-out.jsonl.gz 6000 77
+    python -m functions.cli.write_captions build/held-out.jsonl.gz 6000 77
     python -m model_store.tiny.evaluate --captions build/held-out.jsonl.gz
 
 Short captions go round everything that can be asked for; derive_prompt's own say less in many more words. Writes
@@ -150,7 +150,7 @@ def written_cases(rows: Sequence[Written], count: int) -> list[Case]:
         if not fitting:
             raise ConfigurationError(
                 f"the captions have too few of {kind} in {language} for {count} clips; write more of them with "
-                "`python -m tests.tiny.write_captions`, or ask for fewer --clips"
+                "`python -m functions.cli.write_captions`, or ask for fewer --clips"
             )
         row = next((row for row in fitting if row.colour == colour), fitting[0])
         fitting.remove(row)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from functions.cli.write_captions import draw_rows
 from model_store.manifest import list_files, model_folder, read_manifest, verify
 from model_store.tiny.captions import write_rows
 from model_store.tiny.export import export
 from model_store.tiny.recipe import Plan, make, read_taught
 from model_store.wan.engine import ClipSpec, Engine
 from shared.errors import ConfigurationError
-from tests.tiny.write_captions import draw_rows
 
 
 @pytest.fixture(scope="module")
