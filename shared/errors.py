@@ -3,6 +3,7 @@
     SkureelError
     ├── TemporaryError        the same work may succeed later: retried, then a dead letter
     │   └── Unavailable       what the work stands on does not answer: no fault of the record
+    │       └── NotANumber    the device's networks give NaN or infinity: it may be broken
     ├── PermanentError        the same work can never succeed: a dead letter at once
     │   └── PhotoRefused      a product's photo can be no first frame: the product is rejected
     └── ConfigurationError    the process cannot do its job as it is set up: the command ends with exit code 2
@@ -29,6 +30,15 @@ class TemporaryError(SkureelError):
 
 class Unavailable(TemporaryError):
     """What every record's work stands on does not answer, e.g. the object store. No fault of the record."""
+
+
+class NotANumber(Unavailable):
+    """A clip's numbers became NaN or infinite on the device, and nothing was made of them.
+
+    Whether the device is broken or this one clip overflows, only another clip tells: a worker draws its warm-up again.
+    Where that fails too, no record is to blame. Otherwise the clip is tried again, which helps on a device that fails
+    now and then; one that overflows each time ends as a dead letter.
+    """
 
 
 class PermanentError(SkureelError):

@@ -19,7 +19,7 @@ from functions.render_video.photo import open_photo
 from functions.render_video.studio import Draft, Studio, open_studio
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
 from shared.clips import ClipRecord, ClipStore
-from shared.errors import ConfigurationError, PhotoRefused, TemporaryError
+from shared.errors import ConfigurationError, NotANumber, PhotoRefused, TemporaryError
 from shared.events import Clip, Event, Poster, Reason, RenderSpec, VideoRejected, VideoRequested
 from shared.objects import ObjectStore
 from shared.photos import Photos
@@ -191,7 +191,10 @@ class RenderVideo:
             )
 
     def _warm(self) -> None:
-        """One step at the default size: kernels are chosen and memory is taken before the first event."""
+        """One step at the default size: kernels are chosen and memory is taken before the first event.
+
+        ConfigurationError: what comes of it is no picture, so that no event's clip would be one.
+        """
         from model_store.wan.engine import ClipSpec  # only who draws pays for importing torch
 
         wanted = self._manifest.defaults.overridden_by(self._settings.render)
@@ -205,7 +208,10 @@ class RenderVideo:
             guidance=wanted.guidance,
             seed=0,
         )
-        next(self._studio.engine.generate(clip))
+        try:
+            next(self._studio.engine.generate(clip))
+        except NotANumber as error:
+            raise ConfigurationError(f"model {self._manifest.name} cannot draw here: {error}") from error
 
 
 def _rejected(event: Event[VideoRequested], refused: PhotoRefused) -> Event[Any]:

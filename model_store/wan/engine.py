@@ -31,7 +31,7 @@ from model_store.wan.text_encoder import PromptTokenizer, TextEncoder, clean_pro
 from model_store.wan.turns import Turns
 from model_store.wan.vae import VAE
 from shared.bounds import LARGEST_AREA_PX, LARGEST_GUIDANCE, MOST_FRAMES, MOST_STEPS
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.errors import ConfigurationError, NotANumber, PermanentError, TemporaryError
 
 REMEMBERED_PROMPTS = 16
 
@@ -134,7 +134,7 @@ class Engine:
         The spec is checked before this returns; PermanentError: it cannot be rendered, `reason` says why. Work starts
         with the first frame asked for. `progress(steps done, steps in all)` is called after each step and may raise to
         cancel: what it raises comes out here, and the engine stays usable. Close the iterator of a clip that is given
-        up: it holds the clip's memory. DeviceOutOfMemory: see there.
+        up: it holds the clip's memory. DeviceOutOfMemory, NotANumber: see there.
         """
         self._loaded()
         self._check(spec)
@@ -175,6 +175,7 @@ class Engine:
 
             for done, timestep in enumerate(sampler.timesteps, start=1):
                 latents = self._on_device(step, latents, timestep)
+                check_numbers(latents, f"latents of a {said(spec)}, after step {done} of {len(sampler.timesteps)}")
                 if progress is not None:
                     progress(done, len(sampler.timesteps))
             return latents if first_frame is None else hold(first_frame, latents)
@@ -188,6 +189,7 @@ class Engine:
                 chunk = self._on_device(next, chunks, None)
             if chunk is None:
                 return
+            check_numbers(chunk, "decoded frames")
             yield chunk
 
     def encode_prompt(self, prompt: str) -> EncodedPrompt:
@@ -204,6 +206,7 @@ class Engine:
         _, _, text_encoder = self._loaded()
         with self._guarded(None):
             embeddings = self._on_device(text_encoder, torch.tensor([tokens], device=self.device))
+        check_numbers(embeddings, "an encoded prompt")  # before it is remembered: it would spoil clip after clip
         encoded = EncodedPrompt(pad_text(embeddings, self._text_len), len(tokens))
         with self._prompts_guard:
             self._prompts[key] = encoded
@@ -299,9 +302,24 @@ class Engine:
 
     @contextmanager
     def _guarded(self, spec: ClipSpec | None) -> Iterator[None]:
-        subject = "clip" if spec is None else f"clip of {spec.width}x{spec.height}, {spec.frames} frames"
+        subject = "clip" if spec is None else said(spec)
         with out_of_memory_translated(subject, self.device, "render fewer frames or a smaller size"):
             yield
+
+
+def said(spec: ClipSpec) -> str:
+    """The clip, as messages call it."""
+    return f"clip of {spec.width}x{spec.height}, {spec.frames} frames"
+
+
+def check_numbers(values: Tensor, subject: str) -> None:
+    """NotANumber: values are NaN or infinite. A picture made of them would be black, and the next one too."""
+    lost = int((~values.isfinite()).sum())
+    if lost:
+        raise NotANumber(
+            f"{subject}: {lost:,} of {values.numel():,} values are NaN or infinite on {values.device}; prove the "
+            "model's files, then try float32 or another device"
+        )
 
 
 @contextmanager

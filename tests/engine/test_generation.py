@@ -20,7 +20,7 @@ from model_store.wan.engine import ClipSpec, DeviceOutOfMemory, Engine
 from model_store.wan.first_frame import cover, open_photo
 from model_store.wan.sampler import SamplerConfig
 from model_store.wan.turns import Turns
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.errors import ConfigurationError, NotANumber, PermanentError, TemporaryError
 
 SPEC = ClipSpec(
     prompt="a red mug on a table",
@@ -399,6 +399,61 @@ def test_other_runtime_errors_are_not_taken_for_a_full_device(engine):
     hook = denoiser.register_forward_pre_hook(fail)
     with pytest.raises(RuntimeError, match="a bug"):
         clip(engine)
+    hook.remove()
+
+
+# Numbers
+
+
+@pytest.fixture(params=[float("nan"), float("inf"), float("-inf")], ids=str)
+def spoilt(request):
+    """A hook after which one number of a network's output is none."""
+
+    def spoil(_module, _arguments, output):
+        output = output.clone()
+        output[(-1,) * output.dim()] = request.param
+        return output
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("denoiser", "latents of a clip of 32x32, 5 frames, after step 1 of 2: 1 of "),
+        ("text_encoder", "an encoded prompt: 1 of "),
+    ],
+)
+def test_what_is_no_number_is_an_error_at_the_first_step_and_the_engine_renders_on(engine, where, said, spoilt):
+    expected = clip(engine)
+    denoiser, _, text_encoder = engine._loaded()
+    hook = {"denoiser": denoiser, "text_encoder": text_encoder}[where].register_forward_hook(spoilt)
+    engine._prompts.clear()
+    told, prompt = [], "an unsteady mug"
+    for _attempt in range(2):
+        with pytest.raises(NotANumber, match=said) as caught:
+            clip(engine, replace(SPEC, prompt=prompt), lambda done, total: told.append(done))
+        assert "are NaN or infinite on cpu" in str(caught.value)
+    hook.remove()
+    assert told == []
+    assert np.array_equal(clip(engine), expected)
+    assert len(clip(engine, replace(SPEC, prompt=prompt))) == SPEC.frames  # nothing spoilt was remembered
+
+
+def test_frames_that_are_no_numbers_are_not_shown_as_black(engine):
+    _, vae, _ = engine._loaded()
+    hook = vae.decoder.register_forward_hook(lambda _module, _arguments, output: output * float("nan"))
+    frames = engine.generate(SPEC)
+    with pytest.raises(NotANumber, match="decoded frames: 3,072 of 3,072 values are NaN"):
+        next(frames)
+    hook.remove()
+
+
+def test_a_photo_that_is_encoded_to_no_numbers_is_noticed(engine):
+    _, vae, _ = engine._loaded()
+    hook = vae.encoder.register_forward_hook(lambda _module, _arguments, output: output * float("nan"))
+    with pytest.raises(NotANumber, match="latents of a clip"):
+        clip(engine, replace(SPEC, image=Image.new("RGB", (64, 48))))
     hook.remove()
 
 

@@ -16,7 +16,7 @@ from functions.render_video.labels import Labeller, read_label
 from model_store.manifest import ModelFile, write_manifest
 from model_store.wan import first_frame
 from shared.clips import ClipStore
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.errors import ConfigurationError, NotANumber, PermanentError, TemporaryError
 from shared.events import Event, Experiment, ModelReference, RenderSpec, TemplateReference, VideoRequested
 from shared.objects import ObjectStore
 from shared.photos import Photos
@@ -282,6 +282,34 @@ def test_the_model_is_proved_before_it_is_used(start: Start, model: Path) -> Non
     write_manifest(model, MANIFEST.model_copy(update={"files": (listed,)}))
     with pytest.raises(ConfigurationError, match="differs from its sha256"):
         start(moving_disc)
+
+
+def test_a_worker_whose_warm_up_is_no_number_is_not_ready_and_says_so(
+    store: ClipStore, object_store: ObjectSettings, model: Path
+) -> None:
+    def broken(seed: int, index: int) -> None:
+        raise NotANumber("latents of a clip: 12 of 90 values are NaN or infinite on cuda:0; try another device")
+
+    settings = Settings().model_copy(update={"objects": object_store})
+    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"name": str(model)})})
+    drawing = studio(Painter(broken))
+    function = RenderVideo(settings, store, Photos(store.objects, ()), open_studio=lambda _settings, _folder: drawing)
+    with pytest.raises(ConfigurationError, match=r"painted cannot draw here: latents.*12 of 90 values"):
+        function.start()
+    assert not function.ready()
+
+
+def test_a_clip_that_is_no_number_is_given_up_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not drawn with the next seeds: whether the device is broken is for the runtime to find out."""
+    function, painter = start(moving_disc)
+
+    def broken(seed: int, index: int) -> None:
+        raise NotANumber("latents of a clip: 12 of 90 values are NaN or infinite on cuda:0; try another device")
+
+    monkeypatch.setattr(painter, "paint", broken)
+    with pytest.raises(NotANumber, match="12 of 90 values"):
+        function.handle(request(spec()))
+    assert len(painter.specs) == 1
 
 
 def test_stopping_gives_the_device_back(start: Start) -> None:
