@@ -107,9 +107,14 @@ class _Breakable:
 
 
 class RealKafka(_Breakable):
-    """One Apache Kafka node, broker and controller in one, with its data under `directory`."""
+    """One Apache Kafka node, broker and controller in one, with its data under `directory`.
 
-    def __init__(self, directory: Path, *, overrides: Mapping[str, str] | None = None) -> None:
+    `more_listeners` are written after its own, each with a comma before it.
+    """
+
+    def __init__(
+        self, directory: Path, *, overrides: Mapping[str, str] | None = None, more_listeners: str = ""
+    ) -> None:
         super().__init__()
         self._directory = directory
         self._home = servers_folder() / "kafka"
@@ -118,8 +123,8 @@ class RealKafka(_Breakable):
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}{more_listeners}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}{more_listeners}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "PLAINTEXT",
             "controller.listener.names": "CONTROLLER",

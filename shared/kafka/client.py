@@ -10,10 +10,10 @@ from itertools import count
 from typing import Any, Final
 
 from kafka import KafkaConsumer
-from kafka.errors import KafkaError
 from kafka.serializer import Serializer
 
-from shared.errors import ConfigurationError, TemporaryError
+from shared.errors import ConfigurationError
+from shared.kafka.listener import addresses
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,11 @@ def base_topic(topic: str) -> str:
     return topic.removesuffix(DEAD_LETTER_SUFFIX).removesuffix(RETRY_SUFFIX)
 
 
+def place_of(record: Any) -> str:
+    """Where a record lies, as everything prints it and `skureel deadletters show` takes it: topic:partition:offset."""
+    return f"{record.topic}:{record.partition}:{record.offset}"
+
+
 def connection(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:
     """kafka-python arguments that every client shares: where the brokers are and how to speak to them.
 
@@ -96,41 +101,26 @@ def connection(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:
     return arguments
 
 
-def unreachable(settings: KafkaSettings, error: KafkaError) -> TemporaryError:
-    """What a command ends with when no broker answers it."""
-    return TemporaryError(
-        f"Kafka at {settings.bootstrap_servers} does not answer: {type(error).__name__}: {error}; "
-        "check SKUREEL_KAFKA__BOOTSTRAP_SERVERS and the security settings beside it"
-    )
-
-
 def wait_for_broker(settings: KafkaSettings, *, give_up: Callable[[], bool], pause: Callable[[float], object]) -> bool:
     """Wait until one of the brokers takes connections; False if `give_up()` said so before.
 
     kafka-python's clients give up connecting in their constructor and leave their sockets behind; a plain connection
     can be tried as often as it takes.
     """
-    addresses = [_address(server) for server in connection(settings, client_id="")["bootstrap_servers"]]
+    places = addresses(connection(settings, client_id="")["bootstrap_servers"])
     for attempt in count():
-        for address in addresses:
+        for place in places:
             if give_up():
                 return False
             try:
-                socket.create_connection(address, timeout=2).close()
+                socket.create_connection(place, timeout=2).close()
             except OSError as error:
                 if attempt % 30 == 0:
-                    log.warning("Kafka at %s:%d does not answer (%s); asking on", *address, error)
+                    log.warning("Kafka at %s:%d does not answer (%s); asking on", *place, error)
             else:
                 return True
         pause(1.0)
     raise AssertionError("unreachable")
-
-
-def _address(server: str) -> tuple[str, int]:
-    host, _, port = server.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ConfigurationError(f"{server!r} is no broker; SKUREEL_KAFKA__BOOTSTRAP_SERVERS takes host:port")
-    return host.strip("[]"), int(port)
 
 
 def producer_arguments(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:

@@ -99,6 +99,9 @@ def test_the_tail_yields_events_and_reports_the_rest(kafka_broker: KafkaSettings
 
 def test_the_tail_ends_where_it_may_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     class Refused:
+        def partitions_for_topic(self, topic: str) -> set[int]:
+            return {0}
+
         def subscribe(self, topics: list[str]) -> None: ...
 
         def poll(self, timeout_ms: int) -> None:
@@ -106,6 +109,7 @@ def test_the_tail_ends_where_it_may_not_read(monkeypatch: pytest.MonkeyPatch) ->
 
         def close(self, autocommit: bool) -> None: ...
 
+    monkeypatch.setattr(tailing, "check_listeners", lambda _: None)
     monkeypatch.setattr(tailing, "open_consumer", lambda *_, **__: Refused())
     with pytest.raises(ConfigurationError, match=r"check credentials and ACLs"):
         next(tail(NOWHERE, [CREATED]))

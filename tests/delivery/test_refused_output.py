@@ -13,8 +13,9 @@ from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.kafka import Publisher, Worker
 from shared.kafka.client import connection
+from shared.kafka.producing import Outgoing
 from shared.kafka.runtime.release import Outbox, Release, Verdict
-from shared.kafka.runtime.tracker import Outgoing, PartitionTracker, Released, Work
+from shared.kafka.runtime.tracker import PartitionTracker, Released, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
     ANSWER,

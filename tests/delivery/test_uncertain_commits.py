@@ -9,9 +9,10 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, TopicAuthorizationFailedError
 
+from shared.kafka.producing import Outgoing
 from shared.kafka.runtime import release as releasing
 from shared.kafka.runtime.release import Outbox, Release, Verdict
-from shared.kafka.runtime.tracker import Outgoing, PartitionTracker, Released, Work
+from shared.kafka.runtime.tracker import PartitionTracker, Released, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
     CREATED,

@@ -75,8 +75,9 @@ def test_a_broker_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) 
     def refuses(*_: object, **__: object) -> None:
         raise KafkaTimeoutError("no broker")
 
-    monkeypatch.setattr("shared.kafka.operating.lag.open_consumer", refuses)
-    with pytest.raises(TemporaryError, match=r"lag of answering: Kafka at here:1: KafkaTimeoutError"):
+    monkeypatch.setattr("shared.kafka.operating.window.check_listeners", lambda _: None)
+    monkeypatch.setattr("shared.kafka.operating.window.open_consumer", refuses)
+    with pytest.raises(TemporaryError, match=r"lag of answering: Kafka at here:1 did not do it: KafkaTimeoutError"):
         list(read_lag(KafkaSettings(bootstrap_servers="here:1"), CONSUMED))
 
 

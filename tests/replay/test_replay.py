@@ -243,14 +243,14 @@ def test_what_is_sent_twice_without_transactions_has_one_id(
     clock = Clock()
     with open_replay(embedded_kafka, clock=clock) as replay:
         plan = replay.plan()
-        commit_really = replay._ledger._consumer.commit
+        commit_really = replay._ledger._window.commit
 
-        def commit(offsets: Any, **options: Any) -> None:
+        def commit(offsets: Any) -> None:
             if sent(embedded_kafka):
                 raise Crash
-            commit_really(offsets, **options)
+            commit_really(offsets)
 
-        monkeypatch.setattr(replay._ledger._consumer, "commit", commit)
+        monkeypatch.setattr(replay._ledger._window, "commit", commit)
         with pytest.raises(Crash):
             replay.send(plan, FAST)
     clock.now += 60
@@ -268,7 +268,8 @@ def test_what_a_crash_left_uncommitted_is_never_seen(real_kafka: KafkaSettings) 
 
         def commits_fail(done: int, _: int) -> None:
             if done == 2:
-                producer = replay._ledger._producer
+                assert replay._ledger._sender is not None
+                producer = replay._ledger._sender._producer
                 producer.commit_transaction = lambda: (producer.flush(), crash_after(0)(done, 0))
 
         with pytest.raises(Crash):

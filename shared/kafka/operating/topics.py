@@ -7,9 +7,9 @@ from uuid import uuid4
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import TopicAlreadyExistsError
 
-from shared.errors import ConfigurationError, TemporaryError
+from shared.errors import ConfigurationError
 from shared.events import EVENT_TYPES, FINAL_TYPES
 from shared.kafka.client import (
     DEAD_LETTER_SUFFIX,
@@ -18,8 +18,9 @@ from shared.kafka.client import (
     RETRY_SUFFIX,
     connection,
     topic_name,
-    unreachable,
 )
+from shared.kafka.failures import translated
+from shared.kafka.listener import check_listeners
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -44,35 +45,32 @@ def create_topics(settings: KafkaSettings, *, partitions: int = 6, replication: 
     (`offsets=plain`, like the embedded one) has no topic administration either: it makes a topic with its own number
     of partitions when the topic is first asked for, so asking is what is done.
     """
-    with _admin(settings) as admin:
-        try:
-            existing = set(admin.list_topics())
-            missing = tuple(name for name in needed_topics(settings) if name not in existing)
-            if not missing:
-                return ()
-            if settings.offsets == "plain":
-                _ask_for(settings, missing)
-            else:
-                _create(admin, [_topic(settings, name, partitions, replication) for name in missing])
-                # Made is not yet known everywhere: the next command must not find them missing.
-                admin.wait_for_topics(list(missing), timeout_ms=30_000)
-        except KafkaError as error:
-            raise TemporaryError(f"topics could not be made: {type(error).__name__}: {error}") from error
+    check_listeners(settings)
+    arguments = connection(settings, client_id=f"{GROUP_PREFIX}admin-{uuid4().hex[:8]}")
+    with translated(settings, "making topics"), KafkaAdminClient(**arguments) as admin:
+        existing = set(admin.list_topics())
+        missing = tuple(name for name in needed_topics(settings) if name not in existing)
+        if not missing:
+            return ()
+        if settings.offsets == "plain":
+            _ask_for(settings, missing)
+        else:
+            _create(admin, [_topic(settings, name, partitions, replication) for name in missing])
+            # Made is not yet known everywhere: the next command must not find them missing.
+            admin.wait_for_topics(list(missing), timeout_ms=30_000)
     return missing
 
 
 def check(settings: KafkaSettings) -> str:
     """One line that says which broker answers and that all topics are there.
 
-    Raises TemporaryError when none answers, ConfigurationError when topics are missing.
+    Raises TemporaryError when none answers, ConfigurationError when none takes us or topics are missing.
     """
+    check_listeners(settings)
     arguments = connection(settings, client_id=f"{GROUP_PREFIX}check-{uuid4().hex[:8]}")
-    try:
-        with KafkaConsumer(**arguments, bootstrap_timeout_ms=10_000) as consumer:
-            version = ".".join(map(str, consumer.config["api_version"]))
-            existing = consumer.topics()
-    except KafkaError as error:
-        raise unreachable(settings, error) from error
+    with translated(settings, "checking"), KafkaConsumer(**arguments, bootstrap_timeout_ms=10_000) as consumer:
+        version = ".".join(map(str, consumer.config["api_version"]))
+        existing = consumer.topics()
     missing = [name for name in needed_topics(settings) if name not in existing]
     if missing:
         raise ConfigurationError(
@@ -113,10 +111,3 @@ def _ask_for(settings: KafkaSettings, names: Collection[str]) -> None:
             producer.partitions_for(name)
     finally:
         producer.close(timeout=5)
-
-
-def _admin(settings: KafkaSettings) -> Any:
-    try:
-        return KafkaAdminClient(**connection(settings, client_id=f"{GROUP_PREFIX}admin-{uuid4().hex[:8]}"))
-    except KafkaError as error:
-        raise unreachable(settings, error) from error

@@ -18,9 +18,10 @@ from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.function import Function
 from shared.kafka import story as stories
-from shared.kafka.client import DEAD_LETTER_SUFFIX, HEADER_ROOM_BYTES, RETRY_SUFFIX
+from shared.kafka.client import DEAD_LETTER_SUFFIX, HEADER_ROOM_BYTES, RETRY_SUFFIX, place_of
+from shared.kafka.producing import Outgoing
 from shared.kafka.reading import event_of
-from shared.kafka.runtime.tracker import Outcome, Outgoing, Work
+from shared.kafka.runtime.tracker import Outcome, Work
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,7 @@ class Handling:
         event = event_of(record)
         if event.left_out:
             fields = ", ".join(event.left_out)
-            log.warning("%s: what cannot be read of these fields is left out: %s", _place(record), fields)
+            log.warning("%s: what cannot be read of these fields is left out: %s", place_of(record), fields)
         if event.type not in self._consumes:
             raise PermanentError(
                 f"{self._function.name} does not consume {event.type!r}; send it to its own topic",
@@ -158,7 +159,7 @@ class Handling:
             told = replace(told, topic=record.topic, partition=record.partition, offset=record.offset, rounds=0)
         ending = ending_of(error)
         delays = self._settings.retry_delays_seconds
-        where = _place(record)
+        where = place_of(record)
         if ending is Ending.RETRIED and told.rounds >= len(delays):
             ending = Ending.DEAD
         told = stories.failed(
@@ -188,7 +189,7 @@ class Handling:
         """
         before = work.outcome
         if before is None:
-            raise ValueError(f"{_place(work.record)} has no outcome that could be refused")
+            raise ValueError(f"{place_of(work.record)} has no outcome that could be refused")
         if before.ending is not Ending.DEAD:
             refusal = PermanentError(
                 f"Kafka refuses its output: {error}; raise max.message.bytes", reason=OUTPUT_REFUSED
@@ -200,7 +201,7 @@ class Handling:
             raise ConfigurationError(
                 f"{output.topic} refuses even the story of a dead letter: {error}; raise its max.message.bytes"
             ) from error
-        alone = _story_alone(output, _place(work.record))
+        alone = _story_alone(output, place_of(work.record))
         return Outcome(Ending.DEAD, [alone], before.error, before.attempts, before.seconds)
 
     def _fitting(self, output: Outgoing, where: str) -> Outgoing:
@@ -211,10 +212,6 @@ def _asked_delay_seconds(state: tenacity.RetryCallState) -> float:
     """The wait that the last attempt's error asks for."""
     error = None if state.outcome is None else state.outcome.exception()
     return (error.delay_seconds or 0.0) if isinstance(error, TemporaryError) else 0.0
-
-
-def _place(record: Any) -> str:
-    return f"{record.topic}[{record.partition}]@{record.offset}"
 
 
 def _story_alone(output: Outgoing, where: str) -> Outgoing:

@@ -28,8 +28,8 @@ from kafka.errors import (
 
 from shared.errors import ConfigurationError
 from shared.kafka.client import NULL, producer_arguments
-from shared.kafka.producing import discard, wait_for_all
-from shared.kafka.runtime.tracker import Outgoing, Released, Work
+from shared.kafka.producing import Outgoing, discard, wait_for_all
+from shared.kafka.runtime.tracker import Released, Work
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

@@ -5,20 +5,12 @@ Pure bookkeeping, used by the owner thread alone. No Kafka, no threads, no clock
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from kafka import TopicPartition
 
 from shared.endings import Ending
-
-
-class Outgoing(NamedTuple):
-    """A record to be sent: the topic's full name, exact bytes, headers."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
+from shared.kafka.producing import Outgoing
 
 
 @dataclass(frozen=True, slots=True)

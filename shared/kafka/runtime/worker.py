@@ -31,7 +31,7 @@ from kafka.structs import MemberState
 from shared.endings import Ending, reason_of
 from shared.errors import ConfigurationError
 from shared.function import Function
-from shared.kafka.client import RETRY_SUFFIX, group_name, open_consumer, topic_name, wait_for_broker
+from shared.kafka.client import RETRY_SUFFIX, group_name, open_consumer, place_of, topic_name, wait_for_broker
 from shared.kafka.runtime.assignment import EvenAssignor
 from shared.kafka.runtime.handling import OUTPUT_REFUSED, Handling, RecordHandling
 from shared.kafka.runtime.pool import HandlerPool
@@ -392,8 +392,7 @@ class Worker:
 
     def _halt(self, work: Work, error: BaseException | None) -> None:
         """A handler found that the process cannot do its job: stop, leaving the record to whoever comes next."""
-        record = work.record
-        log.error("%s[%d]@%d stops the worker: %s", record.topic, record.partition, record.offset, error)
+        log.error("%s stops the worker: %s", place_of(work.record), error)
         if self._stopped_by is None:
             self._stopped_by = error
         self.stop()
