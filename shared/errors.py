@@ -2,6 +2,7 @@
 
     SkureelError
     ├── TemporaryError        the same work may succeed later: retried, then a dead letter
+    │   ├── PhotoNotYet       a product's photo cannot be had: waited for, then the product is rejected
     │   └── Unavailable       what the work stands on does not answer: no fault of the record
     │       └── NotANumber    the device's networks give NaN or infinity: it may be broken
     ├── PermanentError        the same work can never succeed: a dead letter at once
@@ -11,6 +12,9 @@
 A message has a subject, a fact and a next step. Errors of libraries are translated into these where the library is
 called, never further up.
 """
+
+INVALID_IMAGE = "invalid-image"
+"""The reason of products that are rejected for their photo."""
 
 
 class SkureelError(Exception):
@@ -26,6 +30,12 @@ class TemporaryError(SkureelError):
     def __init__(self, message: str, *, delay_seconds: float | None = None) -> None:
         super().__init__(message)
         self.delay_seconds = delay_seconds
+
+
+class PhotoNotYet(TemporaryError):
+    """A product's photo cannot be had yet: not uploaded, or its host does not give it. The message suits a merchant,
+    who is told once no further round is left (`Event.last_round`).
+    """
 
 
 class Unavailable(TemporaryError):
@@ -56,7 +66,7 @@ class PhotoRefused(PermanentError):
     """A product's photo can never be a first frame. The merchant is told: the product is rejected, not lost."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, reason="invalid-image")
+        super().__init__(message, reason=INVALID_IMAGE)
 
 
 class ConfigurationError(SkureelError):

@@ -160,8 +160,11 @@ class RenderSettings(_Group):
     """Who generated the clip, for the AIGC metadata: a name or a 27-character code, printable ASCII without spaces."""
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """Renders of one clip, each with the next seed, before a person has to look at it."""
+    image_prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+/)+$")] = "uploads/"
+    """Where in the bucket uploaded product photos lie. No other key is read for a product; whoever knows a key below
+    may name it, so uploads are best named by chance, as a UUID."""
     image_hosts: HostNames = ()
-    """Hosts, without scheme and port, that product photos may be fetched from over https; none: photos are keys."""
+    """Hosts, without scheme and port, that product photos may be fetched from over https; none: uploads only."""
 
 
 class HealthSettings(_Group):

@@ -269,7 +269,7 @@ def replay(
         settings = settings.model_copy(update={"model": other})
     manifest = read_manifest(model_folder(settings.model.name))
     objects = ObjectStore(settings.objects)
-    photos = Photos(objects, settings.render.image_hosts)
+    photos = Photos(objects, settings.render)
     derive_prompt = DerivePrompt(settings, LookedUpLater(objects), manifest, photo_digest=photos.digest)
     derive_prompt.start()
     selection = Selection(

@@ -16,7 +16,7 @@ from functions.derive_prompt.screening import screen
 from functions.derive_prompt.slots import VisibleFields, visible_fields
 from functions.derive_prompt.templates import templates
 from model_store.manifest import Manifest, model_folder, read_manifest
-from shared.errors import ConfigurationError, PhotoRefused
+from shared.errors import INVALID_IMAGE, ConfigurationError, PhotoNotYet, PhotoRefused
 from shared.events import Event, ModelReference, Product, Reason, RenderSpec, VideoRejected, VideoRequested
 from shared.settings import Settings
 
@@ -37,7 +37,7 @@ def build(settings: Settings) -> "DerivePrompt":
     from shared.photos import Photos
 
     objects = ObjectStore(settings.objects)
-    photos = Photos(objects, settings.render.image_hosts)
+    photos = Photos(objects, settings.render)
     return DerivePrompt(settings, ClipStore(objects), photo_digest=photos.digest)
 
 
@@ -112,7 +112,11 @@ class DerivePrompt:
         try:
             spec = self._spec(product)
         except PhotoRefused as refused:
-            return [self._rejected(event, [Reason(code=refused.reason, message=str(refused), field="image")])]
+            return [self._without_photo(event, refused)]
+        except PhotoNotYet as missing:
+            if not event.last_round:
+                raise
+            return [self._without_photo(event, missing)]
         record = self._clips.find_ready(spec.video_id)
         if record is not None:
             record = self._store.addressed(record)
@@ -127,6 +131,9 @@ class DerivePrompt:
             experiment=product.experiment,
         )
         return [event.follow_up("video.requested", request, source=SOURCE, time=self._now())]
+
+    def _without_photo(self, event: Event[Product], why: PhotoRefused | PhotoNotYet) -> Event[Any]:
+        return self._rejected(event, [Reason(code=INVALID_IMAGE, message=str(why), field="image")])
 
     def _rejected(self, event: Event[Product], reasons: Sequence[Reason]) -> Event[Any]:
         product = event.data

@@ -38,7 +38,7 @@ SOURCE = "/skureel/render_video"
 def build(settings: Settings) -> "RenderVideo":
     """The function as a trigger runs it."""
     objects = ObjectStore(settings.objects)
-    return RenderVideo(settings, ClipStore(objects), Photos(objects, settings.render.image_hosts))
+    return RenderVideo(settings, ClipStore(objects), Photos(objects, settings.render))
 
 
 class RenderVideo:

@@ -59,7 +59,8 @@ class Event(Generic[P_co]):
 
     `source` and `id` together are unique for ever; redelivery repeats them. `extensions` holds CloudEvents extension
     attributes (lowercase letters and digits), e.g. `traceparent`. `left_out` names the fields of the data that could
-    not be read, or not wholly; whoever handles the event says so to those who operate it.
+    not be read, or not wholly; whoever handles the event says so to those who operate it. `last_round` is the
+    trigger's word that nobody brings this event again after a TemporaryError: what would wait is to be answered now.
     """
 
     type: str
@@ -71,6 +72,7 @@ class Event(Generic[P_co]):
     extensions: Mapping[str, str] = field(default_factory=dict)
     dataschema: str | None = None
     left_out: tuple[str, ...] = field(default=(), compare=False)
+    last_round: bool = field(default=False, compare=False)
 
     @property
     def key(self) -> str:

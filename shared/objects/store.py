@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -11,13 +10,13 @@ from typing import BinaryIO, NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 from xml.etree import ElementTree
 
-import urllib3
 from minio import Minio
 from minio.datatypes import Part
 from minio.error import S3Error
 from minio.helpers import DictType, check_bucket_name, md5sum_hash
 from urllib3.response import BaseHTTPResponse
 
+from shared.deadlines import pool_manager
 from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError, Unavailable
 from shared.objects.failures import denied, is_denied, translated
 from shared.objects.keys import check_key, check_prefix
@@ -58,7 +57,7 @@ class ObjectStore:
     for a key that `check_key` refuses. An object that may not be read, where the bucket is open otherwise, is a
     PermanentError `object-denied`; one that may not be written is Unavailable, since its key is always of our making:
     `check` of its folder tells whether the next would fare better. No call waits longer than `timeout_seconds` for a
-    connection or for the next byte.
+    connection or for the next byte, nor reads longer than the `deadlines.within` block it is made in.
     """
 
     def __init__(self, settings: ObjectSettings) -> None:
@@ -83,11 +82,8 @@ class ObjectStore:
                 secure=settings.secure,
                 # Without it every first request asks the store for the bucket's region.
                 region=settings.region,
-                http_client=urllib3.PoolManager(
-                    timeout=urllib3.Timeout(connect=settings.timeout_seconds, read=settings.timeout_seconds),
-                    retries=False,
-                    maxsize=CONNECTIONS,
-                    ssl_context=ssl.create_default_context() if settings.secure else None,
+                http_client=pool_manager(
+                    timeout_seconds=settings.timeout_seconds, maxsize=CONNECTIONS, tls=settings.secure
                 ),
             )
         except ValueError as error:

@@ -68,6 +68,23 @@ def test_each_error_has_one_ending(error: BaseException, ending: Ending) -> None
     assert bool(work.outputs) is (ending is not Ending.HALTED)
 
 
+def test_a_function_is_told_of_the_last_round_and_may_answer_instead_of_waiting() -> None:
+    rounds: list[bool] = []
+
+    def wait(event: Event[Any]) -> None:
+        rounds.append(event.last_round)
+        if not event.last_round:
+            raise TemporaryError("not yet")
+
+    clockwork = Clockwork(Answering(wait), KafkaSettings(retries_in_place=0, retry_delays_seconds=(1.0, 2.0)))
+    work = clockwork.end()
+    while work.ending is Ending.RETRIED:
+        (again,) = work.outputs
+        work = clockwork.end(topic=again.topic, headers=again.headers)
+    assert work.ending is Ending.EMITTED
+    assert rounds == [False, False, True]
+
+
 def test_events_of_a_handler_are_encoded_for_their_topics() -> None:
     event = product_event("p-1")
     work = Clockwork(Answering(), KafkaSettings(topic_prefix="x.")).end(event, topic="x." + CREATED)

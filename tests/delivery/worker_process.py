@@ -81,7 +81,10 @@ def painting(objects: ObjectSettings, model: Path) -> Function:
     )
     store = ObjectStore(objects)
     return RenderVideo(
-        settings, ClipStore(store), Photos(store, ()), open_studio=lambda _settings, _folder: studio(Painter())
+        settings,
+        ClipStore(store),
+        Photos(store, settings.render),
+        open_studio=lambda _settings, _folder: studio(Painter()),
     )
 
 

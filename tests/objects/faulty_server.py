@@ -1,8 +1,8 @@
-"""A server that answers every HTTP request with the same prepared bytes, or with silence."""
+"""A server that answers HTTP requests with prepared bytes, or with silence."""
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from pydantic import SecretStr
@@ -11,8 +11,10 @@ from shared.settings import ObjectSettings
 
 
 @contextmanager
-def answering(answer: bytes, *, timeout_seconds: float = 5.0) -> Iterator[ObjectSettings]:
-    """Settings of a store that sends `answer` to any request and closes the connection; empty: it never answers."""
+def answering(answer: bytes | Callable[[bytes], bytes], *, timeout_seconds: float = 5.0) -> Iterator[ObjectSettings]:
+    """Settings of a store that sends `answer`, or what it makes of the request, and closes the connection; empty: it
+    never answers.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=_serve, args=(listener, answer))
         thread.start()
@@ -29,7 +31,7 @@ def answering(answer: bytes, *, timeout_seconds: float = 5.0) -> Iterator[Object
             thread.join()
 
 
-def _serve(listener: socket.socket, answer: bytes) -> None:
+def _serve(listener: socket.socket, answer: bytes | Callable[[bytes], bytes]) -> None:
     silent = []
     with suppress(OSError):
         while True:
@@ -38,8 +40,8 @@ def _serve(listener: socket.socket, answer: bytes) -> None:
                 silent.append(connection)
                 continue
             with connection, suppress(OSError):
-                connection.recv(65536)
-                connection.sendall(answer)
+                request = connection.recv(65536)
+                connection.sendall(answer(request) if callable(answer) else answer)
     for connection in silent:
         connection.close()
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from functions.derive_prompt import RememberedClips, SpecMaker
 from functions.derive_prompt.slots import visible_fields
 from shared.clips import ClipRecord
-from shared.errors import ConfigurationError, PhotoRefused, TemporaryError
+from shared.errors import ConfigurationError, PhotoNotYet, PhotoRefused, TemporaryError
 from shared.events import Clip, Event, Experiment, Inspection, Label, Poster, RenderSpec, VideoRequested
 from shared.settings import ModelSettings, RenderSettings, Settings
 from tests.prompts.conftest import MANIFEST, NOW, CountingStore, created, product, started
@@ -208,6 +209,21 @@ def test_a_photo_that_is_refused_is_told_to_the_merchant() -> None:
     (answer,) = function.handle(created(product(image="uploads/none.jpg")))
     assert answer.type == "video.rejected"
     assert [(reason.code, reason.field) for reason in answer.data.reasons] == [("invalid-image", "image")]
+
+
+def test_a_photo_that_is_not_there_yet_is_waited_for_and_then_told_to_the_merchant() -> None:
+    def missing(image: str) -> str:
+        raise PhotoNotYet(f"image {image!r} is not there; upload it and publish the product again")
+
+    function = started(photo_digest=missing)
+    event = created(product(image="uploads/none.jpg"))
+    with pytest.raises(PhotoNotYet):
+        function.handle(event)
+    (answer,) = function.handle(replace(event, last_round=True))
+    assert answer.type == "video.rejected"
+    (reason,) = answer.data.reasons
+    assert (reason.code, reason.field) == ("invalid-image", "image")
+    assert "publish the product again" in reason.message
 
 
 def test_a_photo_is_part_of_the_spec() -> None:

@@ -20,7 +20,7 @@ from shared.errors import ConfigurationError, NotANumber, PermanentError, Tempor
 from shared.events import Event, Experiment, ModelReference, RenderSpec, TemplateReference, VideoRequested
 from shared.objects import ObjectStore
 from shared.photos import Photos
-from shared.settings import ObjectSettings, Settings
+from shared.settings import ObjectSettings, RenderSettings, Settings
 from tests.painting import FPS, FRAMES, HEIGHT, MANIFEST, WIDTH, Paint, Painter, moving_disc, noise, studio
 
 Start = Callable[[Paint], tuple[RenderVideo, Painter]]
@@ -72,7 +72,7 @@ def start(store: ClipStore, object_store: ObjectSettings, model: Path) -> Start:
 
     def started(paint: Paint) -> tuple[RenderVideo, Painter]:
         painter = Painter(paint)
-        photos = Photos(store.objects, ())
+        photos = Photos(store.objects, RenderSettings())
         function = RenderVideo(settings, store, photos, open_studio=lambda _settings, _folder: studio(painter))
         function.start()
         painter.specs.clear()
@@ -207,7 +207,7 @@ def test_a_photo_becomes_the_first_frame(start: Start, store: ClipStore, tmp_pat
     function, painter = start(moving_disc)
     Image.new("RGB", (50, 40), (10, 120, 30)).save(tmp_path / "photo.png")
     store.objects.put_new("uploads/photo.png", (tmp_path / "photo.png").read_bytes(), "image/png")
-    digest = Photos(store.objects, ()).digest("uploads/photo.png")
+    digest = Photos(store.objects, RenderSettings()).digest("uploads/photo.png")
     (answer,) = function.handle(request(spec(image_sha256=digest)))
     assert painter.specs[0].image.getpixel((0, 0)) == (10, 120, 30)
     assert answer.data.mode == "ti2v"
@@ -238,7 +238,7 @@ def test_a_photo_that_cannot_be_opened_rejects_the_product(
 
     monkeypatch.setattr(painter, "generate", generate)
     store.objects.put_new("uploads/broken.png", photo, "image/png")
-    wanted = spec(image_sha256=Photos(store.objects, ()).digest("uploads/broken.png"))
+    wanted = spec(image_sha256=Photos(store.objects, RenderSettings()).digest("uploads/broken.png"))
     event = request(wanted)
     (answer,) = function.handle(event)
     assert (answer.type, answer.data.product_id, answer.data.video_id) == ("video.rejected", "SKU-1", wanted.video_id)
@@ -293,7 +293,9 @@ def test_a_worker_whose_warm_up_is_no_number_is_not_ready_and_says_so(
     settings = Settings().model_copy(update={"objects": object_store})
     settings = settings.model_copy(update={"model": settings.model.model_copy(update={"name": str(model)})})
     drawing = studio(Painter(broken))
-    function = RenderVideo(settings, store, Photos(store.objects, ()), open_studio=lambda _settings, _folder: drawing)
+    function = RenderVideo(
+        settings, store, Photos(store.objects, RenderSettings()), open_studio=lambda _settings, _folder: drawing
+    )
     with pytest.raises(ConfigurationError, match=r"painted cannot draw here: latents.*12 of 90 values"):
         function.start()
     assert not function.ready()

@@ -124,7 +124,15 @@ class Handling:
                 f"{self._function.name} does not consume {event.type!r}; send it to its own topic",
                 reason="unexpected-type",
             )
-        return event
+        return replace(event, last_round=self._told(record).rounds >= len(self._settings.retry_delays_seconds))
+
+    def _told(self, record: Any) -> stories.Story:
+        """What befell the record so far."""
+        told = stories.read(record.headers)
+        if record.topic.endswith(RETRY_SUFFIX) and told.topic:
+            return told
+        # Only the retry topic is written by this runtime: elsewhere these headers are anybody's claim.
+        return replace(told, topic=record.topic, partition=record.partition, offset=record.offset, rounds=0)
 
     def _pause_before_next(self, state: tenacity.RetryCallState) -> float:
         """Growing and jittered, unless the error asks for longer."""
@@ -151,12 +159,8 @@ class Handling:
     def rejected(self, record: Any, error: BaseException, *, stage: str, attempts: int) -> tuple[Ending, Outgoing]:
         """The record that a failed record becomes: a retry while rounds are left, then a dead letter."""
         now = self._clock()
-        told = stories.read(record.headers)
-        retried = record.topic.endswith(RETRY_SUFFIX)
+        told = self._told(record)
         topic = record.topic.removesuffix(RETRY_SUFFIX)
-        if not (retried and told.topic):
-            # Only the retry topic is written by this runtime: elsewhere these headers are anybody's claim.
-            told = replace(told, topic=record.topic, partition=record.partition, offset=record.offset, rounds=0)
         ending = ending_of(error)
         delays = self._settings.retry_delays_seconds
         where = place_of(record)
