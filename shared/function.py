@@ -1,6 +1,7 @@
-"""What a deployable function is. Triggers (Kafka worker, HTTP app, direct call) know functions by this protocol."""
+"""What a deployable function is. Triggers (Kafka worker, HTTP app, direct call) know functions by these forms."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from shared.events import Event
@@ -28,3 +29,22 @@ class Function(Protocol):
 
     def stop(self) -> None:
         """Release what `start` took. Called once, after the last event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """A function without a handler: what waits in retry topics goes back, as it is, when it is due."""
+
+    name: str
+    carries: Sequence[str]
+    """Event types whose retries it takes."""
+
+    def start(self) -> None:
+        """Nothing to load."""
+
+    def ready(self) -> bool:
+        """Always."""
+        return True
+
+    def stop(self) -> None:
+        """Nothing to release."""

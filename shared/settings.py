@@ -39,7 +39,8 @@ def _listed(value: object) -> object:
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 HostName = Annotated[str, Field(pattern=r"^[^\s,:/@\[\]]+$")]
-Waits = Annotated[tuple[Positive, ...], NoDecode, BeforeValidator(_listed)]
+Delay = Annotated[float, Field(ge=0.001, le=24 * 3600)]
+Delays = Annotated[tuple[Delay, ...], NoDecode, BeforeValidator(_listed)]
 HostNames = Annotated[tuple[HostName, ...], NoDecode, BeforeValidator(_listed)]
 
 
@@ -88,11 +89,12 @@ class KafkaSettings(_Group):
     max_request_size_bytes: AtLeastOne = 8 * 1024 * 1024
     """Largest record the producer sends: a dead letter holds the exact bytes of whatever came."""
     retries_in_place: Annotated[int, Field(ge=0, le=10)] = 2
-    """Further attempts right after a TemporaryError, with jittered waits; after them the retry topic takes over."""
+    """Further attempts right after a TemporaryError, with jittered waits; after them a retry topic takes over."""
     retry_wait_seconds: Positive = 0.5
     """First wait between attempts in place; it doubles."""
-    retry_delays_seconds: Waits = (30.0, 300.0)
-    """Waits of the rounds through `<topic>.retry`; after the last one the record is a dead letter."""
+    retry_delays_seconds: Delays = (30.0, 300.0)
+    """Waits of the rounds through retry topics, each wait with topics of its own (`<topic>.retry.30s`); after the last
+    one the record is a dead letter. A day at most: brokers keep records for a week unless told otherwise."""
     drain_seconds: Positive = 240.0
     """How long SIGTERM may take to finish work in flight; below terminationGracePeriodSeconds."""
 

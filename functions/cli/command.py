@@ -11,7 +11,7 @@ import click
 from functions.registry import FUNCTIONS
 from shared.bounds import LARGEST_GUIDANCE, LARGEST_SEED, MOST_FPS, MOST_STEPS, SIDE_MULTIPLE
 from shared.errors import ConfigurationError, PermanentError, SkureelError
-from shared.events import EVENT_TYPES
+from shared.events import ENTRY_TYPES, EVENT_TYPES
 from shared.logs import one_line
 from shared.settings import describe, load_settings
 
@@ -104,8 +104,8 @@ def run(function: str, trigger: str) -> None:
 @click.option(
     "--type",
     "type_name",
-    type=click.Choice(["product.created", "product.updated"]),
-    default="product.created",
+    type=click.Choice(ENTRY_TYPES),
+    default=ENTRY_TYPES[0],
     show_default=True,
     help="Event type of lines that are bare product data.",
 )
@@ -298,12 +298,12 @@ def replay(
 @main.command()
 def lag() -> None:
     """Say how far each function is behind, by topic and partition."""
-    from functions.registry import CONSUMES
+    from functions.registry import CARRIES, CONSUMES
     from shared.kafka import read_lag
 
-    row = "{:<16} {:<32} {:>9} {:>12} {:>12} {:>8}"
+    row = "{:<16} {:<36} {:>9} {:>12} {:>12} {:>8}"
     click.echo(row.format("function", "topic", "partition", "committed", "end", "lag"))
-    for part in read_lag(load_settings().kafka, CONSUMES):
+    for part in read_lag(load_settings().kafka, CONSUMES, CARRIES):
         committed = "-" if part.committed is None else part.committed
         click.echo(row.format(part.function, part.topic, part.partition, committed, part.end, part.records))
 

@@ -22,7 +22,7 @@ import jinja2
 
 from functions.cli.products_file import read_lines
 from functions.cli.progress import Progress
-from functions.registry import build
+from functions.registry import FUNCTIONS, build
 from shared.errors import ConfigurationError, TemporaryError
 from shared.events import Event, Product, VideoReady, VideoRejected, VideoRequested, VideoReview
 from shared.events.cloudevents import to_structured
@@ -33,7 +33,6 @@ from shared.settings import KafkaSettings, ObjectSettings, Settings
 
 CATALOGUE = Path(__file__).parent / "demo_products.jsonl"
 PAGE = "demo_page.html"
-FUNCTIONS = ("derive_prompt", "render_video")
 ANSWERS = ("video.ready", "video.review", "video.rejected")
 QUIET_SECONDS = 5.0
 """After this long without an answer the dead letters are looked at."""

@@ -17,7 +17,7 @@ from functions.derive_prompt.slots import VisibleFields, visible_fields
 from functions.derive_prompt.templates import templates
 from model_store.manifest import Manifest, model_folder, read_manifest
 from shared.errors import INVALID_IMAGE, ConfigurationError, PhotoNotYet, PhotoRefused
-from shared.events import Event, ModelReference, Product, Reason, RenderSpec, VideoRejected, VideoRequested
+from shared.events import Event, ModelReference, Product, Reason, RenderSpec, VideoRejected, VideoRequested, read_by
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class DerivePrompt:
     """
 
     name = "derive_prompt"
-    consumes: Sequence[str] = ("product.created", "product.updated")
+    consumes = read_by(name)
 
     def __init__(
         self,

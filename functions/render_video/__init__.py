@@ -20,7 +20,7 @@ from functions.render_video.studio import Draft, Studio, open_studio
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
 from shared.clips import ClipRecord, ClipStore
 from shared.errors import ConfigurationError, NotANumber, PhotoRefused, TemporaryError
-from shared.events import Clip, Event, Poster, Reason, RenderSpec, VideoRejected, VideoRequested
+from shared.events import Clip, Event, Poster, Reason, RenderSpec, VideoRejected, VideoRequested, read_by
 from shared.objects import ObjectStore
 from shared.photos import Photos
 from shared.settings import Settings
@@ -45,7 +45,7 @@ class RenderVideo:
     """The warm container that draws clips."""
 
     name = "render_video"
-    consumes: Sequence[str] = ("video.requested", "video.requested.bulk")
+    consumes = read_by(name)
 
     def __init__(
         self,

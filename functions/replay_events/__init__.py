@@ -19,14 +19,13 @@ from functions.replay_events.plan import Cost, Derive, Find, Plan, Step, cost_of
 from functions.replay_events.selection import LatestEvents, Selection, Window
 from shared.clips import ClipRecord, ClipStore
 from shared.errors import ConfigurationError, PermanentError
-from shared.events import Event, RenderSpec
+from shared.events import ENTRY_TYPES, Event, RenderSpec
 from shared.kafka import Bookmark, History, Ledger, Partition, Past
 from shared.settings import KafkaSettings
 
 __all__ = ["LookedUpLater", "Pace", "Plan", "Rate", "Replay", "Selection", "describe"]
 
 SOURCE = "/skureel/replay_events"
-CONSUMES = ("product.created", "product.updated")
 RECENT_CLIPS = 200
 """Clips of each partition of video.ready that tell how long drawing takes."""
 
@@ -116,11 +115,13 @@ class Replay:
         with ExitStack() as stack:
             since = self._selection.since
             self._history = stack.enter_context(
-                History(self._kafka, CONSUMES, since_ms=_ms(since) if since else None, on_unreadable=self._unreadable)
+                History(
+                    self._kafka, ENTRY_TYPES, since_ms=_ms(since) if since else None, on_unreadable=self._unreadable
+                )
             )
             if not self._history.ends:
                 raise ConfigurationError(
-                    f"{self._kafka.bootstrap_servers} has no topic of {' or '.join(CONSUMES)} under the prefix "
+                    f"{self._kafka.bootstrap_servers} has no topic of {' or '.join(ENTRY_TYPES)} under the prefix "
                     f"{self._kafka.topic_prefix!r}; check SKUREEL_KAFKA__TOPIC_PREFIX, or run `skureel topics create`"
                 )
             self._ledger = stack.enter_context(Ledger(self._kafka, self._selection.name))

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from shared.events.envelope import EVENT_TYPES, FINAL_TYPES, EventType
+from shared.events.envelope import EVENT_TYPES, EventType
 
 DOCUMENTS = Path(__file__).parent / "documents"
 
@@ -47,12 +47,16 @@ _STORY = {
         "__connect.errors.exception.stacktrace": {**_TEXT, "description": "Of a defect alone."},
         "skureel.reason": {**_TEXT, "description": "A stable word for machines, e.g. invalid-json."},
         "skureel.attempts": {**_NUMBER, "description": "Times a handler was called with it, over all rounds."},
-        "skureel.rounds": {**_NUMBER, "description": "Times it went through the retry topic."},
+        "skureel.rounds": {**_NUMBER, "description": "Times it went through a retry topic."},
         "skureel.replays": {**_NUMBER, "description": "Times it was taken back from the dead letters."},
         "skureel.first-failed-at": {**_TEXT, "format": "date-time"},
-        "skureel.due-at": {
+        "skureel.written-at": {
             **_NUMBER,
-            "description": "Milliseconds since the epoch before which it is not tried again.",
+            "description": "The record's own time where it first was, in milliseconds since the epoch.",
+        },
+        "skureel.left-out-headers": {
+            **_TEXT,
+            "description": "Names of the record's own headers that were too many to travel with it.",
         },
         "skureel.omitted-bytes": {
             **_NUMBER,
@@ -60,15 +64,11 @@ _STORY = {
         },
     },
 }
-_WRITTEN_BY = {
-    "product.created": "receive",
-    "product.updated": "receive",
-    "video.requested": "send",
-    "video.requested.bulk": "send",
-    "video.ready": "send",
-    "video.review": "send",
-    "video.rejected": "send",
+_DELAY = {
+    "description": "How long a record waits there: seconds, as SKUREEL_KAFKA__RETRY_DELAYS_SECONDS has them.",
+    "examples": ["30s", "300s", "0.5s"],
 }
+_NOT_IN_NAMES = str.maketrans("", "", "{}")
 
 
 def render() -> dict[str, str]:
@@ -116,13 +116,14 @@ def _asyncapi() -> dict[str, Any]:
     operations: dict[str, Any] = {}
     messages: dict[str, Any] = {}
 
-    def describe(address: str, actions: Sequence[str], message: dict[str, Any]) -> None:
-        name = address.replace(".", "_")
+    def describe(address: str, actions: Sequence[str], message: dict[str, Any], **more: Any) -> None:
+        name = address.replace(".", "_").translate(_NOT_IN_NAMES)
         messages[name] = {"name": address, **message}
         channels[name] = {
             "address": address,
             "description": message["summary"],
             "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+            **more,
         }
         for action in actions:
             operations[name if len(actions) == 1 else f"{action}_{name}"] = {
@@ -138,17 +139,23 @@ def _asyncapi() -> dict[str, Any]:
             "bindings": _keyed(f"{row.key_field} of the data"),
         }
         attributes, story = ({"$ref": f"#/components/schemas/{name}"} for name in ("attributes", "story"))
-        describe(row.name, [_WRITTEN_BY[row.name]], {"summary": row.description, "headers": attributes, **event})
-        if row.name in FINAL_TYPES:
+        describe(
+            row.name,
+            ["send" if row.written_by else "receive"],
+            {"summary": row.description, "headers": attributes, **event},
+        )
+        if not row.read_by:
             continue
         describe(
-            f"{row.name}.retry",
+            f"{row.name}.retry.{{delay}}",
             ["send", "receive"],
             {
-                "summary": f"A {row.name} whose handling failed for now: as it came, tried again when it is due.",
+                "summary": f"A {row.name} whose handling failed for now: as it came, and back in its topic after the "
+                "delay.",
                 "headers": {"allOf": [attributes, story]},
                 **event,
             },
+            parameters={"delay": _DELAY},
         )
         describe(
             f"{row.name}.dlq",

@@ -4,8 +4,10 @@ Settings become kafka-python arguments here and nowhere else.
 """
 
 import logging
+import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from decimal import Decimal
 from itertools import count
 from typing import Any, Final
 
@@ -18,7 +20,6 @@ from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
-RETRY_SUFFIX = ".retry"
 DEAD_LETTER_SUFFIX = ".dlq"
 GROUP_PREFIX = "skureel-"
 
@@ -58,9 +59,35 @@ def group_name(settings: KafkaSettings, function_name: str) -> str:
     return GROUP_PREFIX + settings.topic_prefix + function_name
 
 
+_RETRY_ENDING = r"\.retry\.(\d+(?:\.\d+)?)s$"
+"""How the name of a retry topic ends: with its delay, in seconds."""
+
+
+def retry_topic(topic: str, delay_seconds: float) -> str:
+    """Where a topic's records wait that long: `product.created.retry.30s`, `product.created.retry.0.5s`."""
+    return f"{topic}.retry.{format(Decimal(repr(delay_seconds)).normalize(), 'f')}s"
+
+
+def retry_topics(settings: KafkaSettings, event_type: str) -> tuple[str, ...]:
+    """The retry topics of an event type with the delays of today, shortest first."""
+    topic = topic_name(settings, event_type)
+    return tuple(retry_topic(topic, delay) for delay in sorted(set(settings.retry_delays_seconds)))
+
+
+def any_retry_topic(settings: KafkaSettings, event_types: Iterable[str]) -> str:
+    """A regular expression of all retry topics of these event types, with delays of former settings too."""
+    return f"^{re.escape(settings.topic_prefix)}(?:{'|'.join(map(re.escape, event_types))}){_RETRY_ENDING}"
+
+
+def retry_delay(topic: str) -> float | None:
+    """How long records wait in a retry topic, in seconds; None for any other topic."""
+    found = re.search(_RETRY_ENDING, topic)
+    return float(found[1]) if found else None
+
+
 def base_topic(topic: str) -> str:
     """The topic that a retry or dead letter topic belongs to; any other topic is its own."""
-    return topic.removesuffix(DEAD_LETTER_SUFFIX).removesuffix(RETRY_SUFFIX)
+    return re.sub(_RETRY_ENDING, "", topic.removesuffix(DEAD_LETTER_SUFFIX))
 
 
 def place_of(record: Any) -> str:

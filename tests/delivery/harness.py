@@ -9,9 +9,9 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from shared.events import Event, Product, Reason, VideoRejected
-from shared.function import Function
+from shared.function import Carrier, Function
 from shared.kafka import Publisher, Worker
-from shared.kafka.client import connection
+from shared.kafka.client import connection, retry_topic
 from shared.settings import KafkaSettings
 from tests.servers import make_topics
 
@@ -67,12 +67,13 @@ def publish_products(settings: KafkaSettings, product_ids: Sequence[str]) -> Non
 
 def make_delivery_topics(settings: KafkaSettings, *, partitions: int = 4) -> None:
     """The topics of an `Answering`."""
-    make_topics(settings, CREATED, CREATED + ".retry", CREATED + ".dlq", ANSWER, partitions=partitions)
+    retries = [retry_topic(CREATED, delay) for delay in sorted(set(settings.retry_delays_seconds))]
+    make_topics(settings, CREATED, *retries, CREATED + ".dlq", ANSWER, partitions=partitions)
 
 
 @contextmanager
 def running(
-    function: Function, settings: KafkaSettings, *, clock: Callable[[], float] | None = None
+    function: Function | Carrier, settings: KafkaSettings, *, clock: Callable[[], float] | None = None
 ) -> Iterator[Worker]:
     """A worker whose owner is a thread of its own; drained at the end. What `run` raised is raised here."""
     worker = Worker(function, settings) if clock is None else Worker(function, settings, clock=clock)

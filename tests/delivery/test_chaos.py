@@ -17,6 +17,7 @@ from functions.render_video.encoding import probe
 from model_store.manifest import write_manifest
 from shared.clips import ClipRecord
 from shared.events import (
+    READ_TYPES,
     Event,
     ModelReference,
     RenderSpec,
@@ -26,6 +27,7 @@ from shared.events import (
     follow_up_id,
 )
 from shared.events.cloudevents import from_kafka
+from shared.function import Carrier
 from shared.kafka import Publisher, create_topics
 from shared.objects import ObjectStore
 from shared.settings import KafkaSettings, ObjectSettings
@@ -39,6 +41,7 @@ from tests.delivery.harness import (
     make_delivery_topics,
     publish_products,
     records_of,
+    running,
 )
 from tests.delivery.worker_process import worker_process
 from tests.painting import FPS, FRAMES, HEIGHT, MANIFEST, WIDTH
@@ -231,13 +234,16 @@ def rendering(settings: KafkaSettings, objects: ObjectSettings, folder: Path) ->
     model = folder / "model"
     model.mkdir()
     write_manifest(model, MANIFEST)
-    with fleet(
-        settings,
-        "render_video",
-        folder,
-        lambda: worker_process(settings, folder, objects=objects, model=model),
-        workers=WORKERS,
-    ) as workers:
+    with (
+        fleet(
+            settings,
+            "render_video",
+            folder,
+            lambda: worker_process(settings, folder, objects=objects, model=model),
+            workers=WORKERS,
+        ) as workers,
+        running(Carrier("redeliver", READ_TYPES), settings),
+    ):
         yield Rendering(workers, ObjectStore(objects))
 
 
@@ -297,7 +303,7 @@ def test_clips_survive_a_store_that_is_away_for_twenty_seconds(
         breakable_minio.kill() if fault == "killed" else breakable_minio.pause()
         back = time.monotonic() + AWAY_SECONDS
         clips.ask(16)
-        eventually(lambda: records_of(clips.workers.settings, "video.requested.retry"), PATIENCE_SECONDS)
+        eventually(lambda: records_of(clips.workers.settings, "video.requested.retry.2s"), PATIENCE_SECONDS)
         # Some of what was begun has no store to go to, nor a worker. None can start without a store.
         clips.workers.kill(clips.workers.workers[0])
         eventually(lambda: time.monotonic() > back, 2 * AWAY_SECONDS)

@@ -9,7 +9,8 @@ import pytest
 from shared.errors import ConfigurationError, PermanentError
 from shared.events import Event
 from shared.kafka import Publisher, create_topics, list_dead_letters, replay_dead_letters, show_dead_letter
-from shared.kafka.operating.deadletters import MOST_REPLAYS, parse_place
+from shared.kafka.operating.deadletters import parse_place
+from shared.kafka.story import MOST_REPLAYS
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
     CREATED,
@@ -109,7 +110,7 @@ def test_only_dead_letters_are_sent_again(kafka_broker: KafkaSettings) -> None:
     make_delivery_topics(kafka_broker, partitions=1)
     publish_products(kafka_broker, ["p-1"])
     topic = kafka_broker.topic_prefix + CREATED
-    for name in (topic, topic + ".retry"):
+    for name in (topic, topic + ".retry.30s"):
         for use in (
             lambda name=name: replay_dead_letters(kafka_broker, topics=[name]),
             lambda name=name: replay_dead_letters(kafka_broker, [f"{name}:0:0"]),

@@ -11,6 +11,7 @@ from shared.errors import ConfigurationError, PermanentError, TemporaryError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.kafka.runtime.handling import Handling
+from shared.kafka.runtime.rejecting import Rejecting
 from shared.kafka.runtime.tracker import Outcome, PartitionTracker, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import ANSWER, CREATED, Answering, answer_to, product_event
@@ -27,16 +28,14 @@ class Clockwork:
         self.handling = Handling(
             function,
             settings,
-            group="g",
-            client_id="c",
-            clock=lambda: CLOCK,
+            rejecting=Rejecting(settings, group="g", client_id="c", clock=lambda: CLOCK),
             interrupted=lambda: sum(self.pauses) > abandoned_after,
             pause=self.pauses.append,
         )
 
     def end(self, event: Event[Any] | None = None, topic: str = CREATED, **changes: Any) -> Outcome:
         message = to_kafka(event or product_event("p-1"))
-        record = {"topic": topic, "partition": 2, "offset": 7, **message._asdict(), **changes}
+        record = {"topic": topic, "partition": 2, "offset": 7, "timestamp": 0, **message._asdict(), **changes}
         work = Work(SimpleNamespace(**record), PartitionTracker(None))  # type: ignore[arg-type]  # unused
         return self.handling.finish(work)
 
@@ -150,18 +149,23 @@ def test_retries_in_place_are_bounded_and_counted() -> None:
     assert len(function.handled) == 3
     assert work.ending is Ending.RETRIED
     headers = dict(work.outputs[0].headers)
-    assert work.outputs[0].topic == CREATED + ".retry"
+    assert work.outputs[0].topic == CREATED + ".retry.30s"
     assert headers["skureel.attempts"] == b"3"
-    assert headers["skureel.due-at"] == str(int((CLOCK + 30) * 1000)).encode()
 
 
 def test_what_asks_for_a_long_wait_holds_no_thread() -> None:
     function = Answering(raising(TemporaryError("busy", delay_seconds=90)))
-    clockwork = Clockwork(function, KafkaSettings(retries_in_place=5, retry_delays_seconds=(30.0,)))
+    clockwork = Clockwork(function, KafkaSettings(retries_in_place=5, retry_delays_seconds=(30.0, 120.0, 600.0)))
     work = clockwork.end()
     assert clockwork.pauses == []
     assert len(function.handled) == 1
-    assert dict(work.outputs[0].headers)["skureel.due-at"] == str(int((CLOCK + 90) * 1000)).encode()
+    assert work.outputs[0].topic == CREATED + ".retry.120s"
+
+
+def test_what_asks_for_a_longer_wait_than_any_gets_the_longest() -> None:
+    function = Answering(raising(TemporaryError("busy", delay_seconds=9999)))
+    work = Clockwork(function, KafkaSettings(retry_delays_seconds=(30.0, 120.0))).end()
+    assert work.outputs[0].topic == CREATED + ".retry.120s"
 
 
 def test_an_error_of_another_kind_ends_the_retries() -> None:

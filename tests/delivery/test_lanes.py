@@ -10,8 +10,8 @@ from shared.kafka.runtime import worker as worker_module
 from shared.settings import KafkaSettings
 from tests.delivery.harness import CREATED, Answering
 
-LIVE, LIVE_RETRY = TopicPartition("product.updated", 0), TopicPartition("product.updated.retry", 0)
-BULK, BULK_RETRY = TopicPartition(CREATED, 0), TopicPartition(CREATED + ".retry", 0)
+LIVE, LIVE_TOO = TopicPartition("product.updated", 0), TopicPartition("product.updated", 1)
+BULK, BULK_TOO = TopicPartition(CREATED, 0), TopicPartition(CREATED, 1)
 NOW = 1_800_000_000.0
 
 
@@ -24,7 +24,7 @@ class Client:
     """Says how far each partition was read and how far it goes, and notes which are paused."""
 
     def __init__(self) -> None:
-        self.unread = dict.fromkeys((LIVE, LIVE_RETRY, BULK, BULK_RETRY), 0)
+        self.unread = dict.fromkeys((LIVE, LIVE_TOO, BULK, BULK_TOO), 0)
         self._paused: set[TopicPartition] = set()
 
     def position(self, partition: TopicPartition, timeout_ms: int) -> int:
@@ -64,7 +64,7 @@ class Steering:
         self.client = Client()
         self.worker: Any = Worker(Lanes(), KafkaSettings(max_in_flight=4), clock=time.time)
         self.worker._consumer = self.client
-        self.worker.assigned_to_me([LIVE, LIVE_RETRY, BULK, BULK_RETRY])
+        self.worker.assigned_to_me([LIVE, LIVE_TOO, BULK, BULK_TOO])
 
     def paused_after(self, seconds: float) -> set[TopicPartition]:
         self.time.now += seconds
@@ -81,8 +81,8 @@ def steering(monkeypatch: pytest.MonkeyPatch) -> Steering:
 
 def test_bulk_waits_for_the_first_fetches_after_an_assignment(steering: Steering) -> None:
     # Nobody knows yet whether there is a live backlog.
-    assert steering.client.paused() == {BULK, BULK_RETRY}
-    assert steering.paused_after(0.9) == {BULK, BULK_RETRY}
+    assert steering.client.paused() == {BULK, BULK_TOO}
+    assert steering.paused_after(0.9) == {BULK, BULK_TOO}
     assert steering.paused_after(0.2) == set()
 
 
@@ -90,26 +90,26 @@ def test_bulk_yields_while_the_live_lane_has_something_to_read(steering: Steerin
     steering.client.unread[BULK] = 100
     assert steering.paused_after(2) == set()
     steering.client.unread[LIVE] = 1
-    assert steering.paused_after(1) == {BULK, BULK_RETRY}
+    assert steering.paused_after(1) == {BULK, BULK_TOO}
     steering.client.unread[LIVE] = 0
     assert steering.paused_after(1) == set()
 
 
-def test_a_live_retry_that_is_not_due_holds_up_nobody(steering: Steering) -> None:
-    steering.client.unread[LIVE_RETRY] = 1
-    steering.worker._due[LIVE_RETRY] = NOW + 300
-    assert steering.paused_after(2) == {LIVE_RETRY}
+def test_a_live_partition_that_is_held_holds_up_nobody(steering: Steering) -> None:
+    steering.client.unread[LIVE_TOO] = 1
+    steering.worker._due[LIVE_TOO] = NOW + 300
+    assert steering.paused_after(2) == {LIVE_TOO}
 
 
 def test_a_full_lane_is_paused_and_resumed_when_half_empty(steering: Steering) -> None:
     steering.worker._in_flight = [0, 4]
-    assert steering.paused_after(2) == {BULK, BULK_RETRY}
+    assert steering.paused_after(2) == {BULK, BULK_TOO}
     steering.worker._in_flight = [0, 3]
-    assert steering.paused_after(1) == {BULK, BULK_RETRY}
+    assert steering.paused_after(1) == {BULK, BULK_TOO}
     steering.worker._in_flight = [0, 2]
     assert steering.paused_after(1) == set()
 
 
 def test_few_large_records_are_as_full_as_many(steering: Steering) -> None:
     steering.worker._in_flight_bytes = 8 * KafkaSettings().max_request_size_bytes + 1
-    assert steering.paused_after(2) == {LIVE, LIVE_RETRY, BULK, BULK_RETRY}
+    assert steering.paused_after(2) == {LIVE, LIVE_TOO, BULK, BULK_TOO}

@@ -27,8 +27,8 @@ def test_topics_are_made_once_and_then_all_there(kafka_broker: KafkaSettings) ->
 def test_consumed_types_have_retry_and_dead_letter_topics() -> None:
     names = needed_topics(KafkaSettings(topic_prefix="x."))
     assert {f"x.{name}" for name in EVENT_TYPES} <= set(names)
-    assert {"x.product.created.retry", "x.video.requested.bulk.dlq", "x.video.review.retry"} <= set(names)
-    assert "x.video.ready.dlq" not in names
+    assert {"x.product.created.retry.30s", "x.product.updated.retry.300s", "x.video.requested.bulk.dlq"} <= set(names)
+    assert not {"x.video.ready.dlq", "x.video.review.retry.30s"} & set(names)
 
 
 @pytest.mark.connected

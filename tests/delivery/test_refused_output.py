@@ -43,7 +43,7 @@ LIMIT = 50_000
 def kafka(request: pytest.FixtureRequest, real_kafka: KafkaSettings) -> KafkaSettings:
     """Apache Kafka, both ways of committing. All that is finished is released together."""
     settings = real_kafka.model_copy(update={"offsets": request.param, "commit_interval_seconds": 60.0})
-    make_topics(settings, CREATED, CREATED + ".retry", CREATED + ".dlq", partitions=1)
+    make_topics(settings, CREATED, CREATED + ".dlq", partitions=1)
     make_topic(settings, ANSWER, {"max.message.bytes": str(LIMIT)})
     return settings
 
@@ -126,7 +126,7 @@ def test_only_the_record_at_fault_becomes_a_dead_letter(
 
 
 def test_a_dead_letter_that_is_refused_leaves_its_story(real_kafka: KafkaSettings) -> None:
-    make_topics(real_kafka, CREATED, CREATED + ".retry", ANSWER, partitions=1)
+    make_topics(real_kafka, CREATED, ANSWER, partitions=1)
     make_topic(real_kafka, CREATED + ".dlq", {"max.message.bytes": "20000"})
     value = random.Random(1).randbytes(40_000)
     with Publisher(real_kafka) as publisher:
@@ -145,7 +145,7 @@ def test_a_dead_letter_that_is_refused_leaves_its_story(real_kafka: KafkaSetting
 
 
 def test_a_topic_that_takes_no_dead_letter_at_all_stops_the_worker(real_kafka: KafkaSettings) -> None:
-    make_topics(real_kafka, CREATED, CREATED + ".retry", ANSWER, partitions=1)
+    make_topics(real_kafka, CREATED, ANSWER, partitions=1)
     make_topic(real_kafka, CREATED + ".dlq", {"max.message.bytes": "100"})
     with Publisher(real_kafka) as publisher:
         publisher.publish_raw(real_kafka.topic_prefix + CREATED, b"k", b"poison")

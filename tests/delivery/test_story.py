@@ -66,7 +66,7 @@ def test_a_replay_counts_and_forgets_the_rest() -> None:
     st.lists(
         st.tuples(
             st.sampled_from(
-                [stories.ATTEMPTS, stories.DUE_AT, stories.ROUNDS, stories.REPLAYS, "__connect.errors.offset"]
+                [stories.ATTEMPTS, stories.WRITTEN_AT, stories.ROUNDS, stories.REPLAYS, "__connect.errors.offset"]
             ),
             st.none() | st.binary() | st.integers().map(lambda number: str(number).encode()),
         )
@@ -75,7 +75,7 @@ def test_a_replay_counts_and_forgets_the_rest() -> None:
 def test_a_forged_story_never_makes_poison(headers: list[tuple[str, bytes | None]]) -> None:
     told = stories.read(headers)
     assert told.attempts >= 0
-    assert told.due_at >= 0
+    assert told.written_at_ms >= 0
     failure = PermanentError("no", reason="r")
     told = stories.failed(told, failure, reason="r", stage="decode", attempts=0, now=0.0, defect=False)
     stories.written(headers, told, group="g", client_id="c")

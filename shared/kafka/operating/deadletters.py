@@ -21,9 +21,6 @@ from shared.kafka.producing import Outgoing, Sender
 from shared.kafka.story import Story
 from shared.settings import KafkaSettings
 
-MOST_REPLAYS = 3
-"""A record that fails as often after having been sent again stays a dead letter: it is parked."""
-
 _SUBJECT = "dead letters"
 _COMMITTED_MS = 10_000
 _PORTION_LETTERS = 500
@@ -48,7 +45,7 @@ class DeadLetter:
     @property
     def parked(self) -> bool:
         """Whether it was sent again as often as is allowed."""
-        return self.story.replays >= MOST_REPLAYS
+        return self.story.replays >= stories.MOST_REPLAYS
 
     @property
     def bare(self) -> bool:

@@ -10,13 +10,14 @@ from kafka.admin import NewTopic
 from kafka.errors import TopicAlreadyExistsError
 
 from shared.errors import ConfigurationError
-from shared.events import EVENT_TYPES, FINAL_TYPES
+from shared.events import EVENT_TYPES, READ_TYPES
 from shared.kafka.client import (
     DEAD_LETTER_SUFFIX,
     GROUP_PREFIX,
     HEADER_ROOM_BYTES,
-    RETRY_SUFFIX,
     connection,
+    retry_delay,
+    retry_topics,
     topic_name,
 )
 from shared.kafka.failures import translated
@@ -27,13 +28,14 @@ log = logging.getLogger(__name__)
 
 
 def needed_topics(settings: KafkaSettings) -> tuple[str, ...]:
-    """Every topic by its full name: one for each event type, and `.retry` and `.dlq` of those that are consumed."""
+    """Every topic by its full name: one for each event type, and for those that are read one for each delay of a retry
+    and one for dead letters."""
     names: list[str] = []
     for event_type in EVENT_TYPES:
         topic = topic_name(settings, event_type)
         names.append(topic)
-        if event_type not in FINAL_TYPES:
-            names += [topic + RETRY_SUFFIX, topic + DEAD_LETTER_SUFFIX]
+        if event_type in READ_TYPES:
+            names += [*retry_topics(settings, event_type), topic + DEAD_LETTER_SUFFIX]
     return tuple(names)
 
 
@@ -41,7 +43,8 @@ def create_topics(settings: KafkaSettings, *, partitions: int = 6, replication: 
     """Make the topics that are missing, and return their names. Those that exist are left as they are.
 
     `replication` -1 takes the broker's default. Every topic takes records of `max_request_size_bytes`; dead letter and
-    retry topics take the headers that tell why besides. A broker that keeps no offsets of transactions
+    retry topics take the headers that tell why besides. What waits in a retry topic is dated by the broker: how long
+    it waits is not left to the clock of the worker that failed. A broker that keeps no offsets of transactions
     (`offsets=plain`, like the embedded one) has no topic administration either: it makes a topic with its own number
     of partitions when the topic is first asked for, so asking is what is done.
     """
@@ -84,14 +87,17 @@ def check(settings: KafkaSettings) -> str:
 
 def _topic(settings: KafkaSettings, name: str, partitions: int, replication: int) -> Any:
     largest = settings.max_request_size_bytes
-    if name.endswith((RETRY_SUFFIX, DEAD_LETTER_SUFFIX)):
+    more: dict[str, str] = {}
+    if retry_delay(name) is not None:
+        more = {"message.timestamp.type": "LogAppendTime"}
+    if more or name.endswith(DEAD_LETTER_SUFFIX):
         largest += HEADER_ROOM_BYTES
     return NewTopic(
         name,
         num_partitions=partitions,
         replication_factor=replication,
         # A batch adds its own header to the record it holds.
-        topic_configs={"max.message.bytes": str(largest + 1024)},
+        topic_configs={"max.message.bytes": str(largest + 1024), **more},
     )
 
 

@@ -1,5 +1,6 @@
 """Stretches of the log, read from where one asks to where it ends now. Outside any group's rebalances."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -60,6 +61,11 @@ class LogWindow:
     def close(self) -> None:
         """Leave the brokers."""
         self._consumer.close(autocommit=False)
+
+    def topics(self, pattern: str) -> list[str]:
+        """The topics there are that fit a regular expression, by full name."""
+        with translated(self._settings, self._subject, self._next_step):
+            return [topic for topic in sorted(self._consumer.topics()) if re.match(pattern, topic)]
 
     def partitions(self, topics: Collection[str]) -> list[TopicPartition]:
         """The partitions of these topics, by full name. A topic that does not exist has none."""

@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from types import FrameType
 
 from shared.errors import ConfigurationError
-from shared.function import Function
+from shared.function import Carrier, Function
 from shared.health import HealthServer
 from shared.kafka.runtime.worker import Worker
 from shared.settings import HealthSettings, KafkaSettings
@@ -22,7 +22,7 @@ class _StoppedWhileWarming(BaseException):
     """A signal came before the first record was taken: there is nothing to drain."""
 
 
-def serve(function: Function, settings: KafkaSettings, health_settings: HealthSettings) -> int:
+def serve(function: Function | Carrier, settings: KafkaSettings, health_settings: HealthSettings) -> int:
     """Run a function until a signal ends it. Returns the process's exit code; call it from the main thread.
 
     The first SIGTERM or SIGINT drains, the second abandons; either way the code is 0. A ConfigurationError gives 2.

@@ -30,12 +30,15 @@ from kafka.structs import MemberState
 
 from shared.endings import Ending, reason_of
 from shared.errors import ConfigurationError
-from shared.function import Function
-from shared.kafka.client import RETRY_SUFFIX, group_name, open_consumer, place_of, topic_name, wait_for_broker
+from shared.function import Carrier, Function
+from shared.kafka.client import group_name, open_consumer, place_of, wait_for_broker
 from shared.kafka.runtime.assignment import EvenAssignor
-from shared.kafka.runtime.handling import OUTPUT_REFUSED, Handling, RecordHandling
+from shared.kafka.runtime.carrying import Carrying
+from shared.kafka.runtime.handling import Handling, RecordHandling
 from shared.kafka.runtime.pool import HandlerPool
+from shared.kafka.runtime.rejecting import OUTPUT_REFUSED, Rejecting
 from shared.kafka.runtime.release import MEMBERSHIP_ERRORS, Outbox, Release, Verdict
+from shared.kafka.runtime.subscription import subscription_of
 from shared.kafka.runtime.tracker import PartitionTracker, Released, Work
 from shared.metrics import RuntimeMetrics
 from shared.settings import KafkaSettings
@@ -51,6 +54,8 @@ _BACKLOG_SECONDS = 0.05
 """How often a lane's backlog is looked at."""
 _LOOK_FOR_TOPICS_SECONDS = 5.0
 """How often missing topics are asked for; the client by itself asks every five minutes."""
+_METADATA_MS = 30_000
+"""How soon it is noticed that there are more topics of a pattern, or more partitions of a topic."""
 _TELL_AGAIN_SECONDS = 60.0
 """How often it is told that topics are missing."""
 _STALLED_SECONDS = 60.0
@@ -72,24 +77,20 @@ class Worker:
 
     def __init__(
         self,
-        function: Function,
+        function: Function | Carrier,
         settings: KafkaSettings,
         *,
-        handling: RecordHandling | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`handling` takes records to their ends; by default it is `function` that handles their events.
-
-        `clock` gives epoch seconds; it dates failures and decides when a retry is due.
-        """
+        """`clock` gives epoch seconds; it dates failures and decides when a retry is due."""
         self.function = function
         self.group = group_name(settings, function.name)
         self.metrics = RuntimeMetrics()
         self._settings = settings
         self._clock = clock
         self._client_id = f"{self.group}-{uuid4().hex[:12]}"
-        self._topics, self._lane_of = _subscription(function, settings)
-        self._lanes = len(function.consumes)
+        self._subscription = subscription_of(function, settings)
+        self._lanes = self._subscription.lanes
         self._largest_bytes = 8 * settings.max_request_size_bytes
 
         self._phase = Phase.RUNNING
@@ -108,15 +109,7 @@ class Worker:
         self._consumer: Any = None
         self._outbox: Outbox | None = None
         self._pool: HandlerPool | None = None
-        self._handling: RecordHandling = handling or Handling(
-            function,
-            settings,
-            group=self.group,
-            client_id=self._client_id,
-            clock=clock,
-            interrupted=self._abandoned.is_set,
-            pause=self._pause_in_place,
-        )
+        self._handling = self._handling_of(function)
         self._trackers: dict[TopicPartition, PartitionTracker] = {}
         self._due: dict[TopicPartition, float] = {}
         self._in_flight = [0] * self._lanes
@@ -164,6 +157,18 @@ class Worker:
     def assigned(self) -> frozenset[TopicPartition]:
         """The partitions this worker owns now."""
         return frozenset(self._trackers)
+
+    def _handling_of(self, function: Function | Carrier) -> RecordHandling:
+        rejecting = Rejecting(self._settings, group=self.group, client_id=self._client_id, clock=self._clock)
+        if isinstance(function, Carrier):
+            return Carrying(rejecting, clock=self._clock)
+        return Handling(
+            function,
+            self._settings,
+            rejecting=rejecting,
+            interrupted=self._abandoned.is_set,
+            pause=self._pause_in_place,
+        )
 
     # The owner thread.
 
@@ -216,8 +221,9 @@ class Worker:
             max_poll_interval_ms=self._settings.max_poll_interval_ms,
             session_timeout_ms=self._settings.session_timeout_ms,
             heartbeat_interval_ms=self._settings.heartbeat_interval_ms,
+            metadata_max_age_ms=_METADATA_MS,
         )
-        self._consumer.subscribe(topics=list(self._topics), listener=_Listener(self))
+        self._subscription.apply_to(self._consumer, _Listener(self))
         _tell_losses_while_joining(self._consumer._coordinator)
 
     def _pause_in_place(self, seconds: float) -> None:
@@ -287,7 +293,7 @@ class Worker:
             return
         self._topics_due = now + _LOOK_FOR_TOPICS_SECONDS
         cluster = self._consumer._cluster
-        missing = tuple(topic for topic in self._topics if not cluster.partitions_for_topic(topic))
+        missing = tuple(topic for topic in self._subscription.topics if not cluster.partitions_for_topic(topic))
         if not missing:
             self._missing = ()
             self._topics_asked = None
@@ -637,7 +643,7 @@ class Worker:
         self._consumer._coordinator._offset_fetch_futures.clear()
 
     def _adopt(self, partition: TopicPartition) -> PartitionTracker:
-        tracker = PartitionTracker(partition, lane=self._lane_of[partition.topic])
+        tracker = PartitionTracker(partition, lane=self._subscription.lane_of(partition.topic))
         self._trackers[partition] = tracker
         self._due.pop(partition, None)
         return tracker
@@ -795,16 +801,6 @@ def _tell_losses_while_joining(coordinator: Any) -> None:
         coordinator.rejoining = False
 
     coordinator.reset_generation = reset_and_prepare_again
-
-
-def _subscription(function: Function, settings: KafkaSettings) -> tuple[tuple[str, ...], dict[str, int]]:
-    """All topics of a function, its retry topics among them, and each topic's lane: 0 is the most urgent."""
-    lanes: dict[str, int] = {}
-    for lane, event_type in enumerate(function.consumes):
-        topic = topic_name(settings, event_type)
-        lanes[topic] = lane
-        lanes[topic + RETRY_SUFFIX] = lane
-    return tuple(lanes), lanes
 
 
 def _names(partitions: Iterable[TopicPartition]) -> str:
