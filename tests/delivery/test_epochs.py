@@ -24,7 +24,7 @@ from shared.kafka.runtime.tracker import Outcome, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import CREATED, Answering
 
-pytestmark = pytest.mark.timeout(600)  # a failure is first made small
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a failure is first made small
 
 PARTITIONS = [TopicPartition(CREATED, number) for number in range(3)]
 LIMIT = 6

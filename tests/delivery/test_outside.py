@@ -52,6 +52,7 @@ def test_missing_topics_are_named(real_kafka: KafkaSettings) -> None:
         check(real_kafka)
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_not_there_is_named() -> None:
     with pytest.raises(TemporaryError, match=r"127\.0\.0\.1:1"):
         check(NOWHERE)

@@ -27,6 +27,7 @@ from tests.polling import eventually
 GROUP_OF = "skureel-{}answering"
 
 
+@pytest.mark.slow
 def test_the_first_sigterm_finishes_what_is_in_work_and_hands_back_the_rest(
     kafka_broker: KafkaSettings, tmp_path: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_drained_worker_leaves_its_group(real_kafka: KafkaSettings, tmp_path: 
         eventually(lambda: "p-2" in answered(settings))
 
 
+@pytest.mark.slow
 def test_the_second_signal_abandons_without_commit(kafka_broker: KafkaSettings, tmp_path: Path) -> None:
     make_delivery_topics(kafka_broker, partitions=1)
     publish_products(kafka_broker, ["p-1"])
@@ -166,6 +168,7 @@ def test_signals_are_heeded_beside_the_thread_they_interrupt(monkeypatch: pytest
 
 
 @pytest.mark.connected
+@pytest.mark.slow
 def test_kill_9_repeats_only_what_was_not_committed(real_kafka: KafkaSettings, tmp_path: Path) -> None:
     make_delivery_topics(real_kafka, partitions=1)
     publish_products(real_kafka, [f"p-{number}" for number in range(20)])

@@ -65,6 +65,7 @@ PROMPTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROMPTS)
 def test_the_named_colour_is_drawn_from_the_first_frame_to_the_last(engine: Engine, name: str) -> None:
     prompt, (red, blue) = PROMPTS[name]

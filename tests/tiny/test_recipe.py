@@ -15,6 +15,8 @@ from model_store.tiny.recipe import Plan, make, read_taught
 from model_store.wan.engine import ClipSpec, Engine
 from shared.errors import ConfigurationError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Plan:
