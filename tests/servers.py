@@ -128,7 +128,7 @@ class RealKafka(_Breakable):
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
-            "log.dirs": str(directory / "logs"),
+            "log.dirs": str(self.logs),
             "num.partitions": "4",
             "auto.create.topics.enable": "false",
             "offsets.topic.num.partitions": "1",
@@ -149,6 +149,11 @@ class RealKafka(_Breakable):
         """How clients reach it."""
         return kafka_at(self.port)
 
+    @property
+    def logs(self) -> Path:
+        """Where the broker keeps its partitions, a folder each."""
+        return self._directory / "logs"
+
     def start(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         configuration = self._directory / "server.properties"
@@ -160,7 +165,7 @@ class RealKafka(_Breakable):
             "LOG_DIR": str(self._directory / "log4j"),
             "KAFKA_HOME": str(self._home),
         }
-        if not (self._directory / "logs").exists():
+        if not self.logs.exists():
             self._format(configuration, environment)
         self._process = ServerProcess(
             "Apache Kafka",

@@ -1,0 +1,88 @@
+"""What producers and disks do to a log: every codec, bombs, and batches that nobody can read."""
+
+import struct
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from kafka import KafkaProducer
+from kafka.record.util import calc_crc32c
+
+from shared.kafka.client import connection
+from shared.settings import KafkaSettings
+
+CODECS = (None, "gzip", "snappy", "lz4", "zstd")
+_HEAD = struct.Struct(">qiibIhiqqqhii")
+"""A batch's head, format 2: base offset, length, leader epoch, magic, checksum, attributes, last offset's distance, two
+times, producer id and epoch, first sequence, number of records."""
+_CHECKED_FROM = 21
+"""The checksum covers what stands behind it."""
+_LARGEST_REQUEST = 1 << 30
+"""Unpacked; packed, a batch still has to fit the topic."""
+
+
+class Producers:
+    """One producer for each codec. Closing waits until all is acknowledged."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._stack = ExitStack()
+        self._producers: dict[str | None, Any] = {}
+
+    def __enter__(self) -> Self:
+        for codec in CODECS:
+            producer = KafkaProducer(
+                **connection(self._settings, client_id=f"soak-{codec}"),
+                compression_type=codec,
+                linger_ms=50,
+                batch_size=64 * 1024,
+                max_request_size=_LARGEST_REQUEST,
+                max_block_ms=120_000,
+                delivery_timeout_ms=300_000,
+                metrics_enabled=False,
+            )
+            self._stack.callback(producer.close, timeout=30)
+            self._producers[codec] = producer
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def send(self, codec: str | None, topic: str, message: Any, partition: int | None = None) -> Any:
+        """Send what has key, value and headers; returns the future of its place in the log."""
+        return self._producers[codec].send(
+            topic, key=message.key, value=message.value, headers=message.headers, partition=partition
+        )
+
+    def flush(self) -> None:
+        for producer in self._producers.values():
+            producer.flush(timeout=300)
+
+
+def damage(logs: Path, topic: str, partition: int, offset: int, *, mend_checksum: bool) -> tuple[int, int]:
+    """Flip a byte in the middle of the batch that holds `offset`, on the broker's disk; returns its first and
+    last offset.
+
+    With the checksum mended it is the codec, or whoever takes the records apart, that meets the damage.
+    """
+    (segment,) = sorted((logs / f"{topic}-{partition}").glob("*.log"))
+    with segment.open("r+b") as file:
+        position = 0
+        while True:
+            file.seek(position)
+            head = file.read(_HEAD.size)
+            fields = _HEAD.unpack(head)
+            base, length, last = fields[0], fields[1], fields[0] + fields[6]
+            if base <= offset <= last:
+                break
+            position += 12 + length
+        batch = bytearray(head + file.read(12 + length - _HEAD.size))
+        batch[(_HEAD.size + len(batch)) // 2] ^= 0x55
+        if mend_checksum:
+            struct.pack_into(">I", batch, 17, calc_crc32c(bytes(batch[_CHECKED_FROM:])))
+        file.seek(position)
+        file.write(batch)
+    return base, last
