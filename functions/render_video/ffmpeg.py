@@ -66,10 +66,10 @@ class FfmpegRun:
 
     def __exit__(self, *_: object) -> None:
         self._stdin.close()
-        with suppress(ProcessLookupError):
+        if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(KILL_SECONDS)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(KILL_SECONDS)
         self._answer.end()
         self._complaints.end()
 

@@ -313,7 +313,7 @@ def test_of_much_complaint_beginning_and_end_are_kept(ffmpeg_that: SimpleNamespa
 def test_a_child_that_keeps_the_pipes_open_holds_nobody_up(
     ffmpeg_that: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ffmpeg_that.does("sleep 600 & exit 3")
+    ffmpeg_that.does("sleep 3 & exit 3")
     monkeypatch.setattr(ffmpeg, "KILL_SECONDS", 0.3)
     with ffmpeg.FfmpegRun([encoding.ffmpeg_path()], "clip.mp4") as run:
         assert run.finish() == 3
