@@ -9,8 +9,9 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.bounds import Fps, Frames, Guidance, Seed, Side, Steps
@@ -42,6 +43,36 @@ HostName = Annotated[str, Field(pattern=r"^[^\s,:/@\[\]]+$")]
 Delay = Annotated[float, Field(ge=0.001, le=24 * 3600)]
 Delays = Annotated[tuple[Delay, ...], NoDecode, BeforeValidator(_listed)]
 HostNames = Annotated[tuple[HostName, ...], NoDecode, BeforeValidator(_listed)]
+
+
+def _store_host(text: str) -> str:
+    if "@" in text:
+        raise ValueError("a host:port without user name; the keys have settings of their own")
+    return text.rstrip("/")
+
+
+def _public_url(text: str) -> str:
+    """Urls are in events and in logs: what is in one is known to all who read these."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not a url of http or https")
+    if "@" in parts.netloc:
+        raise ValueError("a user name or password in a url would be in every event; leave it out")
+    if parts.query or parts.fragment:
+        raise ValueError("a base of urls has no query and no fragment")
+    return text
+
+
+def _public_host(text: str) -> str:
+    parts = urlsplit(_public_url(text))
+    if parts.path.strip("/"):
+        raise ValueError("a scheme and host without a path, for a signature holds the whole path")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+Endpoint = Annotated[str, AfterValidator(_store_host)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
+PublicHost = Annotated[str, AfterValidator(_public_host)]
 
 
 class KafkaSettings(_Group):
@@ -102,7 +133,7 @@ class KafkaSettings(_Group):
 class ObjectSettings(_Group):
     """How the object store (MinIO or another S3) is reached."""
 
-    endpoint: str | None = None
+    endpoint: Endpoint | None = None
     """host:port without scheme. Empty: `skureel demo` starts an embedded store; everything else asks for it."""
     access_key: str | None = None
     """Access key."""
@@ -114,10 +145,16 @@ class ObjectSettings(_Group):
     """TLS to the store."""
     region: str = "us-east-1"
     """Region to sign for; MinIO takes any."""
-    public_url: str | None = None
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    """Where addresses name the bucket: path (store:9000/bucket/key) or virtual (bucket.store/key); auto: virtual at
+    Amazon S3, Aliyun OSS and Tencent COS, path elsewhere."""
+    public_url: PublicUrl | None = None
     """Base of the urls in events, e.g. https://cdn.example.com/video; empty: the endpoint and bucket."""
     presign_seconds: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 0
     """Life of presigned urls in events; 0: plain urls."""
+    presign_endpoint: PublicHost | None = None
+    """Scheme and host that presigned urls are made for, where their readers reach the store by another name, e.g.
+    https://media.example.com; empty: the endpoint."""
     timeout_seconds: Positive = 10.0
     """Wait for the store to connect or to send a next byte."""
     create_bucket: bool = False

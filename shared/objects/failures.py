@@ -14,6 +14,8 @@ import urllib3
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
 from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError, Unavailable
+from shared.objects.answers import UnbelievableAnswer
+from shared.objects.mends import status_of
 
 REFUSED_REASON = "object-store-refused"
 DENIED_REASON = "object-denied"
@@ -64,7 +66,13 @@ def translated(subject: str, bucket: str) -> Iterator[None]:
     """
     try:
         yield
-    except (MinioException, urllib3.exceptions.HTTPError, ElementTree.ParseError, UnicodeDecodeError) as error:
+    except (
+        MinioException,
+        urllib3.exceptions.HTTPError,
+        UnbelievableAnswer,
+        ElementTree.ParseError,
+        UnicodeDecodeError,
+    ) as error:
         raise _translation(subject, bucket, error) from error
 
 
@@ -91,7 +99,7 @@ def _translation(subject: str, bucket: str, error: Exception) -> SkureelError:
         case ServerError():
             return _from_status(subject, error.status_code)
         case InvalidResponseError():
-            return _from_status(subject, error._code)
+            return _from_status(subject, status_of(error))
         case urllib3.exceptions.SSLError():
             return Unavailable(
                 f"{subject}: no TLS connection: {error}; check SKUREEL_OBJECTS__SECURE, and that the store's "
@@ -99,6 +107,11 @@ def _translation(subject: str, bucket: str, error: Exception) -> SkureelError:
             )
         case urllib3.exceptions.LocationValueError():
             return ConfigurationError(f"{subject}: {error}; SKUREEL_OBJECTS__ENDPOINT is host:port without scheme")
+        case UnbelievableAnswer() | ElementTree.ParseError():
+            return Unavailable(
+                f"{subject}: this is not the store's answer: {error}; look at what stands between, and at "
+                "SKUREEL_OBJECTS__ENDPOINT"
+            )
         case _:
             return Unavailable(f"{subject}: {_first_line(error)}; to be tried again")
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from shared.objects import ObjectStore
+from shared.objects import ObjectStore, listing
+from shared.objects.multipart import OpenUpload
 from shared.settings import ObjectSettings
 
 
@@ -12,3 +13,8 @@ def store(object_store: ObjectSettings) -> ObjectStore:
     checked = ObjectStore(object_store)
     checked.check()
     return checked
+
+
+def open_uploads(store: ObjectStore, prefix: str = "") -> list[OpenUpload]:
+    """Uploads in parts that nobody completed or gave up."""
+    return list(listing.uploads(store._client, store._bucket, prefix))
