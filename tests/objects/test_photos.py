@@ -270,7 +270,7 @@ def test_a_key_that_the_policy_denies_sounds_as_one_that_is_not_there(real_minio
 def test_whatever_the_store_refuses_of_one_key_is_that_products_matter(status: str, code: str) -> None:
     def answer(request: bytes) -> bytes:
         if b"/uploads/" not in request.split(b"\r\n", 1)[0]:
-            return http_answer("200 OK", b"")
+            return http_answer("200 OK", b"<ListBucketResult/>")
         error = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
         return http_answer(status, error, headers=("Content-Type: application/xml",))
 
