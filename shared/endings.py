@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.errors import ConfigurationError, PermanentError, Superseded, TemporaryError
 
 
 class Ending(Enum):
@@ -10,8 +10,10 @@ class Ending(Enum):
 
     EMITTED = "emitted"
     """The handler's events are sent and the offset is committed with them."""
+    SUPERSEDED = "superseded"
+    """Nothing is sent and the offset is committed: a later event has been answered."""
     RETRIED = "retried"
-    """The record goes to the retry topic with a due time."""
+    """The record goes to a retry topic."""
     DEAD = "dead"
     """The record goes to the dead letter topic."""
     HALTED = "halted"
@@ -19,6 +21,7 @@ class Ending(Enum):
 
 
 ENDINGS: tuple[tuple[type[BaseException], Ending], ...] = (
+    (Superseded, Ending.SUPERSEDED),
     (TemporaryError, Ending.RETRIED),
     (PermanentError, Ending.DEAD),
     (ConfigurationError, Ending.HALTED),

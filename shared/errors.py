@@ -7,7 +7,8 @@
     │       └── NotANumber    the device's networks give NaN or infinity: it may be broken
     ├── PermanentError        the same work can never succeed: a dead letter at once
     │   └── PhotoRefused      a product's photo can be no first frame: the product is rejected
-    └── ConfigurationError    the process cannot do its job as it is set up: the command ends with exit code 2
+    ├── ConfigurationError    the process cannot do its job as it is set up: the command ends with exit code 2
+    └── Superseded            a later event has been answered: this one needs no answer, and ends without
 
 A message has a subject, a fact and a next step. Errors of libraries are translated into these where the library is
 called, never further up.
@@ -71,3 +72,7 @@ class PhotoRefused(PermanentError):
 
 class ConfigurationError(SkureelError):
     """The process cannot do its job as it is set up, e.g. a missing bucket or a model folder without a VAE."""
+
+
+class Superseded(SkureelError):
+    """A later event of the same product has been answered. No failure: this one ends without an answer."""

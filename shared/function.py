@@ -48,3 +48,6 @@ class Carrier:
 
     def stop(self) -> None:
         """Nothing to release."""
+
+    def check(self) -> None:
+        """It stands on Kafka alone."""

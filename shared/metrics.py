@@ -60,7 +60,7 @@ class RuntimeMetrics:
         self.registry = CollectorRegistry()
         self.records = Counter(
             "skureel_records",
-            "Records that ended, by topic and ending (emitted, retried, dead).",
+            "Records that ended, by topic and ending (emitted, superseded, retried, dead).",
             ("topic", "ending"),
             registry=self.registry,
         )

@@ -11,13 +11,24 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from functions.derive_prompt.answered import AnsweredProducts
 from functions.derive_prompt.prompts import caption_of
 from functions.derive_prompt.screening import screen
 from functions.derive_prompt.slots import VisibleFields, visible_fields
 from functions.derive_prompt.templates import templates
 from model_store.manifest import Manifest, model_folder, read_manifest
 from shared.errors import INVALID_IMAGE, ConfigurationError, PhotoNotYet, PhotoRefused
-from shared.events import Event, ModelReference, Product, Reason, RenderSpec, VideoRejected, VideoRequested, read_by
+from shared.events import (
+    Event,
+    ModelReference,
+    Product,
+    Reason,
+    RenderSpec,
+    VideoRejected,
+    VideoRequested,
+    answer,
+    read_by,
+)
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +39,8 @@ __all__ = ["SOURCE", "DerivePrompt", "RememberedClips"]
 SOURCE = "/skureel/derive_prompt"
 REMEMBERED_SPECS = 4096
 REMEMBERED_CLIPS = 4096
+REMEMBERED_PRODUCTS = 65_536
+"""Some 15 MB, and far more than arrive while a retry waits."""
 
 
 def build(settings: Settings) -> "DerivePrompt":
@@ -63,6 +76,7 @@ class DerivePrompt:
         self._settings = settings
         self._store = store
         self._clips = RememberedClips(store, REMEMBERED_CLIPS)
+        self._answered = AnsweredProducts(REMEMBERED_PRODUCTS)
         self._manifest = manifest
         self._photo_digest = photo_digest
         self._now = now
@@ -102,26 +116,33 @@ class DerivePrompt:
         self._specs = None
 
     def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
-        """One product: a rejection with reasons, the clip that is already there, or the request for a new one."""
-        product: Product = event.data
+        """Answer one product, unless a later event of it has been answered: that one raises Superseded."""
+        self._answered.check(event)
+        answered = self._answer(event)
+        self._answered.note(event)
+        return [answered]
+
+    def _answer(self, event: Event[Product]) -> Event[Any]:
+        """A rejection with reasons, the clip that is already there, or the request for a new one."""
+        product = event.data
 
         reasons = screen(product)
         if reasons:
-            return [self._rejected(event, reasons)]
+            return self._rejected(event, reasons)
 
         try:
             spec = self._spec(product)
         except PhotoRefused as refused:
-            return [self._without_photo(event, refused)]
+            return self._without_photo(event, refused)
         except PhotoNotYet as missing:
             if not event.last_round:
                 raise
-            return [self._without_photo(event, missing)]
+            return self._without_photo(event, missing)
         record = self._clips.find_ready(spec.video_id)
         if record is not None:
             record = self._store.addressed(record)
             ready = record.ready(product.product_id, product.experiment, cache_hit=True)
-            return [event.follow_up("video.ready", ready, source=SOURCE, time=self._now())]
+            return answer(event, ready, source=SOURCE, time=self._now())
 
         request = VideoRequested(
             product_id=product.product_id,
@@ -130,7 +151,7 @@ class DerivePrompt:
             channels=product.channels,
             experiment=product.experiment,
         )
-        return [event.follow_up("video.requested", request, source=SOURCE, time=self._now())]
+        return answer(event, request, source=SOURCE, time=self._now())
 
     def _without_photo(self, event: Event[Product], why: PhotoRefused | PhotoNotYet) -> Event[Any]:
         return self._rejected(event, [Reason(code=INVALID_IMAGE, message=str(why), field="image")])
@@ -140,7 +161,7 @@ class DerivePrompt:
         refusal = VideoRejected(
             product_id=product.product_id, stage="screening", reasons=tuple(reasons), experiment=product.experiment
         )
-        return event.follow_up("video.rejected", refusal, source=SOURCE, time=self._now())
+        return answer(event, refusal, source=SOURCE, time=self._now())
 
     def _spec(self, product: Product) -> RenderSpec:
         if self._specs is None:

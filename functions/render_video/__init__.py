@@ -20,7 +20,7 @@ from functions.render_video.studio import Draft, Studio, open_studio
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
 from shared.clips import ClipRecord, ClipStore
 from shared.errors import ConfigurationError, NotANumber, PhotoRefused, TemporaryError
-from shared.events import Clip, Event, Poster, Reason, RenderSpec, VideoRejected, VideoRequested, read_by
+from shared.events import Clip, Event, Poster, Reason, RenderSpec, VideoRejected, VideoRequested, answer, read_by
 from shared.objects import ObjectStore
 from shared.photos import Photos
 from shared.settings import Settings
@@ -116,9 +116,9 @@ class RenderVideo:
             record = self._store.keep_record(drawn)
         now = datetime.now(UTC)
         if record.outcome == "review":
-            return [event.follow_up("video.review", record.review(request), source=SOURCE, time=now)]
+            return [answer(event, record.review(request), source=SOURCE, time=now)]
         ready = record.ready(request.product_id, request.experiment, cache_hit=cache_hit)
-        return [event.follow_up("video.ready", ready, source=SOURCE, time=now)]
+        return [answer(event, ready, source=SOURCE, time=now)]
 
     def _render(self, spec: RenderSpec) -> ClipRecord:
         """Draw until a draft passes inspection, at most `max_attempts` times, and store the files of the last one."""
@@ -223,7 +223,7 @@ def _rejected(event: Event[VideoRequested], refused: PhotoRefused) -> Event[Any]
         video_id=request.video_id,
         experiment=request.experiment,
     )
-    return event.follow_up("video.rejected", refusal, source=SOURCE, time=datetime.now(UTC))
+    return answer(event, refusal, source=SOURCE, time=datetime.now(UTC))
 
 
 def clip_spec(spec: RenderSpec, attempt: int, image: "Image | None") -> "ClipSpec":

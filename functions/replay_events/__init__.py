@@ -19,7 +19,9 @@ from functions.replay_events.plan import Cost, Derive, Find, Plan, Step, cost_of
 from functions.replay_events.selection import LatestEvents, Selection, Window
 from shared.clips import ClipRecord, ClipStore
 from shared.errors import ConfigurationError, PermanentError
-from shared.events import ENTRY_TYPES, Event, RenderSpec
+from shared.events import ENTRY_TYPES, BulkVideoRequested, Event, RenderSpec, type_of_answer
+from shared.events.payload import Payload
+from shared.events.sequence import EXTENSION as SEQUENCE
 from shared.kafka import Bookmark, History, Ledger, Partition, Past
 from shared.settings import KafkaSettings
 
@@ -211,17 +213,21 @@ class Replay:
         """The clip that is there, or the request for it in the bulk lane."""
         record = self._find(step.request.video_id) if step.is_there else None
         if record is None:
-            return self._event("video.requested.bulk", step, step.request)
-        return self._event(
-            "video.ready", step, record.ready(step.request.product_id, step.request.experiment, cache_hit=True)
-        )
+            return self._event(step, BulkVideoRequested(**dict(step.request)))
+        ready = record.ready(step.request.product_id, step.request.experiment, cache_hit=True)
+        return self._event(step, ready)
 
-    def _event(self, type_name: str, step: Step, data: Any) -> Event[Any]:
-        """An event of this run: its id is this run's own, and so is its trace, which names the old one."""
+    def _event(self, step: Step, data: Payload) -> Event[Any]:
+        """An event of this run: its id is this run's own, and so is its trace, which names the old one. It is as new as
+        the product event that it answers again."""
         cause = step.past.event
+        type_name = type_of_answer(data)
         run = f"{self._selection.name}-{self.run.begun_ms}"
         identity = _digest(type_name, cause.source, cause.id, run)
-        extensions = {"traceparent": f"00-{_digest('trace', identity)}-{_digest('span', identity)[:16]}-01"}
+        extensions = {
+            SEQUENCE: cause.sequence,
+            "traceparent": f"00-{_digest('trace', identity)}-{_digest('span', identity)[:16]}-01",
+        }
         if "traceparent" in cause.extensions:
             extensions[_TRACE_LINK] = cause.extensions["traceparent"]
         return Event(

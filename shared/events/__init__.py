@@ -9,9 +9,11 @@ from shared.events.envelope import (
     READ_TYPES,
     Event,
     EventType,
+    answer,
     event_type,
     follow_up_id,
     read_by,
+    type_of_answer,
 )
 from shared.events.product import Experiment, Product
 from shared.events.spec import ModelReference, RenderSpec, TemplateReference
@@ -51,7 +53,9 @@ __all__ = [
     "VideoRejected",
     "VideoRequested",
     "VideoReview",
+    "answer",
     "event_type",
     "follow_up_id",
     "read_by",
+    "type_of_answer",
 ]

@@ -10,7 +10,7 @@ import binascii
 import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
@@ -216,12 +216,14 @@ def _encodable(text: str | None) -> str | None:
 
 
 def _time(text: str | None) -> datetime | None:
-    """Read an RFC 3339 time. One that does not parse is dropped: nothing depends on it, no product is lost for it."""
+    """Read an RFC 3339 time. One that does not parse is dropped: the record's own takes its place, no product is lost
+    for it."""
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text.upper())  # RFC 3339 takes t and z as well
-    except ValueError:
+        moment.astimezone(UTC)  # at the ends of the calendar there are moments that UTC has not
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else None
 

@@ -25,6 +25,12 @@ _ATTRIBUTES = {
         "ce_type": {"type": "string", "description": "The topic's name, without the prefix."},
         "ce_time": {"type": "string", "format": "date-time"},
         "ce_traceparent": {"type": "string"},
+        "ce_sequence": {
+            "type": "string",
+            "description": "On what is answered to a product: orders answers for one product, as text. It tells the "
+            "product event's time, type, partition and offset. What a producer writes of it is not looked at.",
+            "examples": ["2026-11-21T08:30:00.000000Z-1-0000000003-0000000000000000042"],
+        },
         "content-type": {"type": "string", "const": "application/json"},
     },
 }

@@ -12,8 +12,10 @@ from typing import Any, Generic, TypeVar
 from shared.errors import PermanentError
 from shared.events.payload import Payload
 from shared.events.product import Product
+from shared.events.sequence import EXTENSION as SEQUENCE
 from shared.events.video import BulkVideoRequested, VideoReady, VideoRejected, VideoRequested, VideoReview
 
+P = TypeVar("P", bound=Payload)
 P_co = TypeVar("P_co", bound=Payload, covariant=True)
 
 
@@ -94,6 +96,9 @@ ENTRY_TYPES = tuple(row.name for row in EVENT_TYPES.values() if not row.written_
 READ_TYPES = tuple(row.name for row in EVENT_TYPES.values() if row.read_by)
 """Types that functions here read, so that they need retries and dead letters."""
 
+_ANSWERS = {row.payload: row.name for row in EVENT_TYPES.values() if row.written_by}
+_HANDED_ON = ("traceparent", "tracestate", SEQUENCE)
+
 
 def read_by(function: str) -> tuple[str, ...]:
     """The types that a function reads, most urgent first."""
@@ -135,17 +140,32 @@ class Event(Generic[P_co]):
         """The Kafka record key: product id or video id, by the table."""
         return str(getattr(self.data, event_type(self.type).key_field))
 
-    def follow_up(self, type_name: str, data: Payload, *, source: str, time: datetime) -> "Event[Any]":
-        """The event that this one leads to: deterministic id, same trace, so that a redelivery repeats the same id."""
-        return Event(
-            type=type_name,
-            source=source,
-            id=follow_up_id(type_name, self),
-            data=data,
-            time=time,
-            subject=self.subject,
-            extensions={k: v for k, v in self.extensions.items() if k in ("traceparent", "tracestate")},
-        )
+    @property
+    def sequence(self) -> str:
+        """What orders the answers for one product (`shared.events.sequence`); empty where nothing does."""
+        return self.extensions.get(SEQUENCE, "")
+
+
+def answer(cause: Event[Any], data: P, *, source: str, time: datetime) -> Event[P]:
+    """The event that another leads to; the payload's class says which type.
+
+    Its id is a function of the cause and the type, so that a redelivery repeats it. Trace and sequence are handed on.
+    """
+    type_name = type_of_answer(data)
+    return Event(
+        type=type_name,
+        source=source,
+        id=follow_up_id(type_name, cause),
+        data=data,
+        time=time,
+        subject=cause.subject,
+        extensions={name: text for name, text in cause.extensions.items() if name in _HANDED_ON},
+    )
+
+
+def type_of_answer(data: Payload) -> str:
+    """The type of the events that carry such a payload."""
+    return _ANSWERS[type(data)]
 
 
 def follow_up_id(type_name: str, cause: Event[Any]) -> str:

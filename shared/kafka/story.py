@@ -186,9 +186,14 @@ def written(headers: Iterable[tuple[str, bytes | None]], story: Story, *, group:
 
 
 def replayed(headers: Iterable[tuple[str, bytes | None]], story: Story) -> Headers:
-    """Headers of a dead letter that is sent again: its own, how often that was done, and when it first failed."""
+    """Headers of a dead letter that is sent again: its own, how often that was done, where it first was, and when it
+    first failed."""
     return [
         *original(headers),
+        (CONNECT + "topic", story.topic.encode()),
+        (CONNECT + "partition", str(story.partition).encode()),
+        (CONNECT + "offset", str(story.offset).encode()),
+        (WRITTEN_AT, str(story.written_at_ms).encode()),
         (REPLAYS, str(story.replays + 1).encode()),
         (FIRST_FAILED_AT, story.first_failed_at.encode()),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from shared.events import Event, Product, Reason, VideoRejected
+from shared.events import Event, Product, Reason, VideoRejected, answer
 from shared.function import Carrier, Function
 from shared.kafka import Publisher, Worker
 from shared.kafka.client import connection, retry_topic
@@ -48,7 +48,7 @@ def answer_to(event: Event[Any]) -> Event[Any]:
     """The small event that a product leads to; its id is a function of the product event's."""
     reasons = (Reason(code="test", message="a test's answer"),)
     data = VideoRejected(product_id=event.data.product_id, stage="screening", reasons=reasons)
-    return event.follow_up(ANSWER, data, source="/tests", time=NOW)
+    return answer(event, data, source="/tests", time=NOW)
 
 
 def product_event(product_id: str, *, event_id: str | None = None) -> Event[Any]:

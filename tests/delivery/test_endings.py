@@ -29,6 +29,7 @@ class Clockwork:
             function,
             settings,
             rejecting=Rejecting(settings, group="g", client_id="c", clock=lambda: CLOCK),
+            clock=lambda: CLOCK,
             interrupted=lambda: sum(self.pauses) > abandoned_after,
             pause=self.pauses.append,
         )

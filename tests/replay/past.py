@@ -23,6 +23,7 @@ from shared.events import (
     TemplateReference,
     VideoRejected,
     VideoRequested,
+    answer,
 )
 from shared.events.cloudevents import from_kafka, to_kafka
 from shared.kafka.client import connection
@@ -114,10 +115,10 @@ def derive(event: Event[Product]) -> Sequence[Event[Any]]:
     if product.name == "forbidden":
         reasons = (Reason(code="test", message="not allowed"),)
         refusal = VideoRejected(product_id=product.product_id, stage="screening", reasons=reasons)
-        return [event.follow_up("video.rejected", refusal, source="/tests", time=datetime.now(UTC))]
+        return [answer(event, refusal, source="/tests", time=datetime.now(UTC))]
     spec = spec_of(product)
     request = VideoRequested(product_id=product.product_id, video_id=spec.video_id, spec=spec)
-    return [event.follow_up("video.requested", request, source="/tests", time=datetime.now(UTC))]
+    return [answer(event, request, source="/tests", time=datetime.now(UTC))]
 
 
 def record(spec: RenderSpec, outcome: Any = "ready", seconds: Mapping[str, float] | None = None) -> ClipRecord:

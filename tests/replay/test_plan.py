@@ -10,6 +10,8 @@ from functions.replay_events.plan import Cost, cost_of, describe, make_plan
 from functions.replay_events.selection import LatestEvents, Selection, Window
 from shared.events import VideoReady
 from shared.kafka import Past
+from shared.kafka.ordering import ordered
+from shared.kafka.story import Story
 from tests.replay.past import NOW_MS, UPDATED, Clips, derive, product_event, record, spec_of
 
 PLACE = ("product.created", 0)
@@ -34,9 +36,10 @@ def plan_of(*pasts: Past, clips: Clips | None = None, **wanted: Any) -> Any:
 
 def past(product_id: str, color: str = "red", offset: int = 0, **more: Any) -> Past:
     """A product event in the log."""
-    return Past(
-        more.pop("partition", PLACE), offset, more.pop("time_ms", NOW_MS), product_event(product_id, color, **more)
-    )
+    partition, time_ms = more.pop("partition", PLACE), more.pop("time_ms", NOW_MS)
+    event = product_event(product_id, color, **more)
+    story = Story(partition=partition[1], offset=offset, written_at_ms=time_ms)
+    return Past(partition, offset, time_ms, ordered(event, story, now=NOW_MS / 1000 + 60))
 
 
 def test_products_that_share_a_clip_cost_one_video() -> None:
@@ -101,10 +104,12 @@ def test_a_category_that_leaves_a_broken_product_out_does_not_count_it_as_failed
     assert (len(plan.steps), plan.failed) == (1, [])
 
 
-def test_a_partition_orders_by_offset_and_partitions_by_time() -> None:
-    early, late = past("a", offset=1, time_ms=NOW_MS + 5), past("a", offset=2, time_ms=NOW_MS)
-    assert late.is_newer_than(early), "a producer's clock may go back"
+def test_events_are_ordered_by_time_and_those_of_one_time_by_type_and_place() -> None:
+    early, late = past("a", offset=1, time_ms=NOW_MS), past("a", offset=2, time_ms=NOW_MS)
+    assert late.is_newer_than(early)
     assert not early.is_newer_than(late)
+    assert not late.is_newer_than(late)
+    assert past("a", offset=1, time_ms=NOW_MS + 5).is_newer_than(late)
     elsewhere = past("a", partition=(UPDATED, 3), time_ms=NOW_MS + 1, type_name=UPDATED)
     assert elsewhere.is_newer_than(late)
     at_once = past("a", partition=(UPDATED, 3), time_ms=NOW_MS, type_name=UPDATED)

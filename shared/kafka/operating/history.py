@@ -5,6 +5,7 @@ commits how far the replay has come, so that a crashed one goes on where it stop
 """
 
 import logging
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,12 @@ from kafka.errors import KafkaTimeoutError
 from shared.errors import PermanentError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
+from shared.kafka import story as stories
 from shared.kafka.client import GROUP_PREFIX, topic_name
 from shared.kafka.failures import translated
 from shared.kafka.operating.tailing import Unreadable
 from shared.kafka.operating.window import LogWindow
+from shared.kafka.ordering import ordered
 from shared.kafka.producing import Outgoing, Sender
 from shared.kafka.reading import event_of
 from shared.settings import KafkaSettings
@@ -44,11 +47,8 @@ class Past:
     event: Event[Any]
 
     def is_newer_than(self, other: "Past") -> bool:
-        """Order within a partition is the log's; between partitions it is time's, and at one time the type's."""
-        if self.partition == other.partition:
-            return self.offset > other.offset
-        # An update that is as old as the creation comes after it; the names happen to sort so.
-        return (self.time_ms, self.event.type) > (other.time_ms, other.event.type)
+        """The order that answers have, too: an event that came back from its retries is as old as it was before."""
+        return self.event.sequence > other.event.sequence
 
 
 class History:
@@ -131,11 +131,15 @@ class History:
             if self._since_ms is not None and record.timestamp < self._since_ms:
                 continue
             try:
-                event = event_of(record)
+                event = self._ordered(record)
             except PermanentError as error:
                 self._report(Unreadable(record.topic, record.partition, record.offset, error))
                 continue
             yield Past((record.topic, record.partition), record.offset, record.timestamp, event)
+
+    def _ordered(self, record: Any) -> Event[Any]:
+        now = time.time()
+        return ordered(event_of(record), stories.of(record, self._settings, now=now), now=now)
 
     def _report(self, unreadable: Unreadable) -> None:
         if self._on_unreadable is not None:

@@ -18,6 +18,7 @@ from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.function import Function
 from shared.kafka.client import place_of
+from shared.kafka.ordering import ordered
 from shared.kafka.producing import Outgoing
 from shared.kafka.reading import event_of
 from shared.kafka.runtime.rejecting import Rejecting
@@ -54,6 +55,7 @@ class Handling:
         settings: KafkaSettings,
         *,
         rejecting: Rejecting,
+        clock: Callable[[], float],
         interrupted: Callable[[], bool],
         pause: Callable[[float], None],
     ) -> None:
@@ -61,6 +63,7 @@ class Handling:
         self._function = function
         self._settings = settings
         self._rejecting = rejecting
+        self._clock = clock
         self._interrupted = interrupted
         self._consumes = frozenset(function.consumes)
         self._largest = settings.max_request_size_bytes
@@ -96,9 +99,12 @@ class Handling:
             stage = "encode"
             return Outcome(Ending.EMITTED, self._encoded(events), None, attempts, time.perf_counter() - started)
         except BaseException as error:  # noqa: BLE001 - the table decides about every one of them
-            if ending_of(error) is Ending.HALTED:
-                return Outcome(Ending.HALTED, [], error, attempts, time.perf_counter() - started)
             seconds = time.perf_counter() - started
+            ending = ending_of(error)
+            if ending is Ending.SUPERSEDED:
+                log.info("%s: %s", place_of(work.record), error)
+            if ending in _SENDING_NOTHING:
+                return Outcome(ending, [], error, attempts, seconds)
             return self._rejecting.rejected(work.record, error, stage=stage, attempts=attempts, seconds=seconds)
 
     def failed(self, work: Work, error: BaseException) -> Outcome:
@@ -116,8 +122,9 @@ class Handling:
                 f"{self._function.name} does not consume {event.type!r}; send it to its own topic",
                 reason="unexpected-type",
             )
-        rounds = self._rejecting.story_of(record).rounds
-        return replace(event, last_round=rounds >= len(self._settings.retry_delays_seconds))
+        story = self._rejecting.story_of(record)
+        event = ordered(event, story, now=self._clock())
+        return replace(event, last_round=story.rounds >= len(self._settings.retry_delays_seconds))
 
     def _pause_before_next(self, state: tenacity.RetryCallState) -> float:
         """Growing and jittered, unless the error asks for longer."""
@@ -153,3 +160,4 @@ def _asked_delay_seconds(state: tenacity.RetryCallState) -> float:
 
 
 _LONGEST_PAUSE_SECONDS = 10.0
+_SENDING_NOTHING = (Ending.SUPERSEDED, Ending.HALTED)

@@ -166,6 +166,7 @@ class Worker:
             function,
             self._settings,
             rejecting=rejecting,
+            clock=self._clock,
             interrupted=self._abandoned.is_set,
             pause=self._pause_in_place,
         )
