@@ -28,6 +28,7 @@ from model_store.wan.checkpoint import CONFIGURATIONS, Checkpoint, Weights
 from model_store.wan.pickles import opened_pickle, write_safetensors
 from model_store.wan.sampler import SamplerConfig
 from shared.errors import ConfigurationError, TemporaryError
+from shared.validation import described
 
 Progress = Callable[[int, int, str], None]
 """Called with the bytes that are done, their total, and the file at hand."""
@@ -106,9 +107,7 @@ def describe(
             files=(),
         )
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigurationError(f"model of {source}: {where}: {first['msg']}; give another") from error
+        raise ConfigurationError(f"model of {source}: {described(error)}; give another") from error
     except ValueError as error:
         raise ConfigurationError(f"model of {source}: {error}; give other timesteps") from error
 

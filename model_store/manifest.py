@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from shared.bounds import Fps, Frames, Guidance, Side, Steps, check_area
 from shared.errors import ConfigurationError
 from shared.settings import RenderSettings
+from shared.validation import described
 
 MANIFEST_NAME = "manifest.json"
 BUNDLED = {"tiny": Path(__file__).parent / "tiny" / "checkpoint"}
@@ -145,9 +146,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"model folder {folder} has no {MANIFEST_NAME}; `skureel models import` writes one"
         ) from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigurationError(f"{path}: {where}: {first['msg']}; import the model again") from error
+        raise ConfigurationError(f"{path}: {described(error)}; import the model again") from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

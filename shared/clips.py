@@ -31,6 +31,7 @@ from shared.events import (
 from shared.events.payload import Payload
 from shared.events.video import Seconds
 from shared.objects import ObjectStore
+from shared.validation import described
 
 FOLDER = "videos/"
 RECORD_LIMIT_BYTES = 1024 * 1024
@@ -153,9 +154,7 @@ def _parse(video_id: str, stored: bytes) -> ClipRecord:
         return ClipRecord.model_validate_json(stored)
     except ValidationError as error:
         # Not permanent: whoever operates the bucket can mend or delete the object, and the event then goes through.
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
         raise TemporaryError(
-            f"video {video_id[:12]}: {_record_key(video_id)} is not a readable record ({where}: {first['msg']}); "
+            f"video {video_id[:12]}: {_record_key(video_id)} is not a readable record ({described(error)}); "
             "delete the object to have the clip rendered again"
         ) from error

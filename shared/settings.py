@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.bounds import Fps, Frames, Guidance, Seed, Side, Steps
 from shared.errors import ConfigurationError
+from shared.validation import first_problem
 
 ENVIRONMENT_PREFIX = "SKUREEL_"
 
@@ -263,7 +264,7 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = first_problem(error)
         variable = ENVIRONMENT_PREFIX + "__".join(str(part) for part in first["loc"][:2]).upper()
         raise ConfigurationError(f"{variable}: {first['msg']}; `skureel config` explains it") from error
 

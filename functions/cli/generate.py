@@ -20,6 +20,7 @@ from model_store.manifest import MANIFEST_NAME, ClipDefaults, SamplerDefaults, m
 from shared.bounds import FRAMES_STEP
 from shared.errors import ConfigurationError
 from shared.settings import Settings
+from shared.validation import first_problem
 
 if TYPE_CHECKING:
     from model_store.wan.engine import ClipSpec
@@ -120,7 +121,7 @@ def _asked(wanted: Wanted, defaults: ClipDefaults) -> ClipDefaults:
     try:
         return ClipDefaults.model_validate({**defaults.model_dump(), **asked})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = first_problem(error)
         subject = "".join(f"{name} {first['input']}: " for name in first["loc"])
         raise ConfigurationError(f"{subject}{first['msg'].removeprefix('Value error, ')}; ask for less") from error
 

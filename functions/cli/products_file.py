@@ -15,6 +15,7 @@ from shared.events import Event, Product
 from shared.events.cloudevents import MAX_DATA_BYTES, from_structured
 from shared.events.reading import read
 from shared.logs import one_line
+from shared.validation import described
 
 STANDARD_INPUT = Path("-")
 
@@ -90,7 +91,5 @@ def _new_event(line: bytes, type_name: str, source: str) -> Event[Any]:
     try:
         product, left_out = read(Product, line)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = one_line(".".join(map(str, first["loc"]))) or "product"
-        raise PermanentError(f"{where}: {first['msg']}", reason="invalid-data") from error
+        raise PermanentError(one_line(described(error, whole="product")), reason="invalid-data") from error
     return Event(type_name, source, str(uuid.uuid4()), product, datetime.now(UTC), left_out=left_out)

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from shared.errors import PermanentError
 from shared.events.envelope import Event, event_type
 from shared.events.reading import read
+from shared.validation import described, first_problem
 
 MAX_DATA_BYTES = 512 * 1024
 """A product event is a few KiB; half a MiB of it is a mistake or an attack."""
@@ -229,17 +230,16 @@ def _time(text: str | None) -> datetime | None:
 
 
 def _invalid_data(identity: str, payload: bytes, error: ValidationError) -> PermanentError:
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    first = problems[0]
+    first = first_problem(error)
     if first["type"] == "json_invalid":
         try:
             payload.decode()
         except UnicodeDecodeError as utf8_error:
             return PermanentError(f"event {identity!r}: data is not UTF-8: {utf8_error}", reason="invalid-utf8")
         return PermanentError(f"event {identity!r}: data is not JSON: {first['msg']}", reason="invalid-json")
-    where = ".".join(str(part) for part in first["loc"]) or "data"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return PermanentError(f"event {identity!r}: {where[:200]}: {first['msg'][:500]}{more}", reason="invalid-data")
+    others = error.error_count() - 1
+    more = f" (and {others} more)" if others else ""
+    return PermanentError(f"event {identity!r}: {described(error, whole='data')}{more}", reason="invalid-data")
 
 
 def _check_size(payload: bytes) -> None:

@@ -12,6 +12,7 @@ from pydantic import AliasChoices, ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.events.payload import Payload
+from shared.validation import first_problem
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
 
@@ -84,7 +85,7 @@ def _problem(kind: type[Payload], needed: Mapping[str, Any], name: str) -> Probl
         try:
             kind.model_validate({**needed, name: part})
         except ValidationError as error:
-            return error.errors(include_url=False, include_input=False)[0]
+            return first_problem(error)
         return None
 
     return problem
