@@ -7,12 +7,17 @@ A clip's files are named by their content below the video id, and the record, wr
     videos/<video id>/record.json
 
 So two renders of one video id (a redelivery on another GPU, say) can never mix their files. Whoever writes the record
-first decides; the other reads it and emits the same. Files that no record names are left-overs of a crash.
+first decides; the other reads it and emits the same. Files that no record names are left-overs of a crash. A record
+whose files somebody removed counts as none, and the next one takes its place.
 """
 
+import logging
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import tenacity
 from pydantic import ValidationError
 
 from shared.errors import PermanentError, TemporaryError, Unavailable
@@ -35,6 +40,13 @@ from shared.validation import described
 
 FOLDER = "videos/"
 RECORD_LIMIT_BYTES = 1024 * 1024
+NEVER_CHANGES = "max-age=31536000, immutable"
+"""Cache-Control of what is named by its content. Not public: a signed url is for who has it."""
+STORING_ATTEMPTS = 5
+STORING_WAIT_SECONDS = 0.5
+STORING_LONGEST_WAIT_SECONDS = 8.0
+
+log = logging.getLogger(__name__)
 
 
 class ClipRecord(Payload):
@@ -51,6 +63,12 @@ class ClipRecord(Payload):
     inspection: Inspection
     label: Label
     timings_seconds: dict[str, Seconds]
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all files that the record names."""
+        yield self.master.key
+        yield from (rendition.key for rendition in self.renditions)
+        yield self.poster.key
 
     def ready(self, product_id: str, experiment: Experiment | None, *, cache_hit: bool) -> VideoReady:
         """The data of `video.ready` for one product. What was not rendered for it took it no time."""
@@ -97,23 +115,45 @@ AddressedT = TypeVar("AddressedT", Clip, Rendition, Poster)
 
 
 class ClipStore:
-    """Clips in the object store, found and kept by video id. Safe to use from several threads."""
+    """Clips in the object store, found and kept by video id. Safe to use from several threads.
 
-    def __init__(self, objects: ObjectStore) -> None:
+    What is to be kept has cost a GPU minutes, so keeping is tried again here, for some seconds; `sleep` waits between.
+    """
+
+    def __init__(self, objects: ObjectStore, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self.objects = objects
+        # Its state is each thread's own.
+        self._retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TemporaryError),
+            stop=tenacity.stop_after_attempt(STORING_ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=STORING_WAIT_SECONDS, max=STORING_LONGEST_WAIT_SECONDS),
+            sleep=sleep,
+            reraise=True,
+        )
 
     def check(self, *, writes: bool = False) -> None:
         """Prove that clips may be read and, for who `writes`, stored. Raises Unavailable or ConfigurationError."""
         self.objects.check(reads=[FOLDER], writes=[FOLDER] if writes else [])
 
     def find(self, video_id: str) -> ClipRecord | None:
-        """The record of a video id, or None where nothing has been rendered. One request to the store."""
+        """The record of a video id, or None where nothing has been rendered or its files are gone.
+
+        One request to the store, and one for each file that a record names.
+        """
         try:
             stored = self.objects.get(_record_key(video_id), limit_bytes=RECORD_LIMIT_BYTES)
+            record = None if stored is None else _parse(video_id, stored)
+            missing = None if record is None else self._missing(record)
         except PermanentError as error:
-            # The key is of our own making: whatever is wrong with it is no fault of the event, and can be mended.
+            # The keys are of our own making: whatever is wrong with one is no fault of the event, and can be mended.
             raise Unavailable(str(error)) from error
-        return None if stored is None else self.addressed(_parse(video_id, stored))
+        if missing is not None:
+            log.warning("video %s: %s is gone though its record names it", video_id[:12], missing)
+            return None
+        return None if record is None else self.addressed(record)
+
+    def _missing(self, record: ClipRecord) -> str | None:
+        return next((key for key in record.keys() if self.objects.head(key) is None), None)
 
     def addressed(self, record: ClipRecord) -> ClipRecord:
         """The record with urls of this moment: those it was stored with may have expired, or their host has moved."""
@@ -131,18 +171,25 @@ class ClipStore:
     def keep_file(self, video_id: str, path: Path, sha256: str, content_type: str) -> tuple[str, str]:
         """Store one of the clip's files under its content's name; returns key and url. Twice is once."""
         key = f"{FOLDER}{video_id}/{sha256}{path.suffix}"
-        self.objects.put_file_new(key, path, content_type)
+        self._retrying(self.objects.put_file_new, key, path, content_type, cache_control=NEVER_CHANGES)
         return key, self.objects.url(key)
 
     def keep_record(self, record: ClipRecord) -> ClipRecord:
         """Store the record, after its files. Returns the record that holds: another worker's where it was first."""
-        data = record.model_dump_json().encode()
-        if self.objects.put_new(_record_key(record.video_id), data, "application/json"):
+        return self._retrying(self._keep_record, record)
+
+    def _keep_record(self, record: ClipRecord) -> ClipRecord:
+        key, data = _record_key(record.video_id), record.model_dump_json().encode()
+        if self.objects.put_new(key, data, "application/json"):
             return record
+        # Looked up before it is read, so that what is replaced is what was read, or nothing.
+        facts = self.objects.head(key)
         stored = self.find(record.video_id)
-        if stored is None:
-            raise TemporaryError(f"video {record.video_id[:12]}: its record was there and is gone; trying again")
-        return stored
+        if stored is not None:
+            return stored
+        if facts is not None and self.objects.replace(key, data, "application/json", etag=facts.etag):
+            return record
+        raise TemporaryError(f"video {record.video_id[:12]}: its record was there and is another; trying again")
 
 
 def _record_key(video_id: str) -> str:

@@ -19,7 +19,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
 from shared.deadlines import pool_manager, within
-from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, PhotoRefused
+from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, PhotoRefused, Unavailable
 from shared.objects import ObjectStore
 from shared.objects.keys import check_key
 from shared.settings import RenderSettings
@@ -78,7 +78,11 @@ class Photos:
     def load(self, sha256: str) -> bytes:
         """The bytes of a photo that `digest` kept, proved. PermanentError `photo-altered`: they are others now."""
         key = _key(sha256)
-        photo = self._objects.get(key, limit_bytes=LIMIT_BYTES)
+        try:
+            photo = self._objects.get(key, limit_bytes=LIMIT_BYTES)
+        except PermanentError as error:
+            # The key is of our own making: whatever is wrong with it is no fault of the product, and can be mended.
+            raise Unavailable(str(error)) from error
         if photo is None:
             raise PhotoRefused("the product's photo is no longer kept; publish the product again")
         found = hashlib.sha256(photo).hexdigest()

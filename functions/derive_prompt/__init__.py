@@ -4,8 +4,6 @@ Here: screening, recognition of what can be seen, prompt templates, the render s
 whatever a clip looks like once it is asked for.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.derive_prompt.answered import AnsweredProducts
 from functions.derive_prompt.prompts import caption_of
+from functions.derive_prompt.remembered import RememberedClips
 from functions.derive_prompt.screening import screen
 from functions.derive_prompt.slots import VisibleFields, visible_fields
 from functions.derive_prompt.templates import templates
@@ -32,13 +31,12 @@ from shared.events import (
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from shared.clips import ClipRecord, ClipStore
+    from shared.clips import ClipStore
 
-__all__ = ["SOURCE", "DerivePrompt", "RememberedClips"]
+__all__ = ["SOURCE", "DerivePrompt"]
 
 SOURCE = "/skureel/derive_prompt"
 REMEMBERED_SPECS = 4096
-REMEMBERED_CLIPS = 4096
 REMEMBERED_PRODUCTS = 65_536
 """Some 15 MB, and far more than arrive while a retry waits."""
 
@@ -75,7 +73,7 @@ class DerivePrompt:
     ) -> None:
         self._settings = settings
         self._store = store
-        self._clips = RememberedClips(store, REMEMBERED_CLIPS)
+        self._clips = RememberedClips(store)
         self._answered = AnsweredProducts(REMEMBERED_PRODUCTS)
         self._manifest = manifest
         self._photo_digest = photo_digest
@@ -204,29 +202,3 @@ class SpecMaker:
             label_profile=self._label_profile,
             **self._clip,
         )
-
-
-class RememberedClips:
-    """The store's ready clips, asked for once: a ready record never changes. Others are asked for each time."""
-
-    def __init__(self, store: "ClipStore", capacity: int) -> None:
-        self._store = store
-        self._capacity = capacity
-        self._known: OrderedDict[str, ClipRecord] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def find_ready(self, video_id: str) -> "ClipRecord | None":
-        """The record of a clip that may be shown, or None. TemporaryError where the store does not answer."""
-        with self._lock:
-            known = self._known.get(video_id)
-            if known is not None:
-                self._known.move_to_end(video_id)
-                return known
-        record = self._store.find(video_id)
-        if record is None or record.outcome != "ready":
-            return None
-        with self._lock:
-            self._known[video_id] = record
-            if len(self._known) > self._capacity:
-                self._known.popitem(last=False)
-        return record

@@ -7,7 +7,6 @@ event's render spec.
 import hashlib
 import io
 import logging
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,8 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from functions.render_video.drawn import Drawn, DrawnClips
 from functions.render_video.photo import open_photo
-from functions.render_video.studio import Draft, Studio, open_studio
+from functions.render_video.studio import Studio, open_studio
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
 from shared.clips import ClipRecord, ClipStore
 from shared.errors import ConfigurationError, NotANumber, PhotoRefused, TemporaryError
@@ -59,6 +59,7 @@ class RenderVideo:
         self._open_studio = open_studio
         self._store = store
         self._photos = photos
+        self._drawn = DrawnClips()
         self._loaded = threading.Event()
         self._studio: Studio
         self._manifest: Manifest
@@ -95,10 +96,11 @@ class RenderVideo:
         return self._loaded.is_set()
 
     def stop(self) -> None:
-        """Give the device's memory back."""
+        """Give the device's memory back, and the disk's room."""
         if self._loaded.is_set():
             self._loaded.clear()
             self._studio.engine.close()
+        self._drawn.forget()
 
     def handle(self, event: Event[VideoRequested]) -> Sequence[Event[Any]]:
         """Find the clip, or draw and keep it; then say that it is ready, or that a person has to look at it.
@@ -110,10 +112,9 @@ class RenderVideo:
         cache_hit = record is not None
         if record is None:
             try:
-                drawn = self._render(request.spec)
+                record = self._render(request.spec)
             except PhotoRefused as refused:
                 return [_rejected(event, refused)]
-            record = self._store.keep_record(drawn)
         now = datetime.now(UTC)
         if record.outcome == "review":
             return [answer(event, record.review(request), source=SOURCE, time=now)]
@@ -121,28 +122,33 @@ class RenderVideo:
         return [answer(event, ready, source=SOURCE, time=now)]
 
     def _render(self, spec: RenderSpec) -> ClipRecord:
-        """Draw until a draft passes inspection, at most `max_attempts` times, and store the files of the last one."""
+        """Draw the clip, or take what an earlier attempt could not store, and keep its files and then its record."""
+        with self._drawn.drawn_once(spec.video_id, lambda folder: self._draw_until_good(spec, folder)) as clip:
+            return self._store.keep_record(self._keep_files(spec, clip))
+
+    def _draw_until_good(self, spec: RenderSpec, folder: Path) -> Drawn:
+        """Draw until a draft passes inspection, at most `max_attempts` times."""
         self._check_model(spec)
         image = None if spec.image_sha256 is None else self._first_frame(spec.image_sha256)
-        with tempfile.TemporaryDirectory(prefix="skureel-") as folder:
-            for attempt in range(self._settings.render.max_attempts):
-                draft = self._studio.draw(
-                    clip_spec(spec, attempt, image),
-                    fps=spec.fps,
-                    name=spec.video_id[:32],
-                    folder=Path(folder),
-                    # The spec's, not this worker's: the video id promises it to everyone who finds the clip later.
-                    label_profile=spec.label_profile,
-                )
-                if draft.passed:
-                    break
-                reasons = "; ".join(reason.message for reason in draft.inspection.reasons)
-                log.warning("video %s: attempt %d failed inspection: %s", spec.video_id[:12], attempt + 1, reasons)
-            return self._keep_files(spec, draft, attempt + 1, Path(folder))
+        for attempt in range(self._settings.render.max_attempts):
+            draft = self._studio.draw(
+                clip_spec(spec, attempt, image),
+                fps=spec.fps,
+                name=spec.video_id[:32],
+                folder=folder,
+                # The spec's, not this worker's: the video id promises it to everyone who finds the clip later.
+                label_profile=spec.label_profile,
+            )
+            if draft.passed:
+                break
+            reasons = "; ".join(reason.message for reason in draft.inspection.reasons)
+            log.warning("video %s: attempt %d failed inspection: %s", spec.video_id[:12], attempt + 1, reasons)
+        return Drawn(draft, attempt + 1, folder)
 
-    def _keep_files(self, spec: RenderSpec, draft: Draft, attempts: int, folder: Path) -> ClipRecord:
+    def _keep_files(self, spec: RenderSpec, clip: Drawn) -> ClipRecord:
         started = time.perf_counter()
-        poster_path = folder / f"{draft.label.produce_id}.jpg"
+        draft = clip.draft
+        poster_path = clip.folder / f"{draft.label.produce_id}.jpg"
         poster_path.write_bytes(draft.poster)
         poster_sha256 = hashlib.sha256(draft.poster).hexdigest()
         poster_key, poster_url = self._store.keep_file(spec.video_id, poster_path, poster_sha256, "image/jpeg")
@@ -173,7 +179,7 @@ class RenderVideo:
                 height=spec.height,
             ),
             seed=draft.seed,
-            attempts=attempts,
+            attempts=clip.attempts,
             inspection=draft.inspection,
             label=draft.label,
             timings_seconds={stage: round(value, 3) for stage, value in seconds.items()},

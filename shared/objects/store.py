@@ -112,15 +112,14 @@ class ObjectStore:
         with self._storing(key):
             if len(data) >= LOOK_FIRST_BYTES and self._facts(key) is not None:
                 return False
-            headers = {**_headers(content_type, cache_control), **_NEW}
-            try:
-                answer = send(self._client, "PUT", self._bucket, key, body=data, headers=headers)
-            except S3Error as error:
-                if not _says_present(error):
-                    raise
-                return False
-            check_stored(answer, data)
-            return True
+            return self._stored(key, data, {**_headers(content_type, cache_control), **_NEW})
+
+    def replace(self, key: str, data: bytes, content_type: str, *, etag: str) -> bool:
+        """Store an object in the place of the one that `etag` names; False: that one is no longer there."""
+        check_key(key)
+        headers: DictType = {"Content-Type": content_type, "If-Match": f'"{etag}"'}
+        with self._storing(key):
+            return self._stored(key, data, headers)
 
     def put_file_new(self, key: str, path: Path, content_type: str, *, cache_control: str | None = None) -> bool:
         """Store a file unless there is an object of that key; False: there was, and it is unchanged.
@@ -140,7 +139,7 @@ class ObjectStore:
                 upload.complete(_NEW)
             except BaseException as error:
                 self._give_up(upload)
-                if _says_present(error):
+                if _is_condition(error):
                     return False
                 raise
             return True
@@ -170,6 +169,17 @@ class ObjectStore:
         """The address of an object for those who read events: below the public url, signed for a time, or plain."""
         check_key(key)
         return self._addresses.of(key)
+
+    def _stored(self, key: str, data: bytes, headers: DictType) -> bool:
+        """Whether the object was stored; False: the condition in its headers does not hold."""
+        try:
+            answer = send(self._client, "PUT", self._bucket, key, body=data, headers=headers)
+        except S3Error as error:
+            if not _is_condition(error):
+                raise
+            return False
+        check_stored(answer, data)
+        return True
 
     def _facts(self, key: str) -> ObjectFacts | None:
         try:
@@ -242,9 +252,9 @@ def _headers(content_type: str, cache_control: str | None) -> DictType:
     return {"Content-Type": content_type, **({} if cache_control is None else {"Cache-Control": cache_control})}
 
 
-def _says_present(error: BaseException) -> bool:
-    """Whether a conditional write was refused because the object exists."""
-    return isinstance(error, S3Error) and error.response.status == 412
+def _is_condition(error: BaseException) -> bool:
+    """Whether a conditional write was refused for its condition, one on an object that is not there included."""
+    return isinstance(error, S3Error) and (error.response.status == 412 or error.code == "NoSuchKey")
 
 
 @contextmanager

@@ -18,3 +18,8 @@ def store(object_store: ObjectSettings) -> ObjectStore:
 def open_uploads(store: ObjectStore, prefix: str = "") -> list[OpenUpload]:
     """Uploads in parts that nobody completed or gave up."""
     return list(listing.uploads(store._client, store._bucket, prefix))
+
+
+def removed(store: ObjectStore, key: str) -> None:
+    """Remove an object, as somebody with the bucket in hand does."""
+    store._client.remove_object(store._bucket, key)

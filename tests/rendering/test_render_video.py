@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ import pytest
 from PIL import Image
 
 from functions.render_video import RenderVideo, clip_spec
+from functions.render_video.drawn import Drawn, DrawnClips
 from functions.render_video.encoding import probe
 from functions.render_video.labels import Labeller, read_label
 from model_store.manifest import ModelFile, write_manifest
 from model_store.wan import first_frame
 from shared.clips import ClipStore
-from shared.errors import ConfigurationError, NotANumber, PermanentError, TemporaryError
+from shared.errors import ConfigurationError, NotANumber, PermanentError, TemporaryError, Unavailable
 from shared.events import Event, Experiment, ModelReference, RenderSpec, TemplateReference, VideoRequested
 from shared.objects import ObjectStore
 from shared.photos import Photos
@@ -193,6 +195,81 @@ def test_whoever_writes_the_record_first_decides(start: Start, store: ClipStore)
     assert answer.data.master == record.master
     masters = [facts.key for facts in store.objects.list(f"videos/{spec().video_id}/") if facts.key.endswith(".mp4")]
     assert len(masters) == 2
+
+
+class Away(ClipStore):
+    """A store that is away for what is named, as often as it is asked."""
+
+    def __init__(self, objects: ObjectStore, *names: str) -> None:
+        super().__init__(objects)
+        self.names = names
+
+    def keep_file(self, video_id: str, path: Path, sha256: str, content_type: str) -> tuple[str, str]:
+        self._fail_for(path.suffix)
+        return super().keep_file(video_id, path, sha256, content_type)
+
+    def keep_record(self, record: Any) -> Any:
+        self._fail_for("record")
+        return super().keep_record(record)
+
+    def _fail_for(self, name: str) -> None:
+        if name in self.names:
+            raise Unavailable("the store does not answer")
+
+
+@pytest.mark.parametrize("missing", [".jpg", ".mp4", "record"])
+def test_what_is_drawn_is_stored_when_the_store_is_back_and_not_drawn_again(
+    start: Start, store: ClipStore, missing: str
+) -> None:
+    function, painter = start(moving_disc)
+    function._store = Away(store.objects, missing)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            function.handle(request(spec()))
+    function._store = store
+    (answer,) = function.handle(request(spec()))
+    assert (answer.type, answer.data.cache_hit) == ("video.ready", False)
+    assert len(painter.specs) == 1
+    stored = store.objects.get(answer.data.master.key)
+    assert stored is not None
+    assert hashlib.sha256(stored).hexdigest() == answer.data.master.sha256
+
+
+def test_what_waits_for_the_store_is_bounded_and_leaves_the_disk(
+    start: Start, store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "disk"))
+    (tmp_path / "disk").mkdir()
+    function, painter = start(moving_disc)
+    function._drawn = DrawnClips(most=2)
+    function._store = Away(store.objects, ".mp4")
+    for seed in range(4):
+        with pytest.raises(Unavailable):
+            function.handle(request(spec(seed=seed)))
+    assert len(list((tmp_path / "disk").iterdir())) == 2
+    function._store = store
+    function.handle(request(spec(seed=3)))
+    assert len(painter.specs) == 4
+    function.handle(request(spec(seed=0)))
+    assert len(painter.specs) == 5
+    function.stop()
+    assert list((tmp_path / "disk").iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [PermanentError("no", reason="no"), KeyError("a defect"), KeyboardInterrupt()])
+def test_a_clip_whose_storing_makes_no_sense_to_try_again_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    clips = DrawnClips()
+
+    def draw(folder: Path) -> Drawn:
+        (folder / "clip.mp4").write_bytes(b"x")
+        return Drawn(None, 1, folder)  # type: ignore[arg-type]
+
+    with pytest.raises(type(error)), clips.drawn_once("a" * 64, draw):
+        raise error
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_weights_are_waited_for(start: Start) -> None:
