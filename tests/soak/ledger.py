@@ -2,7 +2,7 @@
 sent."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from tests.soak.products import ANSWERED, CREATED, DEAD, REJECTED, SUPERSEDED, U
 
 REQUESTED = ("video.requested", "video.requested.bulk")
 _MEANING = {"video.requested": ANSWERED, "video.ready": ANSWERED, "video.rejected": REJECTED}
+_ANSWERS = ("video.requested", "video.ready", "video.rejected")
 _CLIPS = ("video.ready", "video.review", "video.rejected")
 Place = tuple[str, int, int]
 """Topic without prefix, partition, offset."""
@@ -54,7 +55,7 @@ class Log:
         self.dead: dict[Place, list[str]] = defaultdict(list)
         """By the place where the record first lay: reasons."""
         for topic in dict.fromkeys((*REQUESTED, *_CLIPS)):
-            for record in self._records(topic):
+            for record in self._first_records(topic):
                 event = from_kafka(record.headers, record.value)
                 self.answers[event.id].append((topic, event))
         for topic in (CREATED, UPDATED, *REQUESTED):
@@ -72,10 +73,14 @@ class Log:
         """By event id: where in these topics it lies."""
         found = {}
         for topic in topics:
-            for record in self._records(topic):
+            for record in self._first_records(topic):
                 event = from_kafka(record.headers, record.value)
                 found[event.id] = (topic, record.partition, record.offset)
         return found
+
+    def _first_records(self, topic: str) -> Iterator[Any]:
+        """Without what was carried back from a retry topic: the same event once more."""
+        return (record for record in self._records(topic) if not read(record.headers).topic)
 
     def _records(self, topic: str) -> Iterator[Any]:
         name = topic_name(self._settings, topic)
@@ -97,15 +102,16 @@ class Log:
             consumer.close(autocommit=False)
 
 
-def judge(sent: Iterable[Sent], damaged: Collection[tuple[str, int, int, int]], log: Log) -> dict[str, Row]:
+def judge(sent: Sequence[Sent], damaged: Collection[tuple[str, int, int, int]], log: Log) -> dict[str, Row]:
     """A row for each kind of record. `damaged`: topic, partition, first and last offset of each batch that was."""
     rows: dict[str, Row] = defaultdict(Row)
     known: set[str] = set()
     for record in sent:
         place = _place(record)
-        endings = _endings(record.event, ("video.requested", "video.ready", "video.rejected"), place, damaged, log)
-        known |= _ids(record.event, ("video.requested", "video.ready", "video.rejected"))
+        endings = _endings(record.event, _ANSWERS, place, damaged, log)
+        known |= _ids(record.event, _ANSWERS)
         _enter(rows[record.kind], f"{record.kind} at {place}", record.allowed, endings)
+    rows["order"] = _order(sent, log)
     places = log.places(REQUESTED)
     for request in log.requests():
         endings = _endings(request, _CLIPS, places[request.id], (), log)
@@ -119,6 +125,24 @@ def judge(sent: Iterable[Sent], damaged: Collection[tuple[str, int, int, int]], 
     if unknown:
         rows["answers to nothing"].wrong.extend(unknown)
     return dict(rows)
+
+
+def _order(sent: Iterable[Sent], log: Log) -> Row:
+    """Of each product that was corrected, the correction's answer has the greatest sequence, so that it is shown."""
+    row = Row()
+    answers: dict[str, dict[str, str]] = defaultdict(dict)
+    for event_id, told in log.answers.items():
+        for _, event in told:
+            answers[event.data.product_id][event_id] = event.sequence
+    for record in sent:
+        if record.topic != UPDATED or record.event is None:
+            continue
+        row.sent += 1
+        of_product = answers[record.event.data.product_id]
+        own = {sequence for event_id, sequence in of_product.items() if event_id in _ids(record.event, _ANSWERS)}
+        if own and not (all(of_product.values()) and own == {max(of_product.values())}):
+            row.wrong.append(f"answers of {record.event.data.product_id}: {of_product}")
+    return row
 
 
 def _place(record: Sent) -> Place:

@@ -1,13 +1,16 @@
 """The mixed run's judgement finds what is planted."""
 
 from collections import defaultdict
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from shared.events import Event, follow_up_id
 from tests.delivery.harness import NOW, product_event
 from tests.soak.ledger import Log, judge
-from tests.soak.products import ANSWERED, CREATED, DEAD, Message, Sent
+from tests.soak.products import ANSWERED, CREATED, DEAD, UPDATED, Message, Sent
 
 
 class Place:
@@ -28,7 +31,7 @@ class Written(Log):
         self.dead = defaultdict(list)
 
     def answer(self, cause: Event[Any], topic: str = "video.rejected") -> Event[Any]:
-        told = Event(topic, "/tests", follow_up_id(topic, cause), cause.data, NOW)
+        told = Event(topic, "/tests", follow_up_id(topic, cause), cause.data, NOW, extensions=cause.extensions)
         self.answers[told.id].append((topic, told))
         return told
 
@@ -47,7 +50,7 @@ def test_each_answered_once_is_well() -> None:
     assert record.event is not None
     log.answer(log.answer(record.event, "video.requested"), "video.ready")
     rows = judge([record], (), log)
-    assert {kind: row.faults() for kind, row in rows.items()} == {"plain": 0, "a clip": 0}
+    assert {kind: row.faults() for kind, row in rows.items()} == {"plain": 0, "order": 0, "a clip": 0}
     assert rows["plain"].endings == {ANSWERED: 1}
 
 
@@ -88,8 +91,20 @@ def test_an_answer_to_nothing_is_wrong() -> None:
 def test_a_damaged_batch_ends_its_records_by_one_letter() -> None:
     log, records = Written(), [sent(offset, ANSWERED) for offset in range(4, 7)]
     damaged = [(CREATED, 0, 4, 6)]
-    assert [row.faults() for row in judge(records, damaged, log).values()] == [3, 1]
+    assert [row.faults() for row in judge(records, damaged, log).values()] == [3, 0, 1]
     log.dead[CREATED, 0, 4].append("unreadable-batch")
-    assert [row.faults() for row in judge(records, damaged, log).values()] == [0, 0]
+    assert [row.faults() for row in judge(records, damaged, log).values()] == [0, 0, 0]
     log.dead[CREATED, 0, 4].append("unreadable-batch")
-    assert [row.faults() for row in judge(records, damaged, log).values()] == [3, 1]
+    assert [row.faults() for row in judge(records, damaged, log).values()] == [3, 0, 1]
+
+
+@pytest.mark.parametrize(("of_created", "of_updated", "faults"), [("1", "2", 0), ("2", "1", 1), ("2", "", 1)])
+def test_a_correction_that_sorts_before_what_it_corrects_is_wrong(
+    of_created: str, of_updated: str, faults: int
+) -> None:
+    log, created, updated = Written(), sent(0, ANSWERED), sent(1, ANSWERED)
+    assert created.event is not None
+    updated.topic, updated.event = UPDATED, replace(created.event, type=UPDATED, id="later")
+    for event, sequence in ((created.event, of_created), (updated.event, of_updated)):
+        log.answer(replace(event, extensions={"sequence": sequence} if sequence else {}))
+    assert judge([created, updated], (), log)["order"].faults() == faults
