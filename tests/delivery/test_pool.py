@@ -32,7 +32,7 @@ def one_busy_thread() -> Iterator[tuple[Any, threading.Event, list[str]]]:
 
     def handle(work: Work) -> Outcome:
         handled.append(work.record.key.decode())
-        assert go_on.wait(30)
+        assert go_on.wait(60)
         return Outcome(Ending.EMITTED, [])
 
     pool = HandlerPool(handle, threads=1, lanes=2, wake=threading.Event())

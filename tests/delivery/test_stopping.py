@@ -43,7 +43,7 @@ def test_the_first_sigterm_finishes_what_is_in_work_and_hands_back_the_rest(
         eventually(lambda: time.monotonic() > silence or not process.running())
         assert process.running()
         (tmp_path / "open").touch()
-        assert process.wait(30) == 0, process.log()
+        assert process.wait(60) == 0, process.log()
     assert process.noted("began") == in_work, "a record was taken up after SIGTERM"
     assert sorted(answered(settings)) == sorted(in_work)
     rest = Answering()
@@ -79,7 +79,7 @@ def test_a_drained_worker_leaves_its_group(real_kafka: KafkaSettings, tmp_path: 
     with worker_process(settings, tmp_path) as process:
         eventually(lambda: answered(settings) == ["p-1"], describe=process.log)
         process.signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     # A member that had not left would hold its partitions for a minute.
     publish_products(settings, ["p-2"])
     with running(Answering(), settings):
@@ -95,7 +95,7 @@ def test_the_second_signal_abandons_without_commit(kafka_broker: KafkaSettings, 
         process.signal(signal.SIGTERM)
         eventually(lambda: "finishing" in process.log())
         process.signal(signal.SIGTERM)
-        assert process.wait(30) == 0, process.log()
+        assert process.wait(60) == 0, process.log()
     assert answered(kafka_broker) == []
     again = Answering()
     with running(again, kafka_broker):
@@ -109,7 +109,7 @@ def test_the_deadline_abandons_without_commit(kafka_broker: KafkaSettings, tmp_p
     with worker_process(settings, tmp_path, gate="never") as process:
         began(process, "p-1")
         process.signal(signal.SIGINT)
-        assert process.wait(30) == 0, process.log()
+        assert process.wait(60) == 0, process.log()
         assert "handed back" in process.log()
     assert answered(settings) == []
     assert committed(settings, GROUP_OF.format(settings.topic_prefix)).get(0, 0) == 0
@@ -119,7 +119,7 @@ def test_a_signal_while_warming_ends_at_once(kafka_broker: KafkaSettings, tmp_pa
     with worker_process(kafka_broker, tmp_path, start_seconds=60) as process:
         eventually(lambda: (tmp_path / f"warming-{process.pid}").exists())
         process.signal(signal.SIGTERM)
-        assert process.wait(10) == 0, process.log()
+        assert process.wait(60) == 0, process.log()
         assert "stopped while warming" in process.log()
 
 

@@ -44,7 +44,7 @@ class Producer:
     def _note(self, call: str) -> None:
         self.calls.append(call)
         if call == self.hangs_in:
-            assert self.go_on.wait(30)
+            assert self.go_on.wait(60)
         if call == "commit" and self.fails is not None:
             raise self.fails
 
@@ -136,7 +136,7 @@ def test_a_hanging_release_is_given_up_and_found_out_about(producers: Producers)
     assert found.works() == release.works()
     # The hanging thread comes back, and leaves it at that.
     producers.opened[0].go_on.set()
-    outbox._thread.join(10)
+    outbox._thread.join(60)
     assert not outbox._thread.is_alive()
     assert len(producers.opened) == 2
     successor.put(one_record())
@@ -159,7 +159,7 @@ def test_who_was_given_up_while_connecting_sends_nothing(producers: Producers) -
     successor = outbox.forsake()
     assert successor.take(10) is not None
     producers.opened[1].go_on.set()
-    outbox._thread.join(10)
+    outbox._thread.join(60)
     assert not outbox._thread.is_alive()
     assert "begin" not in producers.opened[1].calls
     assert len(producers.opened) == 3

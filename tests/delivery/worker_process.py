@@ -23,7 +23,7 @@ from shared.kafka import serve
 from shared.logs import configure_logging
 from shared.settings import HealthSettings, KafkaSettings, LogSettings, ObjectSettings, Settings, child_environment
 from tests.delivery.harness import Answering
-from tests.polling import eventually
+from tests.polling import PATIENCE_SECONDS, eventually
 from tests.servers import REPOSITORY
 
 
@@ -151,7 +151,7 @@ class WorkerProcess:
         """SIGKILL, and wait."""
         if self.running():
             self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
         self._log.close()
 
 
@@ -165,7 +165,7 @@ def worker_process(settings: KafkaSettings, folder: Path, **mode: Any) -> Iterat
         process.kill()
 
 
-def began(process: WorkerProcess, *products: str, timeout_seconds: float = 30.0) -> None:
+def began(process: WorkerProcess, *products: str, timeout_seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until the process has begun these products."""
     eventually(lambda: set(products) <= set(process.noted("began")), timeout_seconds, describe=process.log)
 

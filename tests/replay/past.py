@@ -84,7 +84,7 @@ def publish(settings: KafkaSettings, *events: Event[Any], at_ms: int = NOW_MS - 
         for event in events:
             message = to_kafka(event)
             topic = settings.topic_prefix + event.type
-            producer.send(topic, message.value, message.key, message.headers, timestamp_ms=at_ms).get(20)
+            producer.send(topic, message.value, message.key, message.headers, timestamp_ms=at_ms).get(60)
     finally:
         producer.close(timeout=10)
 
