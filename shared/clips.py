@@ -14,6 +14,7 @@ whose files somebody removed counts as none, and the next one takes its place.
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -140,20 +141,21 @@ class ClipStore:
 
         One request to the store, and one for each file that a record names.
         """
-        try:
-            stored = self.objects.get(_record_key(video_id), limit_bytes=RECORD_LIMIT_BYTES)
-            record = None if stored is None else _parse(video_id, stored)
-            missing = None if record is None else self._missing(record)
-        except PermanentError as error:
-            # The keys are of our own making: whatever is wrong with one is no fault of the event, and can be mended.
-            raise Unavailable(str(error)) from error
+        record = self.recorded(video_id)
+        if record is None:
+            return None
+        with _our_own():
+            missing = next((key for key in record.keys() if self.objects.head(key) is None), None)
         if missing is not None:
             log.warning("video %s: %s is gone though its record names it", video_id[:12], missing)
             return None
-        return None if record is None else self.addressed(record)
+        return self.addressed(record)
 
-    def _missing(self, record: ClipRecord) -> str | None:
-        return next((key for key in record.keys() if self.objects.head(key) is None), None)
+    def recorded(self, video_id: str) -> ClipRecord | None:
+        """The record of a video id as it was stored, whether or not its files are there."""
+        with _our_own():
+            stored = self.objects.get(_record_key(video_id), limit_bytes=RECORD_LIMIT_BYTES)
+        return None if stored is None else _parse(video_id, stored)
 
     def addressed(self, record: ClipRecord) -> ClipRecord:
         """The record with urls of this moment: those it was stored with may have expired, or their host has moved."""
@@ -190,6 +192,15 @@ class ClipStore:
         if facts is not None and self.objects.replace(key, data, "application/json", etag=facts.etag):
             return record
         raise TemporaryError(f"video {record.video_id[:12]}: its record was there and is another; trying again")
+
+
+@contextmanager
+def _our_own() -> Iterator[None]:
+    """Keys in the block are of our own making: what is wrong with one is no fault of an event, and can be mended."""
+    try:
+        yield
+    except PermanentError as error:
+        raise Unavailable(str(error)) from error
 
 
 def _record_key(video_id: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from functions.cli.store import store
 from functions.registry import FUNCTIONS
 from shared.bounds import LARGEST_GUIDANCE, LARGEST_SEED, MOST_FPS, MOST_STEPS, SIDE_MULTIPLE
 from shared.errors import ConfigurationError, PermanentError, SkureelError
@@ -424,6 +425,9 @@ def replay_dead_letters_command(places: Sequence[str], topics: Sequence[str]) ->
     for why in done.parked:
         click.echo(why, err=True)
     sys.exit(EXIT_FAILED if done.parked else 0)
+
+
+main.add_command(store)
 
 
 @main.command()

@@ -34,11 +34,11 @@ def objects(client: Minio, bucket: str, prefix: str) -> Iterator[ObjectFacts]:
             raise UnbelievableAnswer("the listing does not go on where it stopped")
 
 
-def uploads(client: Minio, bucket: str, prefix: str) -> Iterator[OpenUpload]:
-    """Every upload in parts that is open, of keys that begin with `prefix`."""
+def uploads(client: Minio, bucket: str) -> Iterator[OpenUpload]:
+    """Every upload in parts that is open."""
     marker: DictType = {}
     while True:
-        query: DictType = {"uploads": "", "encoding-type": "url", "max-uploads": PAGE, "prefix": prefix, **marker}
+        query: DictType = {"uploads": "", "encoding-type": "url", "max-uploads": PAGE, **marker}
         page = document(send(client, "GET", bucket, query=query), "ListMultipartUploadsResult")
         for found in page.iter("Upload"):
             yield OpenUpload(unquote_plus(text(found, "Key")), text(found, "UploadId"), _time(found, "Initiated"))

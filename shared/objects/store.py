@@ -17,7 +17,7 @@ from shared.objects.connecting import Addresses, connect
 from shared.objects.failures import denied, is_denied, translated
 from shared.objects.keys import check_key, check_prefix
 from shared.objects.mends import send
-from shared.objects.multipart import Upload
+from shared.objects.multipart import OpenUpload, Upload
 from shared.settings import ObjectSettings
 
 GET_LIMIT_BYTES = 64 * 1024 * 1024
@@ -164,6 +164,24 @@ class ObjectStore:
         check_prefix(prefix)
         with self._translated(f"listing {prefix}*"):
             yield from listing.objects(self._client, self._bucket, prefix)
+
+    def open_uploads(self) -> Iterator[OpenUpload]:
+        """Every upload in parts that nobody has completed or given up."""
+        with self._translated("listing unfinished uploads"):
+            # All keys: MinIO takes a prefix for the whole key.
+            yield from listing.uploads(self._client, self._bucket)
+
+    def delete(self, key: str) -> None:
+        """Delete an object. One that is not there is deleted already."""
+        check_key(key)
+        with self._translated(f"deleting {key}"):
+            send(self._client, "DELETE", self._bucket, key)
+
+    def give_up(self, key: str, upload_id: str) -> None:
+        """Delete the parts of an upload. One that is not open has none."""
+        check_key(key)
+        with self._translated(f"giving up an upload of {key}"), _suppressed("NoSuchUpload"):
+            Upload(self._client, self._bucket, key, upload_id).give_up()
 
     def url(self, key: str) -> str:
         """The address of an object for those who read events: below the public url, signed for a time, or plain."""

@@ -13,7 +13,6 @@ from shared.clips import STORING_ATTEMPTS, ClipRecord, ClipStore
 from shared.errors import TemporaryError, Unavailable
 from shared.objects import ObjectStore
 from shared.settings import ObjectSettings, Settings
-from tests.objects.conftest import removed
 from tests.prompts.conftest import MANIFEST, product
 from tests.prompts.conftest import record as record_of
 
@@ -102,14 +101,14 @@ def test_a_record_whose_file_is_gone_counts_as_none(
     clips: ClipStore, kept: ClipRecord, which: Callable[[ClipRecord], str]
 ) -> None:
     assert clips.find(kept.video_id) is not None
-    removed(clips.objects, which(kept))
+    clips.objects.delete(which(kept))
     assert clips.find(kept.video_id) is None
 
 
 def test_the_next_clip_takes_the_place_of_a_record_whose_file_is_gone(
     clips: ClipStore, kept: ClipRecord, tmp_path: Path
 ) -> None:
-    removed(clips.objects, kept.master.key)
+    clips.objects.delete(kept.master.key)
     again = keep(clips, tmp_path, "b" * 64)
     found = clips.find(kept.video_id)
     assert found is not None
@@ -117,7 +116,7 @@ def test_the_next_clip_takes_the_place_of_a_record_whose_file_is_gone(
 
 
 def test_equal_bytes_make_a_record_whole_again(clips: ClipStore, kept: ClipRecord, tmp_path: Path) -> None:
-    removed(clips.objects, kept.master.key)
+    clips.objects.delete(kept.master.key)
     keep(clips, tmp_path)
     found = clips.find(kept.video_id)
     assert found is not None
@@ -128,7 +127,7 @@ def test_of_two_that_replace_a_record_the_first_one_decides(
     clips: ClipStore, kept: ClipRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the slow one's look and its writing, the quick one has replaced the record."""
-    removed(clips.objects, kept.master.key)
+    clips.objects.delete(kept.master.key)
     replace = ObjectStore.replace
     quick: list[ClipRecord] = []
 
@@ -156,7 +155,7 @@ def test_nothing_is_replaced_but_what_was_seen(objects: Faltering) -> None:
 def test_a_record_that_comes_and_goes_is_tried_again(
     clips: ClipStore, kept: ClipRecord, waits: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    removed(clips.objects, kept.master.key)
+    clips.objects.delete(kept.master.key)
     monkeypatch.setattr(ObjectStore, "replace", lambda *_, **__: False)
     with pytest.raises(TemporaryError, match="trying again"):
         keep(clips, tmp_path, "b" * 64)

@@ -9,7 +9,6 @@ import pytest
 from shared.objects import ObjectStore, multipart
 from shared.objects import store as store_module
 from shared.settings import ObjectSettings
-from tests.objects.conftest import open_uploads
 
 RACERS = 4
 S3_SMALLEST_PART_BYTES = 5 * 1024 * 1024
@@ -61,7 +60,7 @@ def test_of_racing_multipart_uploads_exactly_one_wins(
         won = _race(lambda number, key=key: store.put_file_new(key, files[number], "video/mp4"), racers=4)
         assert won.count(True) == 1, won
         assert store.get(key) == files[won.index(True)].read_bytes()
-    assert open_uploads(store) == []
+    assert list(store.open_uploads()) == []
 
 
 def test_a_multipart_upload_after_another_changes_nothing(

@@ -8,7 +8,6 @@ import pytest
 
 from shared.errors import PermanentError, TemporaryError
 from shared.objects import ObjectStore, multipart
-from tests.objects.conftest import open_uploads
 from tests.objects.faulty_server import answering, http_answer
 
 
@@ -96,7 +95,7 @@ def test_an_upload_that_fails_leaves_no_parts(
     seen = []
 
     def second_fails(upload: multipart.Upload, data: bytes) -> None:
-        seen.extend(open_uploads(store, "clip.mp4"))
+        seen.extend(store.open_uploads())
         if len(upload._parts) == 1:
             raise OSError("the disk is gone")
         add(upload, data)
@@ -106,7 +105,7 @@ def test_an_upload_that_fails_leaves_no_parts(
         store.put_file_new("clip.mp4", path, "video/mp4")
     assert [upload.key for upload in seen] == ["clip.mp4"] * 2
     assert store.head("clip.mp4") is None
-    assert open_uploads(store, "clip.mp4") == []
+    assert list(store.open_uploads()) == []
 
 
 def test_a_listing_has_every_key_of_a_prefix_in_order(store: ObjectStore) -> None:

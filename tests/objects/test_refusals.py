@@ -15,7 +15,6 @@ from shared.errors import ConfigurationError, PermanentError, TemporaryError, Un
 from shared.objects import ObjectStore
 from shared.objects import store as store_module
 from shared.settings import ObjectSettings
-from tests.objects.conftest import open_uploads
 from tests.objects.faulty_server import answering, http_answer
 from tests.servers import RealMinio
 
@@ -65,7 +64,7 @@ def test_refused_credentials_are_said_at_start_with_what_to_check(
 def test_who_may_write_leaves_nothing_by_asking(store: ObjectStore) -> None:
     store.check(reads=["videos/"], writes=["videos/", ""])
     assert list(store.list()) == []
-    assert open_uploads(store) == []
+    assert list(store.open_uploads()) == []
 
 
 def test_a_bucket_is_open_to_who_owns_it(store: ObjectStore) -> None:
