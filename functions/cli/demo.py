@@ -27,8 +27,8 @@ from shared.errors import ConfigurationError, TemporaryError
 from shared.events import Event, Product, VideoReady, VideoRejected, VideoRequested, VideoReview
 from shared.events.cloudevents import to_structured
 from shared.kafka import Publisher, Worker, create_topics, list_dead_letters, tail
-from shared.logs import one_line
 from shared.objects import ObjectStore
+from shared.printable import one_line
 from shared.settings import KafkaSettings, ObjectSettings, Settings
 
 CATALOGUE = Path(__file__).parent / "demo_products.jsonl"
@@ -254,7 +254,7 @@ def _write_page(journeys: Sequence[Journey], path: Path) -> None:
     path.write_text(page, encoding="utf-8")
 
 
-def summary(outcome: Outcome) -> str:
+def summary(outcome: Outcome) -> list[str]:
     """A short table of what became of the products, and where to look."""
     drawn = [journey.answer.data for journey in outcome.journeys if journey.outcome == "rendered" and journey.answer]
     stages: dict[str, list[float]] = {}
@@ -271,7 +271,7 @@ def summary(outcome: Outcome) -> str:
         for journey in unanswered
     ]
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    return [f"{name:<{width}}  {value}" for name, value in rows]
 
 
 def _card(journey: Journey) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from shared.errors import PermanentError
 from shared.events import Event, Product
 from shared.events.cloudevents import MAX_DATA_BYTES, from_structured
 from shared.events.reading import read
-from shared.logs import one_line
+from shared.printable import one_line
 from shared.validation import described
 
 STANDARD_INPUT = Path("-")

@@ -4,15 +4,16 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from shared.settings import load_settings
+from functions.cli.frame import Commands, read_settings
+from functions.cli.printing import say, tell
 
 
-@click.group()
+@click.group(cls=Commands)
 def store() -> None:
     """The object store."""
 
 
-@store.command()
+@store.command(example="skureel store sweep --older-than 48")
 @click.option("--delete", is_flag=True, help="Delete what is listed; without it nothing is changed.")
 @click.option(
     "--older-than",
@@ -32,7 +33,7 @@ def sweep(delete: bool, hours: int) -> None:
     from shared.leftovers import Leftovers
     from shared.objects import ObjectStore
 
-    clips = ClipStore(ObjectStore(load_settings().objects))
+    clips = ClipStore(ObjectStore(read_settings().objects))
     clips.check()
     leftovers = Leftovers(clips)
     files = uploads = size_bytes = 0
@@ -45,11 +46,11 @@ def sweep(delete: bool, hours: int) -> None:
             files += 1
             size_bytes += found.size_bytes
         size = "unfinished upload" if found.size_bytes is None else f"{found.size_bytes} bytes"
-        click.echo(f"{found.since:%Y-%m-%dT%H:%M:%SZ}  {found.key}  {size}")
+        say(f"{found.since:%Y-%m-%dT%H:%M:%SZ}  {found.key}  {size}")
     for video_id in leftovers.unreadable:
-        click.echo(f"video {video_id}: its record cannot be read, so its files were left alone", err=True)
+        tell(f"video {video_id}: its record cannot be read, so its files were left alone")
     done = "deleted" if delete else "left over; --delete removes them"
-    click.echo(f"{files} files, {size_bytes / 1e6:.1f} MB, and {uploads} unfinished uploads {done}", err=True)
+    tell(f"{files} files, {size_bytes / 1e6:.1f} MB, and {uploads} unfinished uploads {done}")
 
 
 COMMANDS = (store,)

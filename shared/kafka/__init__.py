@@ -3,6 +3,7 @@
 The only package that imports the Kafka client. Functions never see it: they take an event and return events.
 """
 
+from shared.kafka.client import topic_name
 from shared.kafka.operating.deadletters import (
     DeadLetter,
     Replayed,
@@ -39,4 +40,5 @@ __all__ = [
     "serve",
     "show_dead_letter",
     "tail",
+    "topic_name",
 ]

@@ -46,10 +46,6 @@ class Past:
     time_ms: int
     event: Event[Any]
 
-    def is_newer_than(self, other: "Past") -> bool:
-        """The order that answers have, too: an event that came back from its retries is as old as it was before."""
-        return self.event.sequence > other.event.sequence
-
 
 class History:
     """Committed events of some types: those there are at the start, and on request those that came since.
