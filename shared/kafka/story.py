@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shared.kafka.client import DEAD_LETTER_SUFFIX, retry_delay
-from shared.logs import one_line
+from shared.printable import one_line
 from shared.settings import KafkaSettings
 
 Headers = list[tuple[str, bytes]]

@@ -155,8 +155,11 @@ def test_what_makes_no_sense_ends_with_exit_code_2(command: Command, arguments: 
 
 
 def test_lag_is_a_table(command: Command) -> None:
-    heading, *rows = command.lines("lag")
+    result = command("lag")
+    assert result.exit_code == 0
+    heading, *rows = result.stdout.splitlines()
     assert heading.split() == ["function", "topic", "partition", "committed", "end", "lag"]
     assert {row.split()[0] for row in rows} == {"derive_prompt", "render_video"}
     assert sum(int(row.split()[-1]) for row in rows) == len(PRODUCTS)
     assert {row.split()[3] for row in rows} == {"-"}
+    assert result.stderr == "derive_prompt is 3 records behind\n"

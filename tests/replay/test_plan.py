@@ -158,14 +158,15 @@ def test_notes_give_back_the_events_that_were_kept(notebook: Notebook) -> None:
 
 def test_a_disk_without_room_is_said(notebook: Notebook) -> None:
     notebook._notes.execute("PRAGMA max_page_count = 1")
-    product = past("p" * 100_000)
+    product = past("p", note="x" * 100_000)
     with pytest.raises(TemporaryError, match=r"cannot be written: .*full; free some space, or set TMPDIR"):
         notebook.keep_inside(product)
 
 
 _FILL = """
-import resource, sys
-from functions.replay_events.notebook import Mark, Notebook
+import sys
+import psutil
+from functions.replay_events.notebook import Notebook
 from functions.replay_events.plan import make_plan
 from functions.replay_events.selection import LatestEvents, Selection, Window
 from shared.kafka import Past
@@ -185,7 +186,7 @@ with Notebook() as notebook:
 
     plan = make_plan(latest, selection, derived, lambda _: None, notebook, generation=0, is_done=lambda _: False)
     assert plan.to_send == plan.to_draw.total() == count
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(psutil.Process().memory_info().rss // 2**20)
 """
 
 
