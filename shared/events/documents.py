@@ -38,7 +38,8 @@ _TEXT = {"type": "string"}
 _NUMBER = {"type": "string", "pattern": "^[0-9]+$"}
 _STORY = {
     "type": "object",
-    "description": "What the runtime tells of a record that failed, beside the record's own headers, which stay.",
+    "description": "What the runtime tells of a record that failed, beside the record's own headers, which stay. A "
+    "record that came back to its topic for a retry has it too.",
     "required": ["__connect.errors.topic", "__connect.errors.partition", "__connect.errors.offset", "skureel.reason"],
     "properties": {
         "__connect.errors.topic": {**_TEXT, "description": "Where the record first came from, with the prefix."},

@@ -18,7 +18,7 @@ _FORM = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z-\d-\d{10}-\d{19}")
 
 def sequence(moment: datetime, rank: int, partition: int, offset: int) -> str:
     """The text that orders an event of that time, whose type has that rank, at that place."""
-    told = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    told = moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
     return f"{told}Z-{rank}-{partition:010}-{offset:019}"
 
 

@@ -20,14 +20,15 @@ def ordered(event: Event[Any], story: Story, *, now: float) -> Event[Any]:
     Nothing is later than when it was first tried: for an hour, what a clock dated that is an hour ahead would
     supersede all that comes after it.
     """
-    if event.type not in ENTRY_TYPES and is_sequence(event.sequence):
+    if event.type not in _RANKS and is_sequence(event.sequence):
         return event
-    first_tried = datetime.fromisoformat(story.first_failed_at) if story.first_failed_at else _moment(now)
-    moment = min(event.time or _moment(story.written_at_ms / 1000), first_tried)
-    rank = ENTRY_TYPES.index(event.type) if event.type in ENTRY_TYPES else 0
-    text = sequence(moment, rank, story.partition, story.offset)
+    first_tried = datetime.fromisoformat(story.first_failed_at).timestamp() if story.first_failed_at else now
+    moment = event.time
+    seconds = moment.timestamp() if moment is not None else story.written_at_ms / 1000
+    if moment is None or seconds > first_tried:
+        moment = datetime.fromtimestamp(min(seconds, first_tried), UTC)
+    text = sequence(moment, _RANKS.get(event.type, 0), story.partition, story.offset)
     return replace(event, extensions={**event.extensions, EXTENSION: text})
 
 
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+_RANKS = {name: rank for rank, name in enumerate(ENTRY_TYPES)}

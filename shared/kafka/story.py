@@ -100,7 +100,7 @@ def read(headers: Iterable[tuple[str, bytes | None]]) -> Story:
 def of(record: Any, settings: KafkaSettings, *, now: float) -> Story:
     """The story of a record where it lies now; of one without a story, that it begins here."""
     told = read(record.headers)
-    if retry_delay(record.topic) is None and not record.topic.endswith(DEAD_LETTER_SUFFIX):
+    if told is not _NO_STORY and retry_delay(record.topic) is None and not record.topic.endswith(DEAD_LETTER_SUFFIX):
         told = believed(told, record, settings, now=now)
     return told if told.topic else _beginning(told, record)
 
@@ -125,19 +125,18 @@ def believed(story: Story, record: Any, settings: KafkaSettings, *, now: float) 
         story,
         rounds=rounds,
         attempts=min(story.attempts, rounds * (1 + settings.retries_in_place)),
-        written_at_ms=min(story.written_at_ms, record.timestamp),
+        written_at_ms=max(0, min(story.written_at_ms, record.timestamp)),
     )
 
 
 def _beginning(story: Story, record: Any) -> Story:
-    """A record's first failure since it was sent or replayed."""
-    return replace(
-        story,
+    """Where a record begins that was sent, or sent again: of what was before, only that it was counts."""
+    return Story(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        attempts=0,
-        rounds=0,
+        replays=story.replays,
+        first_failed_at=story.first_failed_at,
         written_at_ms=max(0, record.timestamp),
     )
 

@@ -1,6 +1,7 @@
 """Answers can be ordered: each carries when and where its product's event was, and the last answer is the newest."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from shared.events import BulkVideoRequested, Event, answer
 from shared.events.cloudevents import from_kafka, to_kafka
 from shared.events.sequence import is_sequence, sequence
 from shared.kafka import Publisher
+from shared.kafka import story as stories
 from shared.kafka.ordering import ordered
 from shared.kafka.story import Story
 from shared.settings import KafkaSettings, Settings
@@ -61,6 +63,15 @@ def test_an_update_comes_after_the_creation_of_the_same_moment() -> None:
 
 def test_an_event_without_a_time_has_its_records() -> None:
     assert order(event(at=None), written_at_ms=int(AT.timestamp() * 1000)) == order(event())
+
+
+@given(st.integers(-1, 2**63 - 1))
+def test_whatever_time_a_record_has_its_event_is_in_order(timestamp: int) -> None:
+    record = SimpleNamespace(topic="product.created", partition=0, offset=5, timestamp=timestamp, headers=[])
+    story = stories.of(record, KafkaSettings(), now=LATER)
+    text = ordered(event(at=None), story, now=LATER).sequence
+    assert is_sequence(text)
+    assert text <= order(event(at=datetime.fromtimestamp(LATER, UTC)))
 
 
 def test_a_producers_own_sequence_is_not_believed() -> None:

@@ -124,7 +124,9 @@ class Handling:
             )
         story = self._rejecting.story_of(record)
         event = ordered(event, story, now=self._clock())
-        return replace(event, last_round=story.rounds >= len(self._settings.retry_delays_seconds))
+        if story.rounds >= len(self._settings.retry_delays_seconds):
+            event = replace(event, last_round=True)
+        return event
 
     def _pause_before_next(self, state: tenacity.RetryCallState) -> float:
         """Growing and jittered, unless the error asks for longer."""
