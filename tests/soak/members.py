@@ -52,6 +52,8 @@ class Member:
     log: Path
     port: int = field(default_factory=lambda: free_ports(1)[0])
     frozen: bool = False
+    dismissed: bool = False
+    """It is killed on purpose."""
 
     def __post_init__(self) -> None:
         with self.log.open("wb") as output:
@@ -158,6 +160,7 @@ class Crew:
 
     def replace(self, member: Member) -> None:
         """Kill a member and start another in its place."""
+        member.dismissed = True
         member.kill()
         self._swap(member)
 
@@ -169,11 +172,15 @@ class Crew:
             member.process.send_signal(signal.SIGTERM)
         return [told for member in members if (told := member.waited()) is not None]
 
-    def mend(self) -> None:
-        """Replace those that ended by themselves, and note it."""
+    def mend(self, *, excused: bool) -> None:
+        """Replace those that ended by themselves, as a platform does, and note it where there is no excuse.
+
+        A worker that starts while the store is away may say so and end.
+        """
         for member in () if self._stopping else self.members():
-            if not member.running():
-                self.ended_unasked.append(f"{member.function} ended with {member.process.returncode}: {member.log}")
+            if not member.running() and not member.dismissed:
+                if not excused:
+                    self.ended_unasked.append(f"{member.function} ended with {member.process.returncode}: {member.log}")
                 self._swap(member)
 
     def _swap(self, member: Member) -> None:

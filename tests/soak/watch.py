@@ -15,6 +15,7 @@ from shared.settings import KafkaSettings
 from tests.soak.members import Crew, Sample
 
 SAMPLE_SECONDS = 2.0
+EXCUSED_SECONDS = 20.0
 OLDEST = "skureel_oldest_in_work_seconds"
 """The age of the oldest record in work."""
 
@@ -140,9 +141,15 @@ class Watch:
 
     def _sample(self) -> None:
         while not self._ended.wait(SAMPLE_SECONDS):
-            self._crew.mend()
+            self._crew.mend(excused=self._was_away())
             samples = [sample for member in self._crew.members() if (sample := member.sample()) is not None]
             self.moments.append(Moment(time.monotonic() - self._began, samples, self._lag, self._weather()))
+
+    def _was_away(self) -> bool:
+        """Whether the store is away, or was a moment ago."""
+        now = time.monotonic() - self._began
+        recent = [moment.weather for moment in self.moments[-20:] if now - moment.seconds < EXCUSED_SECONDS]
+        return any(weather != "clear" for weather in (self._weather(), *recent))
 
     def _read_lag(self) -> None:
         while not self._ended.wait(2 * SAMPLE_SECONDS):
