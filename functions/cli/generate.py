@@ -7,14 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from functions.cli.progress import Progress
-from functions.render_video.photo import open_photo
+from functions.render_video.photo import decode_photo
 from functions.render_video.studio import open_studio
 from model_store.manifest import MANIFEST_NAME, ClipDefaults, SamplerDefaults, model_folder, read_manifest
 from shared.bounds import FRAMES_STEP
@@ -70,7 +69,7 @@ def generate_clip(settings: Settings, wanted: Wanted, output: Path) -> Iterator[
         steps=asked.steps,
         guidance=asked.guidance,
         seed=wanted.seed,
-        image=None if photo is None else open_photo(BytesIO(photo), str(wanted.image)),
+        image=None if photo is None else decode_photo(photo, str(wanted.image)),
     )
     fps = asked.fps
     name = _number(settings, photo, clip, fps, folder)

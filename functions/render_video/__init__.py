@@ -5,7 +5,6 @@ event's render spec.
 """
 
 import hashlib
-import io
 import logging
 import threading
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from functions.render_video.drawn import Drawn, DrawnClips
-from functions.render_video.photo import open_photo
+from functions.render_video.photo import decode_photo
 from functions.render_video.studio import Studio, open_studio
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
 from shared.clips import ClipRecord, ClipStore
@@ -186,7 +185,7 @@ class RenderVideo:
         )
 
     def _first_frame(self, sha256: str) -> "Image":
-        return open_photo(io.BytesIO(self._photos.load(sha256)), f"photo {sha256[:12]}")
+        return decode_photo(self._photos.load(sha256), "the product's photo")
 
     def _check_model(self, spec: RenderSpec) -> None:
         """A spec for other weights waits for a worker that holds them: a rollout changes both sides, not at once."""

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from model_store.wan.checkpoint import Checkpoint
 from model_store.wan.denoiser import Denoiser, PromptState
-from model_store.wan.first_frame import cover, hold, open_photo
+from model_store.wan.first_frame import cover, hold
 from model_store.wan.precision import default_dtype
 from model_store.wan.sampler import SamplerConfig, draw_noise
 from model_store.wan.text_encoder import PromptTokenizer, TextEncoder, clean_prompt, pad_text
@@ -52,7 +52,7 @@ class ClipSpec:
     steps: int
     guidance: float
     seed: int
-    image: Image.Image | None = None  # the first frame; scaled to cover the clip and cropped
+    image: Image.Image | None = None  # the first frame, upright RGB in sRGB; scaled to cover the clip and cropped
 
 
 class DeviceOutOfMemory(TemporaryError):
@@ -138,7 +138,7 @@ class Engine:
         """
         self._loaded()
         self._check(spec)
-        photo = None if spec.image is None else cover(open_photo(spec.image), spec.width, spec.height)
+        photo = None if spec.image is None else cover(spec.image, spec.width, spec.height)
         return self._render(spec, photo, progress)
 
     def _render(

@@ -9,7 +9,7 @@ from diffusers import WanImageToVideoPipeline
 from PIL import Image
 
 from model_store.wan.engine import ClipSpec, Engine
-from model_store.wan.first_frame import cover, open_photo
+from model_store.wan.first_frame import cover
 from tests.engine.closeness import relative_error
 
 SPEC = ClipSpec(
@@ -78,7 +78,7 @@ def test_image_to_video_equals_the_public_pipeline(engine, public_pipeline, spec
     theirs.set_progress_bar_config(disable=True)
     photo = a_photo(spec.width, spec.height)
     expected = theirs(image=photo, **arguments(spec)).frames[0]
-    actual = frames_of(engine, spec, cover(open_photo(photo), spec.width, spec.height))
+    actual = frames_of(engine, spec, cover(photo, spec.width, spec.height))
     assert relative_error(actual, expected) <= 1e-5
 
 
