@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -43,6 +44,7 @@ FOLDER = "videos/"
 RECORD_LIMIT_BYTES = 1024 * 1024
 NEVER_CHANGES = "max-age=31536000, immutable"
 """Cache-Control of what is named by its content. Not public: a signed url is for who has it."""
+SOME_OBJECTS = 1000
 STORING_ATTEMPTS = 5
 STORING_WAIT_SECONDS = 0.5
 STORING_LONGEST_WAIT_SECONDS = 8.0
@@ -123,6 +125,7 @@ class ClipStore:
 
     def __init__(self, objects: ObjectStore, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self.objects = objects
+        self._looked = False
         # Its state is each thread's own.
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(TemporaryError),
@@ -157,6 +160,35 @@ class ClipStore:
             stored = self.objects.get(_record_key(video_id), limit_bytes=RECORD_LIMIT_BYTES)
         return None if stored is None else _parse(video_id, stored)
 
+    def closed_urls(self) -> str | None:
+        """What is wrong where nobody can open the urls in events, such as plain ones of a private bucket.
+
+        One clip is tried. None: it opens, or there is none yet, or it cannot be tried from here.
+        """
+        key = self._any_clip()
+        return None if key is None else self._closed_url(key)
+
+    def warn_of_closed_urls(self, key: str | None = None) -> None:
+        """Say it in the log, once, as soon as there is a clip to try: this one or any."""
+        key = None if self._looked else key or self._any_clip()
+        if key is None:
+            return
+        self._looked = True
+        told = self._closed_url(key)
+        if told is not None:
+            log.warning("%s", told)
+
+    def _any_clip(self) -> str | None:
+        some = islice(self.objects.list(FOLDER), SOME_OBJECTS)
+        return next((found.key for found in some if found.key.endswith(".mp4")), None)
+
+    def _closed_url(self, key: str) -> str | None:
+        refused = self.objects.refused_url(key)
+        return refused and (
+            f"nobody can open the urls in events: {refused} to who has no credentials; set "
+            f"SKUREEL_OBJECTS__PRESIGN_SECONDS or __PUBLIC_URL, or let everyone read {FOLDER}* in the bucket's policy"
+        )
+
     def addressed(self, record: ClipRecord) -> ClipRecord:
         """The record with urls of this moment: those it was stored with may have expired, or their host has moved."""
         return record.model_copy(
@@ -178,7 +210,9 @@ class ClipStore:
 
     def keep_record(self, record: ClipRecord) -> ClipRecord:
         """Store the record, after its files. Returns the record that holds: another worker's where it was first."""
-        return self._retrying(self._keep_record, record)
+        held = self._retrying(self._keep_record, record)
+        self.warn_of_closed_urls(held.master.key)
+        return held
 
     def _keep_record(self, record: ClipRecord) -> ClipRecord:
         key, data = _record_key(record.video_id), record.model_dump_json().encode()

@@ -34,6 +34,7 @@ from shared.settings import KafkaSettings, ObjectSettings, Settings
 CATALOGUE = Path(__file__).parent / "demo_products.jsonl"
 PAGE = "demo_page.html"
 ANSWERS = ("video.ready", "video.review", "video.rejected")
+URL_SECONDS = 24 * 3600
 QUIET_SECONDS = 5.0
 """After this long without an answer the dead letters are looked at."""
 STALLED_SECONDS = 900.0
@@ -135,7 +136,8 @@ def _servers(settings: Settings, out: Path) -> Iterator[Settings]:
             kafka = here.model_copy(update=told)
         if objects.endpoint is None:
             store: ObjectSettings = stack.enter_context(embedded_store(out / "store"))
-            objects = store
+            # The urls in events open for whoever looks on while the demo runs.
+            objects = store.model_copy(update={"presign_seconds": URL_SECONDS})
         yield settings.model_copy(update={"kafka": kafka, "objects": objects})
 
 

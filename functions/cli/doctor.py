@@ -29,6 +29,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything skureel stands on, one finding each."""
     yield _finding("kafka", lambda: _kafka(settings))
     yield _finding("objects", lambda: _objects(settings))
+    if settings.objects.endpoint is not None:
+        yield _finding("urls", lambda: _urls(settings))
     if settings.render.image_hosts:
         yield _finding("photo hosts", lambda: _photo_hosts(settings))
     yield _finding("model", lambda: _model(settings))
@@ -99,6 +101,16 @@ def _objects(settings: Settings) -> str:
     folders = (clips.FOLDER, photos.FOLDER)
     ObjectStore(settings.objects).check(reads=folders, writes=folders)
     return f"{settings.objects.endpoint} answers, bucket {settings.objects.bucket} is there and may be written to"
+
+
+def _urls(settings: Settings) -> str:
+    from shared.clips import ClipStore
+    from shared.objects import ObjectStore
+
+    told = ClipStore(ObjectStore(settings.objects)).closed_urls()
+    if told is not None:
+        raise ConfigurationError(told)
+    return "a clip's opens, or cannot be tried from here, or there is no clip yet"
 
 
 def _photo_hosts(settings: Settings) -> str:

@@ -89,6 +89,9 @@ class DerivePrompt:
         manifest = self._manifest or read_manifest(model_folder(self._settings.model.name))
         specs = SpecMaker(self._settings, manifest)
         self.check()
+        clips = self._clips_in_bucket()
+        if clips is not None:
+            clips.warn_of_closed_urls()
         self._specs = specs
 
     def check(self) -> None:
@@ -96,14 +99,20 @@ class DerivePrompt:
 
         Raises Unavailable or ConfigurationError.
         """
-        from shared import photos  # whoever only derives specs does without an object store's client
-        from shared.clips import ClipStore
-
-        if not isinstance(self._store, ClipStore):
-            return  # one in memory has no bucket
-        self._store.check()
+        clips = self._clips_in_bucket()
+        if clips is None:
+            return
+        clips.check()
         if self._photo_digest is not None:
-            self._store.objects.check(reads=[photos.FOLDER], writes=[photos.FOLDER])
+            from shared import photos
+
+            clips.objects.check(reads=[photos.FOLDER], writes=[photos.FOLDER])
+
+    def _clips_in_bucket(self) -> "ClipStore | None":
+        """The store, unless it is one in memory."""
+        from shared.clips import ClipStore  # whoever only derives specs does without an object store's client
+
+        return self._store if isinstance(self._store, ClipStore) else None
 
     def ready(self) -> bool:
         """Whether `start` has been called."""

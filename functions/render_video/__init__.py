@@ -66,6 +66,7 @@ class RenderVideo:
     def start(self) -> None:
         """Check the bucket, prove and load the model, and draw once, so that no event waits for a cold network."""
         self.check()
+        self._store.warn_of_closed_urls()
         folder = model_folder(self._settings.model.name)
         self._manifest = read_manifest(folder)
         wanted = self._settings.model.revision

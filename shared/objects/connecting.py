@@ -3,15 +3,19 @@
 from datetime import timedelta
 from urllib.parse import quote, urlsplit, urlunsplit
 
+import urllib3
 from minio import Minio
 from minio.helpers import check_bucket_name
 
-from shared.deadlines import pool_manager
+from shared.deadlines import pool_manager, within
 from shared.errors import ConfigurationError
 from shared.settings import ObjectSettings
 
 CONNECTIONS = 64
 """Connections kept open: as many as a worker may have handler threads. They are opened only when used."""
+
+TRIAL_SECONDS = 5.0
+"""How long it may take to try a url as its readers do."""
 
 _SAFE_IN_PATHS = "/-_.~"
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
@@ -52,11 +56,23 @@ class Addresses:
             public = urlsplit(settings.presign_endpoint)
             endpoint, secure = public.netloc, public.scheme == "https"
         self._client = _client(settings, endpoint, signs=bool(settings.presign_seconds), secure=secure)
+        self._visitor = pool_manager(timeout_seconds=TRIAL_SECONDS, maxsize=1, tls=True)
         self._base = self._public(settings.public_url) if settings.public_url is not None else self._signed("x")[:-1]
 
     def of(self, key: str) -> str:
         """The url of an object."""
         return self._signed(key) if self._life else self._base + quote(key, safe=_SAFE_IN_PATHS)
+
+    def refused(self, key: str) -> str | None:
+        """Why the url of an object that is there opens for nobody; None: it opens, or cannot be tried from here."""
+        url = self.of(key)
+        try:
+            with within(TRIAL_SECONDS):
+                answer = self._visitor.request("GET", url, headers={"Range": "bytes=0-0"}, preload_content=False)
+                answer.close()
+        except urllib3.exceptions.HTTPError:
+            return None
+        return f"{url.split('?')[0]} answers {answer.status}" if answer.status in (401, 403, 404, 410) else None
 
     def _signed(self, key: str) -> str:
         """The client without credentials signs nothing, and knows where the bucket's name belongs."""

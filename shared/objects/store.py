@@ -188,6 +188,13 @@ class ObjectStore:
         check_key(key)
         return self._addresses.of(key)
 
+    def refused_url(self, key: str) -> str | None:
+        """What the url of an object that is there answers, where nobody can open it. None: it opens, or cannot be
+        tried from here.
+        """
+        check_key(key)
+        return self._addresses.refused(key)
+
     def _stored(self, key: str, data: bytes, headers: DictType) -> bool:
         """Whether the object was stored; False: the condition in its headers does not hold."""
         try:

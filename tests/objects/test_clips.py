@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import urllib3
+from pydantic import SecretStr
 
 from functions.derive_prompt import SpecMaker
 from functions.derive_prompt.slots import visible_fields
@@ -13,6 +14,7 @@ from shared.clips import STORING_ATTEMPTS, ClipRecord, ClipStore
 from shared.errors import TemporaryError, Unavailable
 from shared.objects import ObjectStore
 from shared.settings import ObjectSettings, Settings
+from tests.objects.faulty_server import answering, http_answer
 from tests.prompts.conftest import MANIFEST, product
 from tests.prompts.conftest import record as record_of
 
@@ -160,3 +162,44 @@ def test_a_record_that_comes_and_goes_is_tried_again(
     with pytest.raises(TemporaryError, match="trying again"):
         keep(clips, tmp_path, "b" * 64)
     assert len(waits) == STORING_ATTEMPTS - 1
+
+
+def test_urls_that_nobody_can_open_are_told_once_as_soon_as_there_is_one(
+    clips: ClipStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clips.warn_of_closed_urls()
+    assert (clips.closed_urls(), caplog.text) == (None, "")
+    record = keep(clips, tmp_path)
+    clips.warn_of_closed_urls()
+    keep(clips, tmp_path)
+    (told,) = caplog.messages
+    assert f"{record.master.key} answers 403 to who has no credentials; set SKUREEL_OBJECTS__PRESIGN_SECONDS" in told
+    assert clips.closed_urls() == told
+
+
+def test_urls_that_open_are_not_spoken_of(
+    object_store: ObjectSettings, kept: ClipRecord, caplog: pytest.LogCaptureFixture
+) -> None:
+    signing = ClipStore(ObjectStore(object_store.model_copy(update={"presign_seconds": 60})))
+    signing.warn_of_closed_urls()
+    away = ClipStore(ObjectStore(object_store.model_copy(update={"public_url": "http://127.0.0.1:1/video"})))
+    away.warn_of_closed_urls()
+    assert (signing.closed_urls(), away.closed_urls()) == (None, None)
+    assert "nobody can open" not in caplog.text
+
+
+def test_a_public_url_that_leads_elsewhere_is_told(object_store: ObjectSettings, kept: ClipRecord) -> None:
+    with answering(http_answer("404 Not Found", b"")) as other:
+        changes = {"public_url": f"http://{other.endpoint}/video"}
+        told = ClipStore(ObjectStore(object_store.model_copy(update=changes))).closed_urls()
+    assert told is not None
+    assert f"http://{other.endpoint}/video/{kept.master.key} answers 404" in told
+
+
+def test_a_signed_url_is_told_without_its_signature(object_store: ObjectSettings, kept: ClipRecord) -> None:
+    store = ObjectStore(object_store)
+    foreign = object_store.model_copy(update={"presign_seconds": 60, "secret_key": SecretStr("another")})
+    store._addresses = ObjectStore(foreign)._addresses
+    told = ClipStore(store).closed_urls()
+    assert told is not None
+    assert "X-Amz-Signature" not in told
