@@ -8,8 +8,9 @@ import math
 import re
 import struct
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from functions.render_video.srgb import matrix_profile
 
@@ -70,58 +71,70 @@ _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD, 0xE0, 0xEE})
 """Huffman, arithmetic, quantisation, restarts; and JFIF and Adobe, which say what the components are."""
 
 
-def _jpeg(data: bytes) -> PhotoFile:
-    kept = [data[:2]]
-    frame: tuple[int, bytes] | None = None
-    profile: dict[int, bytes] = {}
-    exif = None
-    scans, whole, interleaved = 0, False, True
+class _Segment(NamedTuple):
+    """What follows a marker. `whole` is as it stands in the file: with the marker, and of a scan with its data."""
+
+    code: int
+    content: bytes
+    whole: bytes
+
+
+def _segments(data: bytes) -> Iterator[_Segment]:
+    """Up to the end marker, which is the last one, or to the end of the data."""
     marker = _MARKER.search(data, 2)
     while marker is not None:
         code, start = marker[1][0], marker.end()
-        if code == _END:
-            whole = True
-            break
         if code in _ALONE:
             marker = _MARKER.search(data, start)
             continue
+        if code == _END:
+            yield _Segment(code, b"", END_OF_JPEG)
+            return
         (length,) = struct.unpack_from(">H", data, start)
-        segment = data[start + 2 : start + length]
-        after = start + length
-        if code in _FRAMES:
-            frame = code, segment
+        content, whole = data[start + 2 : start + length], data[start - 1 : start + length]
+        marker = (_MARKER_AFTER_SCAN if code == _SCAN else _MARKER).search(data, start + length)
         if code == _SCAN:
-            scans += 1
-            interleaved = interleaved and frame is not None and segment[0] == frame[1][5]
-            marker = _MARKER_AFTER_SCAN.search(data, after)
-            after = len(data) if marker is None else marker.start()
-        else:
-            marker = _MARKER.search(data, after)
-        if code == _SCAN or code in _FRAMES or code in _TABLES:
-            part = data[start - 1 : after]
-            kept.append(b"\xff" + (part if marker is not None else part.rstrip(b"\xff")))  # half a marker
-        elif code == 0xE1 and segment.startswith(b"Exif\0\0"):
-            exif = exif or segment
-        elif code == 0xE2 and segment.startswith(b"ICC_PROFILE\0"):
-            profile[segment[12]] = segment[14:]
-    if frame is None or not scans:
+            # A last byte FF is half a marker.
+            whole = data[start - 1 :].rstrip(b"\xff") if marker is None else data[start - 1 : marker.start()]
+        yield _Segment(code, content, b"\xff" + whole)
+
+
+def _jpeg(data: bytes) -> PhotoFile:
+    segments = list(_segments(data))
+    frames = [segment for segment in segments if segment.code in _FRAMES]
+    scans = [segment.content for segment in segments if segment.code == _SCAN]
+    if not frames or not scans:
         raise NoPicture(CUT_OFF)
-    if scans > MOST_SCANS:
-        raise NoPicture("is stored in too many passes; save it again as a plain JPEG and send that")
-    several_passes = frame[0] in _PROGRESSIVE or not interleaved
-    if several_passes and not whole:
+    several_passes = _comes_in_passes(frames[0], scans)
+    if several_passes and segments[-1].code != _END:
         raise NoPicture(CUT_OFF)  # how many passes are missing, nobody can tell
-    _, height, width, components = struct.unpack_from(">BHHB", frame[1])
+    _, height, width, components = struct.unpack_from(">BHHB", frames[0].content)
+    shown = _FRAMES | _TABLES | {_SCAN}
     return PhotoFile(
         kind="JPEG",
         width=width,
         height=height,
-        picture=b"".join(kept),
+        picture=data[:2] + b"".join(segment.whole for segment in segments if segment.code in shown),
         pixel_bytes=1 if components == 1 else 4,
-        decoder_bytes=_coefficient_bytes(width * height, frame[1]) if several_passes else 0,
-        profile=b"".join(part for _, part in sorted(profile.items()))[:PROFILE_LIMIT_BYTES] or None,
-        exif=exif,
+        decoder_bytes=_coefficient_bytes(width * height, frames[0].content) if several_passes else 0,
+        profile=_jpeg_profile(segments),
+        exif=next((found.content for found in segments if found.content.startswith(b"Exif\0\0")), None),
     )
+
+
+def _comes_in_passes(frame: _Segment, scans: Sequence[bytes]) -> bool:
+    """Whether the decoder must keep the whole picture until the last scan. NoPicture: there are too many."""
+    if len(scans) > MOST_SCANS:
+        raise NoPicture("is stored in too many passes; save it again as a plain JPEG and send that")
+    components = frame.content[5]
+    return frame.code in _PROGRESSIVE or any(scan[0] != components for scan in scans)
+
+
+def _jpeg_profile(segments: Iterable[_Segment]) -> bytes | None:
+    """A profile is parted among segments, which say their number."""
+    begin = b"ICC_PROFILE\0"
+    parts = {found.content[12]: found.content[14:] for found in segments if found.content.startswith(begin)}
+    return b"".join(part for _, part in sorted(parts.items()))[:PROFILE_LIMIT_BYTES] or None
 
 
 def _coefficient_bytes(pixels: int, frame: bytes) -> int:
