@@ -85,3 +85,54 @@ def give_up_sending(producer: Any) -> None:
     """End the thread of a producer that has something left to send. Its own `close` gives up before that, and the
     thread would try on for ever."""
     producer._sender.force_close()
+
+
+def never_split(producer: Any) -> None:
+    """Keep a refused batch whole: the client splits it, and then loses sight of some of its records."""
+    producer._sender._can_split = lambda batch, error: False
+
+
+# Members of a group.
+
+
+def rejoin(consumer: Any) -> None:
+    """Go on with a join that outlasted a poll. If a change of the topics' metadata began it, the client finds no reason
+    to go on with it at the next poll, and the member waits for ever, without heartbeats."""
+    consumer._coordinator.request_rejoin()
+
+
+def is_unheard(consumer: Any) -> bool:
+    """Whether a session has passed without an answer from the group, as when the broker is away: the client does not
+    say so, and goes on as a member until the group answers."""
+    expired: bool = consumer._coordinator.heartbeat.session_timeout_expired()
+    return expired
+
+
+def cluster_of(consumer: Any) -> Any:
+    """What the client knows of the cluster. It reads the topics that are there, and says nothing of the others."""
+    return consumer._cluster
+
+
+def forget_answers(consumer: Any) -> None:
+    """Let no committed offset be believed that was asked for before an assignment.
+
+    The client keeps the answer to a request that timed out, for whoever asks for the same partitions next. If they
+    were lost meanwhile, that is their next assignment, and they would be read from there again.
+    """
+    consumer._coordinator._offset_fetch_futures.clear()
+
+
+def tell_losses_while_joining(consumer: Any) -> None:
+    """Have a membership that ends in the middle of a join end as any other does: its partitions are lost.
+
+    The client looks for that once, before it begins to join. A member that learns only from the answer that it was
+    expelled would join anew and keep its partitions, with what was taken from them, while others have worked on them.
+    """
+    coordinator = consumer._coordinator
+    reset = coordinator.reset_generation
+
+    def reset_and_prepare_again(*arguments: Any, **named: Any) -> None:
+        reset(*arguments, **named)
+        coordinator.rejoining = False
+
+    coordinator.reset_generation = reset_and_prepare_again

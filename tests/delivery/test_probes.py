@@ -116,13 +116,13 @@ def test_an_owner_that_is_stuck_is_not_live(kafka_broker: KafkaSettings, monkeyp
     go_on = threading.Event()
     with running(Answering(), kafka_broker) as worker:
         eventually(worker.ready)
-        poll = worker._consumer.poll
+        poll = worker._membership._consumer.poll
 
         def hang(timeout_ms: int) -> Any:
             assert go_on.wait(60)
             return poll(timeout_ms=timeout_ms)
 
-        monkeypatch.setattr(worker._consumer, "poll", hang)
+        monkeypatch.setattr(worker._membership._consumer, "poll", hang)
         try:
             eventually(lambda: not worker.live())
         finally:
@@ -137,7 +137,7 @@ def test_a_broker_that_takes_connections_and_answers_nothing_is_waited_for(monke
         attempts.append(client_id)
         raise KafkaTimeoutError("no answer")
 
-    monkeypatch.setattr("shared.kafka.runtime.release.KafkaProducer", unanswered)
+    monkeypatch.setattr("shared.kafka.producing.KafkaProducer", unanswered)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         broker = KafkaSettings(bootstrap_servers=f"127.0.0.1:{listener.getsockname()[1]}")
         with running(Answering(), broker) as worker:

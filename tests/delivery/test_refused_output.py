@@ -14,8 +14,9 @@ from shared.events.cloudevents import to_kafka
 from shared.kafka import Publisher, Worker
 from shared.kafka.client import connection
 from shared.kafka.producing import Outgoing
-from shared.kafka.runtime.release import Outbox, Release, Verdict
-from shared.kafka.runtime.tracker import PartitionTracker, Released, Work
+from shared.kafka.runtime.outbox import Outbox
+from shared.kafka.runtime.release import Release, Verdict
+from shared.kafka.runtime.tracker import Part, PartitionTracker, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
     ANSWER,
@@ -170,7 +171,7 @@ def finished(settings: KafkaSettings, outputs: Sequence[Outgoing]) -> Release:
     works = [Work(None, tracker) for _ in outputs]
     for work, output in zip(works, outputs, strict=True):
         work.outputs = [output]
-    return Release([Released(tracker, works, len(works))], settings.topic_prefix + "group")
+    return Release([Part(tracker, works, len(works))], settings.topic_prefix + "group")
 
 
 NO_KEY: dict[str, str] = {"cleanup.policy": "compact"}
@@ -193,13 +194,14 @@ def test_whatever_is_refused_for_ever_is_told_apart_from_its_neighbours(
     release = finished(kafka, [*good[:2], bad(topic), *good[2:]])
     outbox.put(release)
     ended = outbox.take(30)
-    assert ended is release
+    assert ended is not None
+    assert ended.release is release
     assert ended.verdict is Verdict.REFUSED
     assert [work.outputs for work in ended.refused] == [[bad(topic)]]
     for work in ended.refused:
         work.outputs = []
-    again = Release(ended.parts, ended.group)
-    outbox.put(again)
-    assert outbox.take(30) is again
+    outbox.put(Release(release.parts, release.group))
+    again = outbox.take(30)
+    assert again is not None
     assert again.verdict in (Verdict.RELEASED, Verdict.SENT), again.error
     assert [record.key for record in records_of(kafka, "compacted")] == [output.key for output in good]

@@ -62,11 +62,11 @@ def test_a_draining_worker_stays_a_member_by_polling_on(real_kafka: KafkaSetting
     function = Gated()
     with running(function, settings) as worker:
         eventually(lambda: function.handled)
-        member = worker._consumer.group_metadata()
+        member = worker._membership._consumer.group_metadata()
         worker.stop()
         silence = time.monotonic() + 8
         eventually(lambda: time.monotonic() > silence)
-        assert worker._consumer.group_metadata() == member
+        assert worker._membership._consumer.group_metadata() == member
         function.gate.set()
     assert answered(settings) == ["p-1"]
 

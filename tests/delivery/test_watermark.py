@@ -9,14 +9,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from kafka import TopicPartition
 
 from shared.endings import Ending
-from shared.kafka.runtime.tracker import Outcome, PartitionTracker, Released, Work
+from shared.kafka.runtime.tracker import Outcome, Part, PartitionTracker, Work
 
 PARTITION = TopicPartition("product.created", 0)
 
 
 def taken(tracker: PartitionTracker, offset: int, key: bytes | None = None) -> Work:
     work = Work(SimpleNamespace(offset=offset, key=key), tracker, size_bytes=1)
-    work.started = tracker.take(work)
+    work.started_at = float(tracker.take(work))
     return work
 
 
@@ -37,7 +37,7 @@ class Books(RuleBasedStateMachine):
         self.finished: set[int] = set()
         self.released: list[int] = []
         self.all: list[int] = []
-        self.under_way: Released | None = None
+        self.under_way: Part | None = None
 
     @rule(gap=st.integers(0, 3), key=st.sampled_from([None, b"a", b"b"]))
     def take(self, gap: int, key: bytes | None) -> None:
@@ -45,7 +45,7 @@ class Books(RuleBasedStateMachine):
         work = taken(self.tracker, offset, key)
         self.position = offset + 1
         self.all.append(offset)
-        if work.started:
+        if work.started_at:
             self.in_work.append(work)
 
     @rule(gap=st.integers(1, 3))
@@ -152,11 +152,11 @@ def test_markers_behind_the_last_record_are_committed_over() -> None:
 def test_a_record_waits_for_an_equal_key_before_it_only() -> None:
     tracker = PartitionTracker(PARTITION)
     first, other, second = taken(tracker, 0, b"k"), taken(tracker, 1, b"o"), taken(tracker, 2, b"k")
-    assert (first.started, other.started, second.started) == (True, True, False)
+    assert (first.started_at, other.started_at, second.started_at) == (1, 1, 0)
     assert ended(tracker, other) is None
     assert ended(tracker, first) is second
 
 
 def test_records_without_a_key_wait_for_none() -> None:
     tracker = PartitionTracker(PARTITION)
-    assert [taken(tracker, offset).started for offset in range(3)] == [True, True, True]
+    assert [taken(tracker, offset).started_at for offset in range(3)] == [1, 1, 1]

@@ -12,7 +12,7 @@ from shared.errors import TemporaryError
 from shared.events import Event
 from shared.kafka import create_topics
 from shared.kafka.client import producer_arguments, retry_topic
-from shared.kafka.runtime import worker as worker_module
+from shared.kafka.runtime import membership
 from shared.settings import KafkaSettings, Settings
 from tests.delivery.harness import (
     ANSWER,
@@ -181,7 +181,7 @@ def test_what_waits_under_a_former_delay_is_carried_too(kafka_broker: KafkaSetti
 
 
 def test_a_retry_topic_that_appears_later_is_read(kafka_broker: KafkaSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "_METADATA_MS", 1_000)
+    monkeypatch.setattr(membership, "_METADATA_MS", 1_000)
     settings = kafka_broker.model_copy(update={"retry_delays_seconds": (1.0,)})
     make_delivery_topics(settings, partitions=1)
     put(settings, CREATED + ".retry.1s", ["first"], age=2)

@@ -5,6 +5,7 @@ record costs no lock and no future. Threads are daemons: a handler that never re
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -71,7 +72,7 @@ class HandlerPool:
             # A partition that went to another owner: its records are handled there.
             outcome = None
             if work.tracker.alive:
-                work.started = True
+                work.started_at = time.monotonic()
                 outcome = self._handle(work)
             self.finished.append((work, outcome))
             if not self._wake.is_set():
