@@ -15,7 +15,9 @@ from kafka import KafkaConsumer
 from kafka.serializer import Serializer
 
 from shared.errors import ConfigurationError
+from shared.kafka.batches import Limits
 from shared.kafka.listener import addresses
+from shared.kafka.mends import open_client, read_patiently
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,12 @@ _BOOTSTRAP_MS = 30_000
 
 FETCH_BYTES = 256 * 1024
 """What one fetch brings of a partition at most, unless a single record is larger: about a hundred product events."""
+
+POLL_RECORDS = 500
+"""What one poll brings at most."""
+
+UNPACKED_RECORDS = 8
+"""How many of the largest records a packed batch may unpack to: a bomb unpacks to a thousand times its size."""
 
 
 class NullableBytes(Serializer):  # type: ignore[misc]  # kafka-python is untyped
@@ -170,10 +178,13 @@ def producer_arguments(settings: KafkaSettings, *, client_id: str) -> dict[str, 
 def open_consumer(settings: KafkaSettings, *, client_id: str, **more: Any) -> Any:
     """A consumer that reads committed records only and never commits by itself; `more` are kafka-python arguments.
 
-    Raises KafkaError when no broker answers.
+    What it polls are records and `UnreadableBatch`es, at most `POLL_RECORDS` at once, each partition's in its turn. A
+    partition that cannot be read on is held: see `mends.held_partitions`. Raises KafkaError when no broker answers.
     """
-    consumer = KafkaConsumer(**{**_consumer_arguments(settings, client_id=client_id), **more})
+    consumer = open_client(KafkaConsumer, **{**_consumer_arguments(settings, client_id=client_id), **more})
     try:
+        most_bytes = settings.max_request_size_bytes
+        read_patiently(consumer, Limits(unpacked_bytes=UNPACKED_RECORDS * most_bytes, raw_bytes=most_bytes))
         # Told the brokers' version, kafka-python 3.0.12 asks for the cluster's metadata beside its caller. Topics that
         # are subscribed to before the answer are taken for answered, and found five minutes later.
         consumer.bootstrap(timeout_ms=_BOOTSTRAP_MS)
@@ -189,9 +200,6 @@ def _consumer_arguments(settings: KafkaSettings, *, client_id: str) -> dict[str,
         **_NO_SENSORS,
         "isolation_level": "read_committed",
         "enable_auto_commit": False,
-        # A poll takes whole fetched batches, so their size bounds what it brings. A limit in records would leave
-        # batches half read, and kafka-python 3.0.12 never returns to one whose partition was paused and resumed while
-        # another partition was read: it only looks for it in a slot that is empty, not in one that is used up.
-        "max_poll_records": 2**31 - 1,
+        "max_poll_records": POLL_RECORDS,
         "max_partition_fetch_bytes": FETCH_BYTES,
     }

@@ -4,12 +4,27 @@ The client is mended for the one release that these mends were proved with; anot
 or mended it. Tests show the trouble without each of them.
 """
 
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from kafka.record.default_records import DefaultRecordBatch
+from kafka import TopicPartition
+from kafka.consumer.fetcher import Fetcher
+from kafka.errors import AuthorizationError
+from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
+from kafka.net.transport import KafkaSSLTransport
 
 from shared.errors import ConfigurationError
+from shared.kafka.batches import Fetched, Limits
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PROVED: Final = "3.0.12"
 """The release of kafka-python whose private places are known here."""
@@ -27,55 +42,220 @@ def check_release(installed: str) -> None:
 check_release(version("kafka-python"))
 
 
-# Records.
+# Fetching.
+
+_HOLD_SECONDS = 60.0
+"""How long a held partition is left alone at most, before it is asked for again and told of again."""
 
 
-class GarbledName(str):
-    """A header's name that is not UTF-8. It reads with escapes, and is sent again with its own bytes."""
-
-    _raw: bytes
-
-    def __new__(cls, raw: bytes) -> "GarbledName":
-        name = super().__new__(cls, raw.decode("utf-8", "backslashreplace"))
-        name._raw = raw
-        return name
-
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        """The bytes it came with."""
-        return self._raw
+def read_patiently(consumer: Any, limits: Limits) -> None:
+    """Have a new consumer read its fetches as `_PatientFetcher` does."""
+    consumer._fetcher = _PatientFetcher(
+        consumer._client,
+        consumer._subscription,
+        limits=limits,
+        **{**consumer.config, "metrics": None},
+    )
 
 
-class _Bytes(bytes):
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+def held_partitions(consumer: Any) -> Mapping[TopicPartition, str]:
+    """The partitions that cannot be read on, each with the reason. They are asked for again at least every minute."""
+    held: Mapping[TopicPartition, str] = consumer._fetcher.held()
+    return held
+
+
+@dataclass(slots=True)
+class _Hold:
+    offset: int
+    why: str
+    times: int
+    until: float
+
+
+class _PatientFetcher(Fetcher):  # type: ignore[misc]  # kafka-python is untyped
+    """A fetcher that no batch can stop, and that gives no more than it is asked for, of each partition in its turn.
+
+    kafka-python's own raises for a batch that it cannot read, keeps what is left of it, and from then on runs round
+    inside `poll` for ever. It unpacks without a bound. And a batch that was half read when its partition was paused is
+    never returned to, if another partition was read meanwhile: its place is looked for in a slot that is empty, not in
+    one that is used up. Here every partition's fetch waits in a place of its own, and one that cannot be read on is
+    held: left alone for a while and told of, while the others go on.
+    """
+
+    def __init__(self, *arguments: Any, limits: Limits, clock: Callable[[], float] = time.monotonic, **more: Any):
+        super().__init__(*arguments, **more)
+        self._limits = limits
+        self._clock = clock
+        self._holds: dict[TopicPartition, _Hold] = {}
+
+    def held(self) -> dict[TopicPartition, str]:
+        """The held partitions and why."""
+        return {partition: hold.why for partition, hold in list(self._holds.items())}
+
+    def fetched_records(self, max_records: int | None = None, update_offsets: bool = True) -> tuple[Any, bool]:
+        """At most so many records, the least lately served partition's first.
+
+        Raises AuthorizationError alone; says always that fetches may be sent, for partitions of which nothing is here.
+        """
+        left = max_records or self.config["max_poll_records"]
+        self._open_fetches()
+        self._forget_holds()
+        drained: dict[TopicPartition, list[Any]] = defaultdict(list)
+        for partition in list(self._unread):
+            if left == 0:
+                break
+            if self._subscriptions.is_paused(partition):
+                continue
+            part = self._unread.pop(partition)
+            try:
+                left -= self._append(drained, part, left, update_offsets)
+            except Exception as error:  # noqa: BLE001 - whatever a broker's bytes lead to must stop no other partition
+                self._hold(partition, part.next_fetch_offset, error)
+                continue
+            if part:
+                self._unread[partition] = part
+        return dict(drained), False
+
+    @property
+    def _unread(self) -> dict[TopicPartition, Any]:
+        """What is here and not given yet. The base keeps such parts of paused partitions, and fetches none of them."""
+        parts: dict[TopicPartition, Any] = self._paused_partition_records
+        return parts
+
+    def _open_fetches(self) -> None:
+        for _ in range(len(self._completed_fetches)):
+            fetch = self._completed_fetches.popleft()
+            partition = fetch.topic_partition
+            if self._subscriptions.is_paused(partition):
+                # What comes for a paused partition would be thrown away.
+                self._completed_fetches.append(fetch)
+                continue
+            try:
+                part = self._parse_fetched_data(fetch)
+            except AuthorizationError:
+                raise
+            except Exception as error:  # noqa: BLE001 - as above
+                self._hold(partition, fetch.fetched_offset, error)
+                continue
+            if part is not None:
+                part.limits = self._limits
+                part.high_watermark = fetch.partition_data.high_watermark
+                self._unread[partition] = part
+
+    def _fetchable_partitions(self) -> list[TopicPartition]:
+        now = self._clock()
+        holds = self._holds
+        return [
+            partition
+            for partition in super()._fetchable_partitions()
+            if partition not in holds or holds[partition].until <= now
+        ]
+
+    def _create_fetch_requests(self) -> Any:
+        requests = super()._create_fetch_requests()
+        if any(not self._subscriptions.is_paused(partition) for partition in self._unread):
+            # A broker that waits for records of the other partitions would keep these from being fetched next.
+            for request, _ in requests.values():
+                request.max_wait_ms = 0
+        return requests
+
+    def _hold(self, partition: TopicPartition, offset: int, error: Exception) -> None:
+        before = self._holds.get(partition)
+        times = before.times + 1 if before is not None and before.offset == offset else 1
+        seconds = min(2.0**times, _HOLD_SECONDS)
+        self._holds[partition] = _Hold(offset, str(error) or type(error).__name__, times, self._clock() + seconds)
+        log.error(
+            "%s[%d] cannot be read on from offset %d: %s; it is held and the others go on, asking again in %.0f s",
+            partition.topic,
+            partition.partition,
+            offset,
+            error or type(error).__name__,
+            seconds,
+        )
+
+    def _forget_holds(self) -> None:
+        """A partition that was taken away, or read from elsewhere, is held no longer."""
+        for partition, hold in list(self._holds.items()):
+            state = self._subscriptions.assignment.get(partition)
+            position = state.position if state is not None else None
+            if state is None or (position is not None and position.offset != hold.offset):
+                del self._holds[partition]
+
+    class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python is untyped
+        """One partition's part of a fetch, read by `Fetched` in place of the client's own reader."""
+
+        limits: Limits
+        high_watermark: int
+
+        def _unpack_records(self, tp: TopicPartition, records: Any, *_: Any) -> Iterator[Any]:
+            fetched = Fetched(
+                records._buffer,
+                tp.topic,
+                tp.partition,
+                position=self.fetch_offset,
+                limits=self.limits,
+                high_watermark=self.high_watermark,
+                aborted=self.aborted_transactions if self.isolation_level else None,
+            )
+            for record in fetched:
+                self._note(fetched)
+                yield record
+            self._note(fetched)
+            self.bytes_read = records.size_in_bytes()
+            self.drain()
+
+        def _note(self, fetched: Fetched) -> None:
+            self.next_fetch_offset = fetched.position
+            self.leader_epoch = fetched.leader_epoch
+
+
+# Sockets.
+
+
+def _close_what_fails() -> None:
+    """Have the client close a socket that does not come to connect, and one whose TLS handshake fails.
+
+    It leaves both to the garbage collector: a worker whose broker was away for three minutes held fifty.
+    """
+    connect, handshake = KafkaNetSocket.sock_connect, KafkaSSLTransport.handshake
+
+    async def connect_or_close(self: Any, net: Any, sock: Any, *arguments: Any, **named: Any) -> Any:
         try:
-            return super().decode(encoding, errors)
-        except UnicodeDecodeError:
-            return GarbledName(self)
+            return await connect(self, net, sock, *arguments, **named)
+        except BaseException:
+            sock.close()
+            raise
+
+    async def handshake_or_close(self: Any) -> None:
+        try:
+            await handshake(self)
+        except BaseException:
+            self.abort()
+            raise
+
+    KafkaNetSocket.sock_connect, KafkaSSLTransport.handshake = connect_or_close, handshake_or_close
 
 
-class _Buffer(bytearray):
-    """The reader takes names out as slices and decodes those; keys and values it copies as they are."""
-
-    def __getitem__(self, place: Any) -> Any:
-        found = super().__getitem__(place)
-        return _Bytes(found) if isinstance(place, slice) else found
+_close_what_fails()
 
 
-_read_strictly = DefaultRecordBatch._read_msg
+def open_client(kind: Callable[..., T], **arguments: Any) -> T:
+    """`kind(**arguments)`: a consumer, a producer, an admin client, of which nothing is left if it does not open.
 
+    Where no broker answers, the client's constructor gives up, and leaves its selector, sockets and thread behind.
+    """
+    opened: list[Any] = []
 
-def _read(batch: Any) -> Any:
-    """A header whose name is not UTF-8, which every broker takes, is no corrupt batch that is polled again for ever."""
+    def opening(**named: Any) -> Any:
+        opened.append(KafkaNetClient(**named))
+        return opened[0]
+
     try:
-        return _read_strictly(batch)
-    except UnicodeDecodeError:
-        # Nothing is noted of a record before it is read to its end, so it can be read anew; the batch's other records
-        # come out of the same buffer.
-        batch._buffer = _Buffer(batch._buffer)
-        return _read_strictly(batch)
-
-
-DefaultRecordBatch._read_msg = _read
+        return kind(**arguments, kafka_client=opening)
+    except BaseException:
+        for client in opened:
+            client.close()
+        raise
 
 
 # Producers.

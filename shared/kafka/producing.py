@@ -9,7 +9,7 @@ from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
 from shared.kafka.client import NULL, producer_arguments
-from shared.kafka.mends import give_up_sending
+from shared.kafka.mends import give_up_sending, open_client
 from shared.settings import KafkaSettings
 
 Offsets = Mapping[TopicPartition, OffsetAndMetadata]
@@ -32,12 +32,12 @@ def open_producer(settings: KafkaSettings, *, client_id: str, transactional_id: 
     """
     arguments = {**producer_arguments(settings, client_id=client_id), **more}
     if transactional_id is None:
-        return KafkaProducer(**arguments)
+        return open_client(KafkaProducer, **arguments)
     arguments |= {
         "transactional_id": transactional_id,
         "transaction_timeout_ms": settings.transaction_timeout_ms,
     }
-    producer = KafkaProducer(**arguments)
+    producer = open_client(KafkaProducer, **arguments)
     try:
         producer.init_transactions()
     except BaseException:

@@ -1,41 +1,13 @@
 """Records as they are read: what a poll gives, in what the books, the bounds and the handlers ask of it."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from shared.errors import PermanentError
 from shared.events import Event
 from shared.events.cloudevents import from_kafka
-from shared.kafka.mends import GarbledName
+from shared.kafka.batches import GarbledName, UnreadableBatch
 
-
-@dataclass(frozen=True, slots=True)
-class UnreadableBatch:
-    """What a poll gives in the place of records that cannot be read: a part of a log, with what a record has."""
-
-    topic: str
-    partition: int
-    offset: int
-    """The first offset that cannot be read."""
-    last_offset: int
-    """The last one: whoever has done with this goes on behind it."""
-    why: str
-    """What is wrong with it."""
-    value: bytes | None = field(default=None, repr=False)
-    """The batch's raw bytes, as far as they are there and no larger than a record may be."""
-    key: bytes | None = None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
-    timestamp: int = -1
-    """Milliseconds since the epoch, as the batch says itself; -1 where that cannot be believed."""
-
-    def error(self) -> PermanentError:
-        """What it fails with, being no record."""
-        many = self.last_offset - self.offset + 1
-        return PermanentError(
-            f"{self.topic}[{self.partition}] cannot be read at the offsets {self.offset} to {self.last_offset} "
-            f"({many} at most): {self.why}; have what was lost with them sent again",
-            reason="unreadable-batch",
-        )
+__all__ = ["GarbledName", "UnreadableBatch", "event_of", "next_offset", "size_of"]
 
 
 def event_of(record: Any) -> Event[Any]:
@@ -45,7 +17,7 @@ def event_of(record: Any) -> Event[Any]:
     `unreadable-batch`.
     """
     if isinstance(record, UnreadableBatch):
-        raise record.error()
+        raise _unreadable(record)
     for name, _ in record.headers:
         if isinstance(name, GarbledName):
             raise PermanentError(f"the name of header {name!r} is not UTF-8; send it as UTF-8", reason="invalid-utf8")
@@ -64,3 +36,12 @@ def size_of(record: Any) -> int:
     for name, raw in record.headers:
         size += len(name) + len(raw or b"")
     return size
+
+
+def _unreadable(batch: UnreadableBatch) -> PermanentError:
+    many = batch.last_offset - batch.offset + 1
+    return PermanentError(
+        f"{batch.topic}[{batch.partition}] cannot be read at the offsets {batch.offset} to {batch.last_offset}, which "
+        f"are {many} records at most: the batch there {batch.why}; have what was lost with them sent again",
+        reason="unreadable-batch",
+    )

@@ -7,7 +7,7 @@ from shared.errors import ConfigurationError, PermanentError
 from shared.kafka.mends import check_release
 from shared.kafka.reading import UnreadableBatch, event_of, next_offset, size_of
 
-BATCH = UnreadableBatch("product.created", 2, 100, 149, "its checksum does not match", b"raw")
+BATCH = UnreadableBatch("product.created", 2, 100, 149, "does not have its own checksum", b"raw")
 
 
 def record(**fields: object) -> ConsumerRecord:
@@ -30,7 +30,8 @@ def test_an_unreadable_batch_is_no_event_and_says_where_it_lay_and_why() -> None
         event_of(BATCH)
     assert refused.value.reason == "unreadable-batch"
     assert str(refused.value).startswith(
-        "product.created[2] cannot be read at the offsets 100 to 149 (50 at most): its checksum does not match; "
+        "product.created[2] cannot be read at the offsets 100 to 149, which are 50 records at most: the batch there "
+        "does not have its own checksum; have "
     )
 
 
