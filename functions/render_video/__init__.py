@@ -21,6 +21,7 @@ from shared.clips import ClipRecord, ClipStore
 from shared.errors import ConfigurationError, NotANumber, PhotoRefused, TemporaryError
 from shared.events import Clip, Event, Poster, Reason, RenderSpec, VideoRejected, VideoRequested, answer, read_by
 from shared.objects import ObjectStore
+from shared.photos import FOLDER as KEPT_PHOTOS
 from shared.photos import Photos
 from shared.settings import Settings
 
@@ -88,8 +89,9 @@ class RenderVideo:
         )
 
     def check(self) -> None:
-        """Ask whether clips can be looked up and stored. Raises Unavailable or ConfigurationError."""
+        """Ask whether clips can be looked up and stored, and photos read. Raises Unavailable or ConfigurationError."""
         self._store.check(writes=True)
+        self._store.objects.check(reads=[KEPT_PHOTOS])
 
     def ready(self) -> bool:
         """Whether the model is loaded and warm."""

@@ -27,8 +27,10 @@ LOOK_FIRST_BYTES = 128 * 1024
 keeps the connection for a while (MinIO: 0.5 s), a look-up is under a millisecond."""
 
 _TRIAL_NAME = "skureel-trial"
-"""Never an object. It is looked for, which asks for the same permission as a get, and an upload of one byte is begun,
-which asks for the same permission and the same free space as a put, and given up."""
+"""Never an object. It is looked for, which asks for the same permission as a get, and an upload in parts is begun and
+given up, which asks for the same permission as a put, and of the disk for the same room."""
+_TRIAL_BYTES = 4 * 1024 * 1024
+"""Room for a clip: on a disk that is full for clips small objects are still stored."""
 _NEW: DictType = {"If-None-Match": "*"}
 
 
@@ -70,7 +72,7 @@ class ObjectStore:
     def _try_writing(self, key: str) -> None:
         upload = Upload.begin(self._client, self._bucket, key, {"Content-Type": "text/plain"})
         try:
-            upload.add(b"x")
+            upload.add(bytes(_TRIAL_BYTES))
         finally:
             self._give_up(upload)
 

@@ -14,7 +14,8 @@ from shared.clips import ClipStore
 from shared.errors import ConfigurationError, PermanentError, TemporaryError, Unavailable
 from shared.objects import ObjectStore
 from shared.objects import store as store_module
-from shared.settings import ObjectSettings
+from shared.photos import Photos
+from shared.settings import ObjectSettings, RenderSettings
 from tests.objects.faulty_server import answering, http_answer
 from tests.servers import RealMinio
 
@@ -263,6 +264,31 @@ def test_a_completion_that_fails_after_its_status_200_is_a_failure() -> None:
     with answering(http_answer("200 OK", _s3_error("InternalError"), headers=XML)) as settings:
         with pytest.raises(Unavailable, match="InternalError"):
             ObjectStore(settings).put_new("key", b"x", "text/plain")
+
+
+def test_a_disk_that_has_no_room_for_a_clip_is_full_though_small_objects_are_stored() -> None:
+    """As MinIO answers on a disk of which a megabyte is left: the check decides whether work is held."""
+
+    def answer(request: bytes) -> bytes:
+        if request.startswith(b"PUT") and len(request) > 1_000_000:
+            return http_answer("507 Full", _s3_error("XMinioStorageFull"), headers=XML)
+        if request.startswith(b"POST"):
+            begun = b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+            return http_answer("200 OK", begun, headers=XML)
+        return http_answer("200 OK", b"<ListBucketResult/>", headers=(*XML, "ETag: x-1"))
+
+    with (
+        answering(answer) as settings,
+        pytest.raises(Unavailable, match=r"asking to write videos/\*: XMinioStorageFull"),
+    ):
+        ObjectStore(settings).check(writes=["videos/"])
+
+
+@pytest.mark.connected
+def test_kept_photos_that_may_not_be_read_are_no_fault_of_a_product(user_of: Callable[..., ObjectStore]) -> None:
+    photos = Photos(user_of(READS, ("Deny", "s3:GetObject", "/photos/*")), RenderSettings())
+    with pytest.raises(Unavailable, match="access denied"):
+        photos.load("a" * 64)
 
 
 def test_tls_to_a_port_that_speaks_none_names_the_setting(object_store: ObjectSettings) -> None:
