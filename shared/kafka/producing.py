@@ -17,12 +17,17 @@ Offsets = Mapping[TopicPartition, OffsetAndMetadata]
 
 
 class Outgoing(NamedTuple):
-    """A record to be sent: the topic's full name, exact bytes, headers."""
+    """A record to be sent: the topic's full name, exact bytes, headers, and, unless its key decides, its partition.
+
+    What goes round (retried, carried back, replayed) stays in its partition, by whichever hash its producer chose that:
+    partition n of every topic goes to one worker, so that all events of a product meet there.
+    """
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]]
+    partition: int | None = None
 
 
 def open_producer(settings: KafkaSettings, *, client_id: str, transactional_id: str | None = None, **more: Any) -> Any:
@@ -124,8 +129,12 @@ class Sender:
 
 
 def hand_over(producer: Any, record: Outgoing) -> Any:
-    """Give a record to the producer; its future."""
-    return producer.send(record.topic, NULL if record.value is None else record.value, record.key, record.headers)
+    """Give a record to the producer; its future. Where the topic has no such partition, the key decides."""
+    partition = record.partition
+    if partition is not None and partition not in producer.partitions_for(record.topic):
+        partition = None
+    value = NULL if record.value is None else record.value
+    return producer.send(record.topic, value, record.key, record.headers, partition)
 
 
 def wait_for_all(futures: Iterable[Any], timeout_seconds: float) -> None:

@@ -10,6 +10,7 @@ from kafka import KafkaProducer
 from functions.redeliver import build
 from shared.errors import TemporaryError
 from shared.events import Event
+from shared.events.cloudevents import to_kafka
 from shared.kafka import create_topics
 from shared.kafka.client import producer_arguments, retry_topic
 from shared.kafka.runtime import membership
@@ -23,6 +24,7 @@ from tests.delivery.harness import (
     ends,
     headers_of,
     make_delivery_topics,
+    product_event,
     publish_products,
     records_of,
     running,
@@ -59,6 +61,16 @@ def put(
                 timestamp_ms=int((time.time() - age) * 1000),
             )
         producer.flush(30)
+    finally:
+        producer.close()
+
+
+def put_event(settings: KafkaSettings, product_id: str, *, partition: int) -> None:
+    """Publish a product event to a partition of its producer's choice."""
+    message = to_kafka(product_event(product_id, event_id=f"e-{partition}"))
+    producer = KafkaProducer(**producer_arguments(settings, client_id="test-producer"))
+    try:
+        producer.send(settings.topic_prefix + CREATED, message.value, message.key, message.headers, partition).get(30)
     finally:
         producer.close()
 
@@ -119,6 +131,31 @@ def test_a_record_comes_back_with_its_exact_bytes(kafka_broker: KafkaSettings) -
     (record,) = records_of(settings, CREATED)
     assert (record.key, record.value) == (b"a", b"value of a")
     assert list(record.headers) == [("x", b"\xff\x00"), ("x", b"again")]
+
+
+def test_a_record_stays_in_its_partition_whatever_hash_chose_it(kafka_broker: KafkaSettings) -> None:
+    """So that all events of a product meet at one worker."""
+    settings = kafka_broker.model_copy(update={"retry_delays_seconds": (1.0,), "retries_in_place": 0})
+    make_delivery_topics(settings)
+
+    def fail(event: Event[Any]) -> None:
+        raise TemporaryError("the store does not answer")
+
+    put_event(settings, "p-1", partition=1)
+    put_event(settings, "p-1", partition=3)
+    with running(Answering(fail), settings), running(REDELIVER, settings):
+        eventually(lambda: len(records_of(settings, CREATED + ".dlq")) == 2)
+    for topic in (CREATED, CREATED + ".retry.1s"):
+        assert {record.partition for record in records_of(settings, topic)} == {1, 3}
+
+
+def test_where_a_topic_has_no_such_partition_the_key_decides(kafka_broker: KafkaSettings) -> None:
+    settings = kafka_broker.model_copy(update={"retry_delays_seconds": (1.0,)})
+    make_topics(settings, CREATED, partitions=1)
+    make_topics(settings, CREATED + ".retry.1s", partitions=4)
+    put(settings, CREATED + ".retry.1s", ["a", "b"], age=2, partition=3)
+    with running(REDELIVER, settings):
+        eventually(lambda: sorted(keys_of(settings)) == ["a", "b"])
 
 
 def test_a_short_wait_is_not_behind_a_long_one(kafka_broker: KafkaSettings) -> None:

@@ -258,7 +258,13 @@ def _send(
     sendable = [letter for letter in letters if not letter.stays]
     sender.send(
         [
-            Outgoing(base_topic(letter.topic), letter.key, letter.value, stories.replayed(letter.headers, letter.story))
+            Outgoing(
+                base_topic(letter.topic),
+                letter.key,
+                letter.value,
+                stories.replayed(letter.headers, letter.story),
+                letter.story.partition if letter.story.topic else None,
+            )
             for letter in sendable
         ],
         offsets,

@@ -48,7 +48,7 @@ class Carrying:
     def finish(self, work: Work) -> Outcome:
         """Hand a record on. Nothing can go wrong before it is sent."""
         record = work.record
-        back = Outgoing(base_topic(record.topic), record.key, record.value, list(record.headers))
+        back = Outgoing(base_topic(record.topic), record.key, record.value, list(record.headers), record.partition)
         return Outcome(Ending.EMITTED, [back])
 
     def failed(self, work: Work, error: BaseException) -> Outcome:

@@ -60,12 +60,12 @@ class Rejecting:
             delay = self._delay(told, error)
             told = replace(told, rounds=told.rounds + 1)
             log.warning("%s failed: %s; retrying in %g s (%d of %d)", where, error, delay, told.rounds, len(delays))
-            target = retry_topic(topic, delay)
+            target, partition = retry_topic(topic, delay), record.partition
         else:
             log.error("%s is a dead letter (%s): %s; see `skureel deadletters show`", where, told.reason, error)
-            target = topic + DEAD_LETTER_SUFFIX
+            target, partition = topic + DEAD_LETTER_SUFFIX, None
         headers = stories.written(record.headers, told, group=self._group, client_id=self._client_id)
-        output = self._fitting(Outgoing(target, record.key, record.value, headers), where)
+        output = self._fitting(Outgoing(target, record.key, record.value, headers, partition), where)
         return Outcome(ending, [output], error, attempts, seconds)
 
     def refused(self, work: Work, error: BaseException | None) -> Outcome:
