@@ -7,7 +7,7 @@ from shared.events import Event
 from shared.events.cloudevents import from_kafka
 from shared.kafka.batches import GarbledName, UnreadableBatch
 
-__all__ = ["GarbledName", "UnreadableBatch", "event_of", "next_offset", "size_of"]
+__all__ = ["GarbledName", "UnreadableBatch", "check_readable", "event_of", "next_offset", "size_of"]
 
 
 def event_of(record: Any) -> Event[Any]:
@@ -16,12 +16,17 @@ def event_of(record: Any) -> Event[Any]:
     Raises PermanentError as `from_kafka`; a garbled header is `invalid-utf8`, a batch that cannot be read
     `unreadable-batch`.
     """
-    if isinstance(record, UnreadableBatch):
-        raise _unreadable(record)
+    check_readable(record)
     for name, _ in record.headers:
         if isinstance(name, GarbledName):
             raise PermanentError(f"the name of header {name!r} is not UTF-8; send it as UTF-8", reason="invalid-utf8")
     return from_kafka(record.headers, record.value)
+
+
+def check_readable(record: Any) -> None:
+    """Let a record pass, and raise PermanentError `unreadable-batch` for a batch of which none can be had."""
+    if isinstance(record, UnreadableBatch):
+        raise _unreadable(record)
 
 
 def next_offset(record: Any) -> int:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.endings import Ending
+from shared.errors import PermanentError
 from shared.kafka.client import base_topic, retry_delay
 from shared.kafka.producing import Outgoing
+from shared.kafka.reading import check_readable
 from shared.kafka.runtime.rejecting import Rejecting
 from shared.kafka.runtime.tracker import Outcome, Work
 
@@ -46,8 +48,12 @@ class Carrying:
         return written - ahead
 
     def finish(self, work: Work) -> Outcome:
-        """Hand a record on. Nothing can go wrong before it is sent."""
+        """Hand a record on. Of a batch that cannot be read nothing can be: it becomes a dead letter."""
         record = work.record
+        try:
+            check_readable(record)
+        except PermanentError as error:
+            return self._rejecting.rejected(record, error, stage="decode", attempts=0)
         back = Outgoing(base_topic(record.topic), record.key, record.value, list(record.headers), record.partition)
         return Outcome(Ending.EMITTED, [back])
 
