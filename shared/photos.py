@@ -38,6 +38,7 @@ CONNECTIONS = 64
 _OURS = (FOLDER, "videos/")
 _SHOWN_CHARACTERS = 120
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+# Whether it can be decoded, render_video finds out, and rejects the product as well: derive_prompt needs no Pillow.
 _SIGNATURES = {
     "image/jpeg": re.compile(rb"\xff\xd8\xff"),
     "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),

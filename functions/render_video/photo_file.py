@@ -16,7 +16,7 @@ from functions.render_video.srgb import matrix_profile
 
 PROFILE_LIMIT_BYTES = 4 * 1024 * 1024
 """A large CMYK press profile has 2 MiB."""
-MOST_SCANS = 100
+MOST_SCANS = 40
 """Passes over a progressive JPEG: encoders write 10 or so, and each one costs time for the whole picture."""
 
 DAMAGED = "is damaged; save it again as JPEG or PNG and send that"

@@ -122,6 +122,27 @@ def test_a_temporary_failure_comes_back_when_it_is_due(kafka_broker: KafkaSettin
     assert headers_of(dead)["skureel.reason"] == "temporary"
 
 
+def test_what_is_still_missing_in_the_last_round_is_answered_and_no_dead_letter(kafka_broker: KafkaSettings) -> None:
+    settings = kafka_broker.model_copy(update={"retry_delays_seconds": (30.0, 300.0), "retries_in_place": 0})
+    make_delivery_topics(settings, partitions=1)
+    clock = Clock()
+    rounds: list[bool] = []
+
+    def behave(event: Event[Any]) -> None:
+        rounds.append(event.last_round)
+        if not event.last_round:
+            raise TemporaryError("the photo is not there yet")
+
+    publish_products(settings, ["p-1"])
+    with running(Answering(behave), settings, clock=clock), running(REDELIVER, settings, clock=clock):
+        for delay in ("30s", "300s"):
+            eventually(lambda: records_of(settings, f"{CREATED}.retry.{delay}"))  # noqa: B023 - called at once
+            clock.now += 400
+        eventually(lambda: answered(settings) == ["p-1"])
+    assert rounds == [False, False, True]
+    assert records_of(settings, CREATED + ".dlq") == []
+
+
 def test_a_record_comes_back_with_its_exact_bytes(kafka_broker: KafkaSettings) -> None:
     settings = kafka_broker.model_copy(update={"retry_delays_seconds": (30.0,)})
     make_delivery_topics(settings, partitions=1)
