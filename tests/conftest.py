@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     groups = {}
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
         groups[item] = item.get_closest_marker("xdist_group").args[0]
     slow = Counter(groups[item] for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[groups[item]])
