@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -112,6 +113,8 @@ class WorkerProcess:
             cwd=REPOSITORY,
             # A killed process leaves its temporary files; here they go with the test's folder.
             env=child_environment({"TMPDIR": str(folder)}),
+            # Whoever kills the tests closes this too, and the worker ends with them.
+            stdin=subprocess.PIPE,
             stderr=self._log,
         )
 
@@ -152,6 +155,8 @@ class WorkerProcess:
         if self.running():
             self._process.kill()
         self._process.wait(60)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self._log.close()
 
 
@@ -170,7 +175,14 @@ def began(process: WorkerProcess, *products: str, timeout_seconds: float = PATIE
     eventually(lambda: set(products) <= set(process.noted("began")), timeout_seconds, describe=process.log)
 
 
+def end_with_parent() -> None:
+    """Wait for the parent's end, however it comes, and follow."""
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def main() -> int:
+    threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
     spec = json.loads(sys.argv[1])
     faulthandler.register(signal.SIGUSR1)
     configure_logging(LogSettings(format="text"))

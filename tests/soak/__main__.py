@@ -7,6 +7,7 @@ record must have ended exactly once and as it may, and no worker may have been s
 
 import argparse
 import logging
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +28,8 @@ def main() -> int:
         if lacking is not None:
             parser.error(lacking)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # a broker that is away is no news here
+    # However the run is ended, its servers and workers end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     plan = Plan(arguments.products, arguments.minutes, arguments.seed)
     if arguments.keep is not None:
         arguments.keep.mkdir(parents=True)
