@@ -20,6 +20,10 @@ CARRIES: Mapping[str, Sequence[str]] = {"redeliver": READ_TYPES}
 """The event types whose retry topics each function reads."""
 
 
+PORTS: Mapping[str, int] = {name: 8080 + place for place, name in enumerate(FUNCTIONS)}
+"""Where each function's probes and metrics are unless SKUREEL_HEALTH__PORT says otherwise: one host can run all."""
+
+
 def build(name: str, settings: Settings) -> Function | Carrier:
     """The function of that name, not started. Its package offers `build(settings)`."""
     builder = cast(Callable[[Settings], Function | Carrier], import_module(FUNCTIONS[name]).build)

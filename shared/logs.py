@@ -32,7 +32,7 @@ class TextLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         parts = [f"{_time(record)} {record.levelname} {record.name}: {one_line(record.getMessage(), LONGEST)}"]
         if record.exc_info:
-            parts.append(one_line(self.formatException(record.exc_info), LONGEST))
+            parts.append(one_line(self.formatException(record.exc_info)[-LONGEST:], LONGEST))
         return " | ".join(parts)
 
 
@@ -48,7 +48,7 @@ class JsonLine(logging.Formatter):
             "message": one_line(record.getMessage(), LONGEST),
         }
         if record.exc_info:
-            document["exception"] = one_line(self.formatException(record.exc_info), LONGEST)
+            document["exception"] = one_line(self.formatException(record.exc_info)[-LONGEST:], LONGEST)
         return json.dumps(document, ensure_ascii=False)
 
 

@@ -6,6 +6,7 @@ that is not set. `skureel config` prints this table, in words that can be set ag
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -19,6 +20,9 @@ from shared.errors import ConfigurationError
 from shared.validation import first_problem
 
 ENVIRONMENT_PREFIX = "SKUREEL_"
+
+_USERINFO = re.compile(r"(^|//|,)[^/@:,\s]*:[^/@,\s]*@")
+"""A name and a password before a host, which a url or an address may have."""
 
 
 class _Group(BaseModel):
@@ -211,9 +215,10 @@ class HealthSettings(_Group):
     """The probes' and metrics' own server."""
 
     host: str = "0.0.0.0"  # probes come from the node
-    """Address to listen on."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """Port of /health/live, /health/ready and /metrics; 0: any free one."""
+    """Address to listen on; :: is every address of IPv6 and IPv4."""
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Port of /health/live, /health/ready and /metrics. Empty: each function's own, so that all can run on one host
+    (derive_prompt 8080, render_video 8081, redeliver 8082); 0: any free one, which the log names."""
 
 
 class LogSettings(_Group):
@@ -298,4 +303,4 @@ def _shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "[]"  # an empty variable would be the default
-    return str(value)
+    return _USERINFO.sub(r"\1**********@", str(value))

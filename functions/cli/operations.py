@@ -16,11 +16,13 @@ from shared.settings import describe, load_settings
 @click.argument("function", type=click.Choice(sorted(FUNCTIONS)))
 def run(function: str) -> None:
     """Run one function until SIGTERM. The first signal finishes what is in work, a second one abandons it."""
-    from functions.registry import build
+    from functions.registry import PORTS, build
     from shared.kafka import serve
 
     settings = read_settings(quiet=False)
-    raise SystemExit(serve(build(function, settings), settings.kafka, settings.health))
+    port = PORTS[function] if settings.health.port is None else settings.health.port
+    health = settings.health.model_copy(update={"port": port})
+    raise SystemExit(serve(build(function, settings), settings.kafka, health))
 
 
 @click.group(cls=Commands)

@@ -1,6 +1,7 @@
 """Products in a file: bare product data or CloudEvents, one JSON object a line."""
 
 import base64
+import codecs
 import json
 import uuid
 from collections.abc import Iterator
@@ -62,8 +63,9 @@ def refuse_bad_lines(path: Path) -> None:
 
 def _filled(lines: BinaryIO, name: str) -> Iterator[tuple[str, bytes]]:
     for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield f"{name}, line {number}", line.strip()
+        filled = line.removeprefix(codecs.BOM_UTF8).strip()
+        if filled:
+            yield f"{name}, line {number}", filled
 
 
 def _line(place: str, line: bytes, type_name: str, source: str) -> Line:

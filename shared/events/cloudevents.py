@@ -7,6 +7,7 @@ Sources: CloudEvents 1.0.2, its Kafka, HTTP and JSON bindings.
 
 import base64
 import binascii
+import codecs
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -123,7 +124,7 @@ def _from_structured(content_type: str, value: bytes) -> Event[Any]:
             reason="not-a-cloudevent",
         )
     _check_size(value)
-    document = _json(_utf8(value, "the structured event"))
+    document = _json(_utf8(value.removeprefix(codecs.BOM_UTF8), "the structured event"))
     if not isinstance(document, dict):
         raise PermanentError("the structured event is not a JSON object; send one event", reason="not-a-cloudevent")
     data = document.pop("data", None)

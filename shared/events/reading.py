@@ -3,6 +3,7 @@
 A product whose locale is odd is still a product: what cannot be read of an optional field is left out, and named.
 """
 
+import codecs
 import json
 from collections.abc import Callable, Mapping
 from itertools import islice
@@ -34,6 +35,8 @@ def read(kind: type[PayloadT], data: bytes) -> tuple[PayloadT, tuple[str, ...]]:
 
     Raises pydantic's ValidationError where a required field, or the whole, is not what it must be.
     """
+    # Whoever writes JSON on Windows may begin with one; JSON itself knows none.
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         return kind.model_validate_json(data), ()
     except ValidationError:

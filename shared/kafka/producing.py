@@ -9,6 +9,7 @@ from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
 from shared.kafka.client import NULL, producer_arguments
+from shared.kafka.listener import check_listeners
 from shared.kafka.mends import give_up_sending, open_client
 from shared.settings import KafkaSettings
 
@@ -94,7 +95,7 @@ class Sender:
 
     In one transaction where the broker keeps offsets of transactions; of two senders of one name the older one can
     then send no more. Plainly (`SKUREEL_KAFKA__OFFSETS=plain`), `commit_plainly` commits them after the records: at
-    least once. Use as a context manager. Opening and sending raise KafkaError.
+    least once. Use as a context manager. Opening and sending raise KafkaError; opening, what `check_listeners` raises.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Sender:
         self._name = name
         self._commit_plainly = commit_plainly
         self._transactional = settings.offsets == "transaction"
+        check_listeners(settings)
         self._producer = open_producer(
             settings, client_id=client_id, transactional_id=name if self._transactional else None
         )

@@ -37,21 +37,27 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize(("live", "ready"), [(True, True), (True, False), (False, True), (False, False)])
 def test_probes_answer_by_status_and_body(live: bool, ready: bool) -> None:
-    with HealthServer(LOOPBACK, live=lambda: live, ready=lambda: ready, registry=CollectorRegistry()) as server:
+    reason = None if ready else "its topics are missing\x1b"
+    with HealthServer(LOOPBACK, live=lambda: live, unready=lambda: reason, registry=CollectorRegistry()) as server:
         status, body = get(server.port, "/health/live")
         assert (status, json.loads(body)) == (200 if live else 503, {"live": live})
         status, body = get(server.port, "/health/ready?verbose")
-        assert (status, json.loads(body)) == (200 if live and ready else 503, {"ready": live and ready})
+        told = json.loads(body)
+        assert (status, told["ready"]) == (200 if live and ready else 503, live and ready)
+        if not live:
+            assert told["reason"] == "the worker has not come round for too long"
+        else:
+            assert told.get("reason") == (None if ready else "its topics are missing\\x1b")
         assert get(server.port, "/elsewhere")[0] == 404
 
 
 def test_a_probe_that_fails_is_one_line_of_the_log(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def broken() -> bool:
+    def broken() -> str:
         raise RuntimeError("the function cannot tell")
 
-    with HealthServer(LOOPBACK, live=lambda: True, ready=broken, registry=CollectorRegistry()) as server:
+    with HealthServer(LOOPBACK, live=lambda: True, unready=broken, registry=CollectorRegistry()) as server:
         with pytest.raises(http.client.RemoteDisconnected):
             get(server.port, "/health/ready")
         assert get(server.port, "/health/live")[0] == 200
@@ -60,11 +66,31 @@ def test_a_probe_that_fails_is_one_line_of_the_log(
 
 
 def test_a_port_that_is_taken_is_a_configuration_error() -> None:
-    with HealthServer(LOOPBACK, live=lambda: True, ready=lambda: True, registry=CollectorRegistry()) as server:
+    with HealthServer(LOOPBACK, live=lambda: True, unready=lambda: None, registry=CollectorRegistry()) as server:
         taken = HealthSettings(host="127.0.0.1", port=server.port)
-        second = HealthServer(taken, live=lambda: True, ready=lambda: True, registry=CollectorRegistry())
+        second = HealthServer(taken, live=lambda: True, unready=lambda: None, registry=CollectorRegistry())
         with pytest.raises(ConfigurationError, match="SKUREEL_HEALTH__PORT"):
             second.__enter__()
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("::", ("127.0.0.1", "[::1]")), ("::1", ("[::1]",)), ("0.0.0.0", ("127.0.0.1",)), ("localhost", ("localhost",))],
+)
+def test_probes_are_answered_on_both_kinds_of_addresses(host: str, asked: tuple[str, ...]) -> None:
+    settings = HealthSettings(host=host, port=0)
+    with HealthServer(settings, live=lambda: True, unready=lambda: None, registry=CollectorRegistry()) as server:
+        for name in asked:
+            with urllib.request.urlopen(f"http://{name}:{server.port}/health/ready", timeout=5) as response:
+                assert response.status == 200
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
+def test_an_address_that_is_not_ours_is_a_configuration_error(host: str) -> None:
+    settings = HealthSettings(host=host, port=0)
+    server = HealthServer(settings, live=lambda: True, unready=lambda: None, registry=CollectorRegistry())
+    with pytest.raises(ConfigurationError, match="SKUREEL_HEALTH__HOST"):
+        server.__enter__()
 
 
 def test_a_worker_is_ready_only_with_a_warm_function_and_a_group(kafka_broker: KafkaSettings) -> None:
@@ -190,7 +216,7 @@ def test_metrics_count_every_ending(kafka_broker: KafkaSettings) -> None:
     with running(Answering(behave), kafka_broker) as worker:
         eventually(lambda: len(answered(kafka_broker)) == 2)
         registry = worker.metrics.registry
-        with HealthServer(LOOPBACK, live=worker.live, ready=worker.ready, registry=registry) as server:
+        with HealthServer(LOOPBACK, live=worker.live, unready=lambda: None, registry=registry) as server:
             text = get(server.port, "/metrics")[1]
     families = {family.name: family for family in text_string_to_metric_families(text)}
     topic = kafka_broker.topic_prefix + "product.created"

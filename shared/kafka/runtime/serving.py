@@ -47,6 +47,11 @@ def serve(function: Function | Carrier, settings: KafkaSettings, health_settings
     def live() -> bool:
         return warming or worker.live()
 
+    def unready() -> str | None:
+        if warming:
+            return f"{function.name} is warming"
+        return None if worker.ready() else f"{function.name} takes no records; its log says why"
+
     heeding = threading.Thread(target=heed_signals, name="signals", daemon=True)
     heeding.start()
     if threading.current_thread() is threading.main_thread():
@@ -55,7 +60,7 @@ def serve(function: Function | Carrier, settings: KafkaSettings, health_settings
         previous = {}
     started = False
     try:
-        with HealthServer(health_settings, live=live, ready=worker.ready, registry=worker.metrics.registry) as health:
+        with HealthServer(health_settings, live=live, unready=unready, registry=worker.metrics.registry) as health:
             log.info("%s: probes and metrics on port %d", function.name, health.port)
             started = True
             function.start()
