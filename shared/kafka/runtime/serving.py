@@ -48,9 +48,7 @@ def serve(function: Function | Carrier, settings: KafkaSettings, health_settings
         return warming or worker.live()
 
     def unready() -> str | None:
-        if warming:
-            return f"{function.name} is warming"
-        return None if worker.ready() else f"{function.name} takes no records; its log says why"
+        return f"{function.name} is warming" if warming else worker.unready_reason()
 
     heeding = threading.Thread(target=heed_signals, name="signals", daemon=True)
     heeding.start()
