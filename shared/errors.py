@@ -14,6 +14,7 @@ A message has a subject, a fact and a next step. Errors of libraries are transla
 called, never further up.
 """
 
+PHOTO_WAIT_SECONDS = 15.0
 INVALID_IMAGE = "invalid-image"
 """The reason of products that are rejected for their photo."""
 
@@ -35,8 +36,12 @@ class TemporaryError(SkureelError):
 
 class PhotoNotYet(TemporaryError):
     """A product's photo cannot be had yet: not uploaded, or its host does not give it. The message suits a merchant,
-    who is told once no further round is left (`Event.last_round`).
+    who is told once no further round is left (`Event.last_round`). It asks for a wait that no attempt in place grants:
+    each may hold a thread for as long as a host drips.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, delay_seconds=PHOTO_WAIT_SECONDS)
 
 
 class Unavailable(TemporaryError):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.endings import Ending, ending_of
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, TemporaryError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.kafka.runtime.handling import Handling
@@ -66,6 +66,14 @@ def test_each_error_has_one_ending(error: BaseException, ending: Ending) -> None
     assert work.ending is ending
     assert work.error is error
     assert bool(work.outputs) is (ending is not Ending.HALTED)
+
+
+def test_a_photo_that_is_not_there_yet_is_waited_for_without_a_thread() -> None:
+    function = Answering(raising(PhotoNotYet("not there")))
+    clockwork = Clockwork(function, KafkaSettings(retries_in_place=5))
+    work = clockwork.end()
+    assert work.ending is Ending.RETRIED
+    assert (len(function.handled), clockwork.pauses) == (1, [])
 
 
 def test_a_function_is_told_of_the_last_round_and_may_answer_instead_of_waiting() -> None:
