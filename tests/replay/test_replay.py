@@ -8,6 +8,7 @@ import pytest
 from functions.replay_events import Pace, Rate
 from shared.errors import PermanentError, TemporaryError
 from shared.kafka import Past
+from shared.kafka.story import Story, written
 from shared.settings import KafkaSettings
 from tests.delivery.harness import records_of
 from tests.polling import eventually
@@ -45,6 +46,20 @@ def test_each_product_is_asked_for_once_by_its_latest_event(kafka_broker: KafkaS
     # The last line lies behind b's first creation in the log, but before its update in time.
     assert replay_all(kafka_broker) == 2
     assert [event.data.spec.prompt for event in sent(kafka_broker)] == ["a blue mug", "a green mug"]
+
+
+def test_an_event_that_came_back_from_its_retries_is_as_old_as_before(kafka_broker: KafkaSettings) -> None:
+    make_replay_topics(kafka_broker)
+    red, blue = product_event("a", "red"), product_event("a", "blue")
+    publish(kafka_broker, red, at_ms=NOW_MS - 3 * MINUTE_MS)
+    (first,) = records_of(kafka_broker, red.type)
+    story = Story(first.topic, first.partition, first.offset, 1, 1, written_at_ms=first.timestamp, reason="temporary")
+    publish(kafka_broker, blue, at_ms=NOW_MS - 2 * MINUTE_MS)
+    publish(kafka_broker, red, at_ms=NOW_MS - MINUTE_MS, headers=written([], story, group="g", client_id="c"))
+    assert replay_all(kafka_broker) == 1
+    (event,) = sent(kafka_broker)
+    assert event.data.spec.prompt == "a blue mug"
+    assert event.sequence.startswith("2026-11-21T08:28:00.000000Z-0-"), "it is not as old as what it answers again"
 
 
 def test_requests_go_into_the_bulk_lane_keyed_by_video_id(kafka_broker: KafkaSettings) -> None:
