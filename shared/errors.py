@@ -2,6 +2,7 @@
 
     SkureelError
     ├── TemporaryError        the same work may succeed later: retried, then a dead letter
+    │   ├── Overdue           its handler took too long and was given up
     │   ├── PhotoNotYet       a product's photo cannot be had: waited for, then the product is rejected
     │   └── Unavailable       what the work stands on does not answer: no fault of the record
     │       └── NotANumber    the device's networks give NaN or infinity: it may be broken
@@ -42,6 +43,10 @@ class PhotoNotYet(TemporaryError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, delay_seconds=PHOTO_WAIT_SECONDS)
+
+
+class Overdue(TemporaryError):
+    """A handler has had its record for longer than any may take, and was given up."""
 
 
 class Unavailable(TemporaryError):

@@ -13,6 +13,9 @@ class Function(Protocol):
     name: str
     consumes: Sequence[str]
     """Event types this function takes, most urgent first: a later type yields to an earlier one."""
+    deadline_seconds: float
+    """How long `handle` may take with all its attempts in place. What takes longer is given up: another thread goes on,
+    and the record is tried again later."""
 
     def start(self) -> None:
         """Load and warm. Called once, before the first event and before partitions are asked for."""
@@ -24,7 +27,14 @@ class Function(Protocol):
         """Do the work of one event and return the events to emit, in order.
 
         Called from a small pool: several events with different keys may be in work at once. Raises TemporaryError
-        or PermanentError; any other exception counts as a defect and makes the record a dead letter.
+        or PermanentError; any other exception counts as a defect and makes the record a dead letter. Unavailable says
+        that what every event stands on is away, if `check` says so too.
+        """
+
+    def check(self) -> None:
+        """Ask whether what `handle` stands on answers; called from the same threads, and bounded in time.
+
+        Raises Unavailable or ConfigurationError.
         """
 
     def stop(self) -> None:
@@ -38,6 +48,8 @@ class Carrier:
     name: str
     carries: Sequence[str]
     """Event types whose retries it takes."""
+    deadline_seconds: float = 60.0
+    """Carrying is handing on; it waits for nothing."""
 
     def start(self) -> None:
         """Nothing to load."""

@@ -108,8 +108,11 @@ class KafkaSettings(_Group):
     plainly after it (at least once), for brokers that keep no offsets sent in transactions, like the embedded one."""
     handler_threads: Annotated[int, Field(ge=1, le=64)] = 4
     """Handlers in work at once in one worker. The device is guarded by the engine."""
+    handler_deadline_seconds: Positive | None = None
+    """How long a handler may have a record; then it is given up and the record is retried. Empty: what the function
+    asks for, derive_prompt 120, render_video 3600."""
     max_in_flight: AtLeastOne = 256
-    """Records taken and not yet committed, in one lane of a worker; above it the lane's partitions are paused."""
+    """Records taken and not yet committed, of one partition; above it that partition is paused, and no other."""
     max_poll_interval_ms: AtLeastOne = 300_000
     """How long the group waits for a poll before it takes the partitions away. The worker polls while it works."""
     session_timeout_ms: AtLeastOne = 45_000

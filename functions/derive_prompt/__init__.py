@@ -61,6 +61,8 @@ class DerivePrompt:
 
     name = "derive_prompt"
     consumes = read_by(name)
+    deadline_seconds = 120.0
+    """Three attempts in place, each with a photo's and a record's own limits of time."""
 
     def __init__(
         self,

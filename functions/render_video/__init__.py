@@ -46,6 +46,9 @@ class RenderVideo:
 
     name = "render_video"
     consumes = read_by(name)
+    deadline_seconds = 3600.0
+    """Four handlers share the device: each has its three drafts of a clip drawn after those of the others, which are
+    twelve clips of five minutes."""
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from shared.events.envelope import (
     follow_up_id,
     read_by,
     type_of_answer,
+    written_by,
 )
 from shared.events.product import Experiment, Product
 from shared.events.spec import ModelReference, RenderSpec, TemplateReference
@@ -58,4 +59,5 @@ __all__ = [
     "follow_up_id",
     "read_by",
     "type_of_answer",
+    "written_by",
 ]

@@ -105,6 +105,11 @@ def read_by(function: str) -> tuple[str, ...]:
     return tuple(row.name for row in EVENT_TYPES.values() if function in row.read_by)
 
 
+def written_by(function: str) -> tuple[str, ...]:
+    """The types that a function writes."""
+    return tuple(row.name for row in EVENT_TYPES.values() if function in row.written_by)
+
+
 def event_type(name: str) -> EventType:
     """Look up an event type; an unknown one is a PermanentError `unknown-type`."""
     try:

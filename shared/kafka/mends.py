@@ -7,7 +7,7 @@ or mended it. Tests show the trouble without each of them.
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
@@ -291,6 +291,12 @@ def is_unheard(consumer: Any) -> bool:
 def cluster_of(consumer: Any) -> Any:
     """What the client knows of the cluster. It reads the topics that are there, and says nothing of the others."""
     return consumer._cluster
+
+
+def know_topics(consumer: Any, topics: Iterable[str]) -> None:
+    """Have a consumer know of topics that it does not read: it asks the cluster for its subscription alone."""
+    for topic in topics:
+        consumer._cluster.add_topic(topic)
 
 
 def forget_answers(consumer: Any) -> None:

@@ -25,6 +25,7 @@ class Answering:
 
     name = "answering"
     consumes: Sequence[str] = (CREATED,)
+    deadline_seconds = 60.0
 
     def __init__(self, behave: Callable[[Event[Any]], None] = lambda event: None) -> None:
         self._behave = behave
@@ -37,6 +38,8 @@ class Answering:
         return True
 
     def stop(self) -> None: ...
+
+    def check(self) -> None: ...
 
     def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
         self.handled.append(event.data.product_id)

@@ -24,12 +24,15 @@ class Clockwork:
 
     def __init__(self, function: Any, settings: KafkaSettings, *, abandoned_after: float = float("inf")) -> None:
         """The worker is abandoned as soon as more than `abandoned_after` seconds were paused."""
+        self.function = function
         self.pauses: list[float] = []
+        self.holding = False
         self.handling = Handling(
             function,
             settings,
             rejecting=Rejecting(settings, group="g", client_id="c", clock=lambda: CLOCK),
             clock=lambda: CLOCK,
+            holding=lambda: self.holding,
             interrupted=lambda: sum(self.pauses) > abandoned_after,
             pause=self.pauses.append,
         )

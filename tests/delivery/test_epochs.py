@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from kafka import ConsumerGroupMetadata, TopicPartition
 
 from shared.endings import Ending
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, Unavailable
 from shared.kafka import Worker
 from shared.kafka.runtime.release import Ended, Release, Verdict
 from shared.kafka.runtime.tracker import Outcome, Work
@@ -44,7 +44,13 @@ class Log:
         offset = self.end + gap
         self.records.append(
             SimpleNamespace(
-                topic=topic.topic, partition=topic.partition, offset=offset, key=key, value=b"vv", headers=[]
+                topic=topic.topic,
+                partition=topic.partition,
+                offset=offset,
+                key=key,
+                value=b"vv",
+                headers=[],
+                timestamp=0,
             )
         )
         self.end = offset + 1
@@ -96,19 +102,51 @@ class Client:
         self._paused.discard(partition)
 
 
+GONE_WELL = Outcome(Ending.EMITTED, [])
+
+
 class Handlers:
     """Holds what is in work until the test ends it."""
 
     def __init__(self) -> None:
         self.in_work: list[Work] = []
         self.finished: deque[tuple[Work, Outcome | None]] = deque()
+        self.late: list[Work] = []
+        """What has been in work for too long."""
+        self.stuck: list[Work] = []
+        """What was given up, and may still come back."""
+
+    def overdue(self, deadline_seconds: float) -> list[Work]:
+        return list(self.late)
+
+    def relieve(self, work: Work) -> bool:
+        self.late.remove(work)
+        self.in_work.remove(work)
+        self.stuck.append(work)
+        return True
+
+    def take_back(self) -> list[tuple[int, Work]]:
+        return []
+
+    def oldest_seconds(self) -> float:
+        return 0.0
+
+    @property
+    def relieved(self) -> int:
+        return len(self.stuck)
 
     def submit(self, lane: int, works: Iterable[Work]) -> None:
         self.in_work.extend(works)
 
-    def end(self, work: Work) -> None:
+    def end(self, work: Work, outcome: Outcome = GONE_WELL) -> None:
         self.in_work.remove(work)
-        self.finished.append((work, Outcome(Ending.EMITTED, [])))
+        if work in self.late:
+            self.late.remove(work)
+        self.finished.append((work, outcome))
+
+    def come_back(self, work: Work) -> None:
+        self.stuck.remove(work)
+        self.finished.append((work, GONE_WELL))
 
 
 def stage(worker: Any, client: Client, handlers: Handlers, outbox: "Transactions") -> None:
@@ -300,6 +338,8 @@ class Ownership(RuleBasedStateMachine):
         self.outbox = Transactions(self.logs, self.client)
         self.worker: Any = Worker(Answering(), KafkaSettings(max_in_flight=LIMIT, commit_interval_seconds=0))
         stage(self.worker, self.client, self.handlers, self.outbox)
+        self.time = 0.0
+        self.worker._workbench._clock = lambda: self.time
         self.owned: set[TopicPartition] = set()
         for partition in PARTITIONS:
             self.append(partition, gaps)
@@ -331,6 +371,28 @@ class Ownership(RuleBasedStateMachine):
             self.handlers.end(data.draw(st.sampled_from(self.handlers.in_work)))
         if turn:
             self._come_round()
+
+    @precondition(lambda self: self.handlers.in_work)
+    @rule(data=st.data(), away=st.booleans(), turn=st.booleans())
+    def fail_for_an_outage(self, data: st.DataObject, away: bool, turn: bool) -> None:
+        error = Unavailable("no answer")
+        held = Outcome(Ending.HELD, [], error, 1, 0.0, error if away else None)
+        self.handlers.end(data.draw(st.sampled_from(self.handlers.in_work)), held)
+        if turn:
+            self._come_round()
+
+    @precondition(lambda self: set(self.handlers.in_work) - set(self.handlers.late))
+    @rule(data=st.data(), turn=st.booleans())
+    def be_overdue(self, data: st.DataObject, turn: bool) -> None:
+        in_time = [work for work in self.handlers.in_work if work not in self.handlers.late]
+        self.handlers.late.append(data.draw(st.sampled_from(in_time)))
+        if turn:
+            self._come_round()
+
+    @precondition(lambda self: self.handlers.stuck)
+    @rule(data=st.data())
+    def come_back_late(self, data: st.DataObject) -> None:
+        self.handlers.come_back(data.draw(st.sampled_from(self.handlers.stuck)))
 
     @precondition(lambda self: self.outbox.under_way is None)
     @rule()
@@ -398,7 +460,10 @@ class Ownership(RuleBasedStateMachine):
 
     def _come_round(self) -> None:
         """A turn of the owner, without its waits."""
+        self.time += 60
         self.worker._collect()
+        self.worker._workbench.give_up_overdue(self.worker._may_start)
+        self.worker._workbench.hold_or_go_on()
         self.worker._settlement.settle()
         self.worker._take()
         release(self.worker)
@@ -415,7 +480,9 @@ class Ownership(RuleBasedStateMachine):
             works = [*tracker._open, *tracker._finished]
             assert len(tracker) == len(works) <= LIMIT
             assert tracker.size_bytes == sum(work.size_bytes for work in works)
-        assert self.worker._workbench.in_work == len(self.handlers.in_work) + len(self.handlers.finished)
+        given_up = self.worker._workbench._given_up
+        finished = [work for work, _ in self.handlers.finished if work not in given_up]
+        assert self.worker._workbench.in_work == len(self.handlers.in_work) + len(finished)
 
     def teardown(self) -> None:
         """Whatever has happened: with handlers and a broker that work, all that is owned is committed to its end."""

@@ -34,6 +34,7 @@ class Traced:
     def __init__(self, function: Function, folder: Path, mode: Mapping[str, Any]) -> None:
         self.name = function.name
         self.consumes = function.consumes
+        self.deadline_seconds = function.deadline_seconds
         self._function = function
         self._folder = folder
         self._seconds = float(mode.get("seconds", 0.0))
@@ -58,6 +59,9 @@ class Traced:
         events = self._function.handle(event)
         self._note("ended", product)
         return events
+
+    def check(self) -> None:
+        self._function.check()
 
     def stop(self) -> None:
         self._function.stop()

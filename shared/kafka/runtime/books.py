@@ -40,9 +40,9 @@ class Books:
         return sum(tracker.unfinished for tracker in self._trackers.values())
 
     @property
-    def anything_finished(self) -> bool:
-        """Whether there are finished records that could be released."""
-        return any(tracker.finished for tracker in self._trackers.values())
+    def finished(self) -> int:
+        """Finished records that could be released."""
+        return sum(tracker.finished for tracker in self._trackers.values())
 
     def of(self, partitions: Collection[TopicPartition]) -> list[PartitionTracker]:
         """The open books of these partitions."""

@@ -57,9 +57,9 @@ class Carrying:
         back = Outgoing(base_topic(record.topic), record.key, record.value, list(record.headers), record.partition)
         return Outcome(Ending.EMITTED, [back])
 
-    def failed(self, work: Work, error: BaseException) -> Outcome:
+    def failed(self, work: Work, error: BaseException, *, attempts: int) -> Outcome:
         """The retry or dead letter that a record becomes which failed with `error`."""
-        return self._rejecting.rejected(work.record, error, stage="send", attempts=0)
+        return self._rejecting.rejected(work.record, error, stage="send", attempts=attempts)
 
     def refused(self, work: Work, error: BaseException | None) -> Outcome:
         """The dead letter that a record becomes which its topic does not take."""

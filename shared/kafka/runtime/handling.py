@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import tenacity
 
 from shared.endings import Ending, ending_of
-from shared.errors import PermanentError, TemporaryError
+from shared.errors import ConfigurationError, PermanentError, TemporaryError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.function import Function
@@ -37,8 +37,10 @@ class RecordHandling(Protocol):
     def finish(self, work: Work) -> Outcome:
         """Handle a record, in a handler thread. Never raises: how it ended is the outcome."""
 
-    def failed(self, work: Work, error: BaseException) -> Outcome:
-        """How a record ends whose handling came to nothing: given up for being overdue, or `Unavailable` alone."""
+    def failed(self, work: Work, error: BaseException, *, attempts: int) -> Outcome:
+        """How a record ends whose handling came to nothing after so many attempts: given up for being overdue, or
+        `Unavailable` alone.
+        """
 
     def refused(self, work: Work, error: BaseException | None) -> Outcome:
         """How a record ends whose outputs the broker will never take. Raises ConfigurationError when it refuses even
@@ -56,14 +58,19 @@ class Handling:
         *,
         rejecting: Rejecting,
         clock: Callable[[], float],
+        holding: Callable[[], bool],
         interrupted: Callable[[], bool],
         pause: Callable[[float], None],
     ) -> None:
-        """`pause(seconds)` waits between attempts in place; `interrupted()` ends them early, without an ending."""
+        """`holding()` says whether there is an outage; then a record is handled only if what it stands on answers.
+
+        `pause(seconds)` waits between attempts in place; `interrupted()` ends them early, without an ending.
+        """
         self._function = function
         self._settings = settings
         self._rejecting = rejecting
         self._clock = clock
+        self._holding = holding
         self._interrupted = interrupted
         self._consumes = frozenset(function.consumes)
         self._largest = settings.max_request_size_bytes
@@ -92,6 +99,8 @@ class Handling:
         try:
             event = self._decoded(work.record)
             stage = "handle"
+            if self._holding():
+                self._function.check()
             try:
                 events = self._retrying(self._function.handle, event)
             finally:
@@ -101,15 +110,26 @@ class Handling:
         except BaseException as error:  # noqa: BLE001 - the table decides about every one of them
             seconds = time.perf_counter() - started
             ending = ending_of(error)
+            if ending is Ending.HELD:
+                return self._held(error, attempts, seconds)
             if ending is Ending.SUPERSEDED:
                 log.info("%s: %s", place_of(work.record), error)
             if ending in _SENDING_NOTHING:
                 return Outcome(ending, [], error, attempts, seconds)
             return self._rejecting.rejected(work.record, error, stage=stage, attempts=attempts, seconds=seconds)
 
-    def failed(self, work: Work, error: BaseException) -> Outcome:
+    def _held(self, error: BaseException, attempts: int, seconds: float) -> Outcome:
+        """Ask the function's `check` whether it is an outage; the worker decides what to make of it."""
+        try:
+            self._function.check()
+        except ConfigurationError as found:
+            return Outcome(Ending.HALTED, [], found, attempts, seconds)
+        except Exception as found:  # noqa: BLE001 - whatever is wrong with asking, it is not the record
+            return Outcome(Ending.HELD, [], error, attempts, seconds, found)
+        return Outcome(Ending.HELD, [], error, attempts, seconds)
+
+    def failed(self, work: Work, error: BaseException, *, attempts: int) -> Outcome:
         """The retry or dead letter that a record becomes which failed with `error`, told beside its handler."""
-        attempts = 1 if work.outcome is None else work.outcome.attempts
         return self._rejecting.rejected(work.record, error, stage="handle", attempts=attempts)
 
     def _decoded(self, record: Any) -> Event[Any]:

@@ -146,13 +146,16 @@ class Membership:
         self._unheard = unheard
 
     def look_for_topics(self) -> None:
-        """Find out which topics are not there: the client reads the others and says nothing."""
+        """Find out which topics are not there: the client reads the others and says nothing, and what is to be sent to
+        one that is missing keeps everything from being committed.
+        """
         now = time.monotonic()
         if not self.joined or now < self._topics_due:
             return
         self._topics_due = now + _LOOK_FOR_TOPICS_SECONDS
         cluster = mends.cluster_of(self._consumer)
-        missing = tuple(topic for topic in self._subscription.topics if not cluster.partitions_for_topic(topic))
+        needed = (*self._subscription.topics, *self._subscription.writes)
+        missing = tuple(topic for topic in needed if not cluster.partitions_for_topic(topic))
         if not missing:
             self._missing = ()
             self._topics_asked = None

@@ -45,6 +45,9 @@ class Rejecting:
         told = self.story_of(record)
         topic, where = base_topic(record.topic), place_of(record)
         ending = ending_of(error)
+        if ending is Ending.HELD:
+            # Nothing is away: the failure was found to be this record's own.
+            ending = Ending.RETRIED
         if ending is Ending.RETRIED and told.rounds >= len(delays):
             ending = Ending.DEAD
         told = stories.failed(

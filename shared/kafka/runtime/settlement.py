@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 _IDLE_COMMIT_SECONDS = 1.0
 _AGAIN_SECONDS = 0.1
 """After a release that failed, before the next."""
+MOST_RECORDS = 1_000
+"""Of one release: a transaction costs the broker the same whatever its size, and beyond this nothing is gained."""
+MOST_BYTES = 16 * 1024 * 1024
+"""Of one release's outputs, unless a single record has more: two seconds of sending, far below any timeout."""
 
 
 class Settlement:
@@ -58,6 +62,7 @@ class Settlement:
         self._outbox: Outbox | None = None
         self._uncertain: Ended | None = None
         """What nobody could tell yet whether it was committed."""
+        self._most_records = MOST_RECORDS
         self._finished_since: float | None = None
         self._due = 0.0
         self._idle_due = 0.0
@@ -90,7 +95,7 @@ class Settlement:
 
     def note_finished(self) -> None:
         """Records may have been finished: from the first on a release is gathered."""
-        if self._finished_since is None and self._books.anything_finished:
+        if self._finished_since is None and self._books.finished:
             self._finished_since = time.monotonic()
 
     def seconds_until_gathered(self) -> float:
@@ -120,7 +125,8 @@ class Settlement:
             return
         parts = self._releasable(self._books.trackers, positions=True)
         self._idle_due = now + _IDLE_COMMIT_SECONDS
-        self._finished_since = None
+        left = self._books.finished - sum(len(part.works) for part in parts)
+        self._finished_since = now - self._settings.commit_interval_seconds if left else None
         if parts:
             self._put(self._outbox, parts)
 
@@ -139,12 +145,20 @@ class Settlement:
         return True
 
     def _releasable(self, trackers: Iterable[PartitionTracker], *, positions: bool) -> list[Part]:
-        parts = []
-        for tracker in trackers:
+        """What goes into one release, within its bounds: who has waited longest comes first."""
+        parts: list[Part] = []
+        records, size = self._most_records, MOST_BYTES
+        for tracker in sorted(trackers, key=lambda tracker: tracker.released_at):
+            if records <= 0 or size <= 0:
+                break
             asks = positions and not tracker.unfinished and not tracker.arrived
-            part = tracker.releasable(self._membership.position(tracker.partition) if asks else None)
+            position = self._membership.position(tracker.partition) if asks else None
+            part = tracker.releasable(position, most=records, most_bytes=size)
             if part is not None:
                 parts.append(part)
+                records -= len(part.works)
+                size -= sum(work.output_bytes for work in part.works)
+                tracker.released_at = time.monotonic()
         return parts
 
     def _ended(self) -> Ended | None:
@@ -205,7 +219,9 @@ class Settlement:
                 f"Kafka refuses what {self._group} sends: {ended.error}; check its ACLs and transactional ids"
             ) from ended.error
         if ended.verdict is Verdict.RELEASED:
+            self._most_records = min(2 * self._most_records, MOST_RECORDS)
             self._metrics.release_seconds.observe(time.monotonic() - ended.release.started)
+            self._metrics.release_records.observe(len(ended.release.works()))
             for part in ended.release.parts:
                 if part.tracker.alive:
                     part.tracker.released(part)
@@ -220,6 +236,8 @@ class Settlement:
             for part in ended.release.parts
         )
         log.warning("%s: not committed (%s): %s", self._group, ended.verdict.value, places)
+        if ended.verdict is Verdict.FAILED:
+            self._most_records = max(1, len(ended.release.works()) // 2)
         for work in ended.refused:
             self._replace_output(work, ended.error)
         self._due = time.monotonic() + _AGAIN_SECONDS

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from shared.events import written_by
 from shared.function import Carrier, Function
-from shared.kafka.client import any_retry_topic, retry_topics, topic_name
+from shared.kafka import mends
+from shared.kafka.client import DEAD_LETTER_SUFFIX, any_retry_topic, retry_topics, topic_name
 from shared.settings import KafkaSettings
 
 
@@ -15,6 +17,8 @@ class Subscription:
 
     topics: tuple[str, ...]
     """Those that must be there."""
+    writes: tuple[str, ...]
+    """Those that must be there besides, for what becomes of the records."""
     lanes: int
     lane_of: Callable[[str], int]
     """The lane of a topic: 0 is the most urgent."""
@@ -27,6 +31,7 @@ class Subscription:
             consumer.subscribe(pattern=self.pattern, listener=listener)
         else:
             consumer.subscribe(topics=list(self.topics), listener=listener)
+            mends.know_topics(consumer, self.writes)
 
 
 def subscription_of(function: Function | Carrier, settings: KafkaSettings) -> Subscription:
@@ -37,9 +42,19 @@ def subscription_of(function: Function | Carrier, settings: KafkaSettings) -> Su
     if isinstance(function, Carrier):
         return Subscription(
             topics=tuple(topic for name in function.carries for topic in retry_topics(settings, name)),
+            writes=tuple(
+                topic_name(settings, name) + suffix for name in function.carries for suffix in ("", DEAD_LETTER_SUFFIX)
+            ),
             lanes=1,
             lane_of=lambda topic: 0,
             pattern=any_retry_topic(settings, function.carries),
         )
     topics = tuple(topic_name(settings, event_type) for event_type in function.consumes)
-    return Subscription(topics=topics, lanes=len(topics), lane_of=topics.index)
+    retries = [topic for name in function.consumes for topic in retry_topics(settings, name)]
+    answers = [topic_name(settings, name) for name in written_by(function.name)]
+    return Subscription(
+        topics=topics,
+        writes=(*(topic + DEAD_LETTER_SUFFIX for topic in topics), *retries, *answers),
+        lanes=len(topics),
+        lane_of=topics.index,
+    )

@@ -13,7 +13,7 @@ from kafka import TopicPartition
 
 from shared.endings import Ending
 from shared.kafka.producing import Outgoing
-from shared.kafka.reading import next_offset
+from shared.kafka.reading import next_offset, size_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,11 @@ class Work:
     def next_offset(self) -> int:
         """The offset that covers it and nothing behind it."""
         return next_offset(self.record)
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of what is still to be sent."""
+        return sum(map(size_of, self.outputs))
 
     def end(self, outcome: Outcome) -> None:
         """Note how it ended, or, if its outputs are refused, how it ends instead."""
@@ -90,6 +95,8 @@ class PartitionTracker:
         """Records that were read and not yet taken."""
         self.due_at = 0.0
         """Epoch seconds before which the first of them must not be taken."""
+        self.released_at = 0.0
+        """Monotonic time of the last release that was put together of it: who waits longest comes first."""
         self.size_bytes = 0
         """Bytes of the records taken and not yet committed."""
         self._open: deque[Work] = deque()
@@ -167,15 +174,19 @@ class PartitionTracker:
         del self._waiting[key]
         return None
 
-    def releasable(self, position: int | None, *, most: int | None = None) -> Part | None:
-        """What may be committed now, `most` records of it where that is given; None if all of it was done.
+    def releasable(
+        self, position: int | None, *, most: int | None = None, most_bytes: int | None = None
+    ) -> Part | None:
+        """What may be committed now; None if all of it was done. Of the finished records the first ones, at most that
+        many, with outputs of at most that many bytes, but for the very first.
 
         `position` is the consumer's: when the partition is drained it may lie beyond the last record, past the
         transaction markers that are no records, and lag reads 0 only if these are committed too.
         """
-        if most is not None and most < len(self._finished):
-            works = list(islice(self._finished, most))
-            return Part(self, works, works[-1].next_offset) if works else None
+        if most is not None or most_bytes is not None:
+            works = self._first_finished(most, most_bytes)
+            if len(works) < len(self._finished):
+                return Part(self, works, works[-1].next_offset) if works else None
         offset = self._drained_up_to(position)
         if offset is None:
             return None
@@ -183,6 +194,16 @@ class PartitionTracker:
             return None
         # An idle partition's first position is committed as well, so that lag is known from the first minute on.
         return Part(self, list(self._finished), offset)
+
+    def _first_finished(self, most: int | None, most_bytes: int | None) -> list[Work]:
+        works: list[Work] = []
+        size = 0
+        for work in islice(self._finished, most):
+            size += work.output_bytes
+            if works and most_bytes is not None and size > most_bytes:
+                break
+            works.append(work)
+        return works
 
     def _drained_up_to(self, position: int | None) -> int | None:
         """The offset that covers all that is finished; None before the partition's position is known."""

@@ -30,6 +30,7 @@ from shared.kafka.runtime.carrying import Carrying
 from shared.kafka.runtime.flow import Flow
 from shared.kafka.runtime.handling import Handling, RecordHandling
 from shared.kafka.runtime.membership import Membership, names
+from shared.kafka.runtime.outage import Outage
 from shared.kafka.runtime.outbox import Outbox
 from shared.kafka.runtime.rejecting import Rejecting
 from shared.kafka.runtime.settlement import Settlement
@@ -46,6 +47,9 @@ _BUSY_WAIT_SECONDS = 0.02
 _STALLED_SECONDS = 60.0
 """An owner that has not come round for this long is stuck: every call it makes is bounded well below."""
 _CLOSE_SECONDS = 10.0
+_LEAVE_SECONDS = 3 * _CLOSE_SECONDS
+"""Leaving takes no longer, with its three waits."""
+_WATCH_SECONDS = 0.5
 
 
 class Phase(Enum):
@@ -76,7 +80,8 @@ class Worker:
         self._phase = Phase.RUNNING
         self._wake = threading.Event()
         self._abandoned = threading.Event()
-        self._drain_deadline = float("inf")
+        self._leave_by = float("inf")
+        self._ended = threading.Event()
         self._came_round = time.monotonic()
         self._stopped_by: BaseException | None = None
         self._told = False
@@ -97,12 +102,20 @@ class Worker:
             owned=lambda: self._books.partitions,
             rebalances=self,
         )
+        self._outage = Outage(self.group)
         self._handling = self._handling_of(
             function, Rejecting(settings, group=self.group, client_id=client_id, clock=clock)
         )
         self._workbench = Workbench(
-            self._handling, self.metrics, threads=settings.handler_threads, lanes=lanes, wake=self._wake
+            self._handling,
+            self._outage,
+            self.metrics,
+            threads=settings.handler_threads,
+            lanes=lanes,
+            deadline_seconds=settings.handler_deadline_seconds or function.deadline_seconds,
+            wake=self._wake,
         )
+        self.metrics.oldest_in_work.set_function(self._workbench.oldest_seconds)
         self._settlement = Settlement(
             settings,
             group=self.group,
@@ -122,6 +135,7 @@ class Worker:
             self._settings,
             rejecting=rejecting,
             clock=self._clock,
+            holding=lambda: self._outage.holding,
             interrupted=self._abandoned.is_set,
             pause=self._pause,
         )
@@ -131,19 +145,24 @@ class Worker:
     def stop(self) -> None:
         """Take nothing more, finish what is in work, commit, leave the group."""
         if self._phase is Phase.RUNNING:
-            self._drain_deadline = time.monotonic() + self._settings.drain_seconds
+            self._leave_by = time.monotonic() + self._settings.drain_seconds
             self._phase = Phase.DRAINING
         self._wake.set()
 
     def abandon(self) -> None:
         """Leave the group without committing anything more."""
-        self._phase = Phase.ABANDONED
+        if self._phase is not Phase.STOPPED:
+            self._phase = Phase.ABANDONED
+        self._leave_by = time.monotonic()
         self._abandoned.set()
         self._wake.set()
 
     def live(self) -> bool:
-        """Whether the owner came round recently, however long a handler takes."""
-        return time.monotonic() - self._came_round < _STALLED_SECONDS
+        """Whether the owner came round recently, and no handler is long overdue: one that is not relieved any more
+        needs a new process.
+        """
+        stalled = time.monotonic() - self._came_round >= _STALLED_SECONDS
+        return not (stalled or self._workbench.is_stuck(_STALLED_SECONDS))
 
     def ready(self) -> bool:
         """Whether this worker takes records: see `unready_reason`."""
@@ -155,7 +174,9 @@ class Worker:
             return f"the worker is {self._phase.value}"
         if self._membership.trouble is not None:
             return self._membership.trouble
-        return None if self.function.ready() else f"{self.function.name} is not warm"
+        if not self.function.ready():
+            return f"{self.function.name} is not warm"
+        return self._outage.reason(time.monotonic())
 
     @property
     def assigned(self) -> frozenset[TopicPartition]:
@@ -165,20 +186,45 @@ class Worker:
     # The owner thread.
 
     def run(self) -> None:
-        """Consume until `stop` has drained or `abandon` was called. The calling thread becomes the owner.
+        """Consume until `stop` has drained or `abandon` was called.
+
+        The owner is a thread of its own, so that this returns in bounded time, whatever the client does: an owner that
+        does not come back from it is left behind.
 
         Raises ConfigurationError when the worker cannot do its job as it is set up, and what a handler raised beyond
         Exception. The record at fault is then not committed.
         """
-        self._workbench.open()
-        try:
-            self._connect()
-            while self._phase is Phase.RUNNING or (self._phase is Phase.DRAINING and not self._drained()):
-                self._turn()
-        finally:
-            self._close()
+        owner = threading.Thread(target=self._own, name="owner", daemon=True)
+        owner.start()
+        while not self._ended.wait(_WATCH_SECONDS):
+            if self._is_forsaken():
+                log.error("%s: the client does not come back; leaving without it", self.group)
+                break
+        self._phase = Phase.STOPPED
         if self._stopped_by is not None:
             raise self._stopped_by
+
+    def _is_forsaken(self) -> bool:
+        """Whether the owner was to be done by now, and has not come round since."""
+        if self._phase is Phase.RUNNING:
+            return False
+        now = time.monotonic()
+        stands = now - self._came_round
+        return stands > _STALLED_SECONDS or (stands > _LEAVE_SECONDS and now > self._leave_by)
+
+    def _own(self) -> None:
+        try:
+            self._workbench.open()
+            try:
+                self._connect()
+                while self._phase is Phase.RUNNING or (self._phase is Phase.DRAINING and not self._drained()):
+                    self._turn()
+            finally:
+                self._close()
+        except BaseException as error:  # noqa: BLE001 - raised where `run` was called
+            self._stopped_by = self._stopped_by or error
+        finally:
+            self._ended.set()
 
     def _connect(self) -> None:
         """Reach the brokers, however long they are away, and ask to join the group."""
@@ -207,9 +253,12 @@ class Worker:
         self._poll()
         self._membership.look_for_topics()
         self._collect()
+        self._workbench.give_up_overdue(self._may_start)
+        self._settlement.note_finished()
         self._settlement.settle()
         if self._phase is Phase.DRAINING:
             self._hand_back()
+        self._workbench.hold_or_go_on()
         self._take()
         self._settlement.release(more_in_work=self._workbench.in_work > 0)
         self._steer()
@@ -238,12 +287,14 @@ class Worker:
             return
         for tracker in self._books.trackers:
             if tracker.arrived:
-                self._workbench.hand_out(tracker.lane, self._taken(tracker))
+                self._workbench.hand_out(tracker.lane, self._taken(tracker, self._workbench.room()))
 
-    def _taken(self, tracker: PartitionTracker) -> list[Work]:
-        ready = []
+    def _taken(self, tracker: PartitionTracker, most: int | None) -> list[Work]:
+        ready: list[Work] = []
         now = self._clock()
         while tracker.arrived and tracker.due_at <= now and self._flow.may_take(tracker):
+            if most is not None and len(ready) >= most:
+                break
             record = tracker.arrived[0]
             tracker.due_at = self._handling.due_at(record)
             if tracker.due_at > now:
@@ -277,7 +328,8 @@ class Worker:
             queued=self._workbench.queued,
             unread=self._membership.has_unread,
         )
-        readable = self._flow.readable(trackers) if self._phase is Phase.RUNNING else set()
+        reads = self._phase is Phase.RUNNING and self._workbench.room() != 0
+        readable = self._flow.readable(trackers) if reads else set()
         self.metrics.paused.set(self._membership.read_only(readable))
         self.metrics.in_flight.set(self._books.in_flight)
         self.metrics.watermark_gap.set(self._books.unfinished)
@@ -319,7 +371,7 @@ class Worker:
             log.info("%s: stopping; finishing %d records in work", self.group, self._workbench.in_work)
 
     def _drained(self) -> bool:
-        if time.monotonic() > self._drain_deadline:
+        if time.monotonic() > self._leave_by:
             log.warning(
                 "%s: %d records are still in work at the deadline; they are handed back",
                 self.group,
@@ -327,7 +379,7 @@ class Worker:
             )
             self.abandon()
             return False
-        return not (self._workbench.in_work or self._settlement.busy or self._books.anything_finished)
+        return not (self._workbench.in_work or self._settlement.busy or self._books.finished)
 
     def _close(self) -> None:
         abandoned = self._phase is Phase.ABANDONED
