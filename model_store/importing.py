@@ -16,10 +16,10 @@ from pydantic import ValidationError
 
 from model_store.manifest import (
     MANIFEST_NAME,
-    ClipDefaults,
     Manifest,
     SamplerDefaults,
     list_files,
+    numbers_of,
     read_manifest,
     verify,
     write_manifest,
@@ -30,8 +30,8 @@ from model_store.wan.sampler import SamplerConfig
 from shared.errors import ConfigurationError, TemporaryError
 from shared.validation import described
 
-Progress = Callable[[int, int, str], None]
-"""Called with the bytes that are done, their total, and the file at hand."""
+OnBytes = Callable[[int, int, str], None]
+"""Told the bytes that are done, their total, and the file at hand."""
 
 META = torch.device("meta")
 
@@ -44,7 +44,7 @@ def import_model(
     version: str | None = None,
     licence: str | None = None,
     timesteps: tuple[int, ...] = (),
-    progress: Progress | None = None,
+    on_bytes: OnBytes | None = None,
 ) -> Manifest:
     """Make the model folder `destination` of the checkpoint in `source`.
 
@@ -68,7 +68,7 @@ def import_model(
     check_tensors(checkpoint)
     weights = (checkpoint.denoiser_weights, checkpoint.vae_weights, checkpoint.text_encoder_weights)
     with staged(destination) as staging:
-        tally = Tally(work_bytes(weights), progress)
+        tally = Tally(work_bytes(weights), on_bytes)
         place_configurations(source, staging, CONFIGURATIONS[checkpoint.layout])
         for network in weights:
             place_weights(source, staging, network, tally)
@@ -103,13 +103,20 @@ def describe(
             architecture="wan2.2-ti2v",
             quantisation="none",
             sampler=sampler,
-            defaults=ClipDefaults.sampled_by(sampler) if stated is None or timesteps else stated.defaults,
+            defaults=numbers_of(sampler) if stated is None or timesteps else stated.defaults,
+            sizes=() if stated is None else stated.sizes,
             files=(),
         )
     except ValidationError as error:
         raise ConfigurationError(f"model of {source}: {described(error)}; give another") from error
     except ValueError as error:
         raise ConfigurationError(f"model of {source}: {error}; give other timesteps") from error
+
+
+def unlisted(folder: Path) -> Manifest:
+    """What a checkpoint that was never imported says of itself, without files. CheckpointError: it is none."""
+    words = {"name": "unlisted", "version": "0", "licence": "unknown"}
+    return describe(folder, Checkpoint.open(folder), dict.fromkeys(words), words, ())
 
 
 def check_tensors(checkpoint: Checkpoint) -> None:
@@ -154,9 +161,9 @@ def staged(destination: Path) -> Iterator[Path]:
 class Tally:
     """How far the import is."""
 
-    def __init__(self, total_bytes: int, progress: Progress | None) -> None:
+    def __init__(self, total_bytes: int, on_bytes: OnBytes | None) -> None:
         self._total, self._done, self._file = total_bytes, 0, ""
-        self._report: Progress = progress or (lambda _done, _total, _file: None)
+        self._report: OnBytes = on_bytes or (lambda _done, _total, _file: None)
 
     def add(self, size_bytes: int, file: Path) -> None:
         """So much of `file` was written or hashed."""

@@ -4,11 +4,14 @@
     ├── TemporaryError        the same work may succeed later: retried, then a dead letter
     │   ├── Overdue           its handler took too long and was given up
     │   ├── PhotoNotYet       a product's photo cannot be had: waited for, then the product is rejected
+    │   ├── DeviceOutOfMemory the device could not hold this clip, and has let go of it
     │   └── Unavailable       what the work stands on does not answer: no fault of the record
     │       └── NotANumber    the device's networks give NaN or infinity: it may be broken
     ├── PermanentError        the same work can never succeed: a dead letter at once
-    │   └── PhotoRefused      a product's photo can be no first frame: the product is rejected
+    │   ├── PhotoRefused      a product's photo can be no first frame: the product is rejected
+    │   └── RequestRefused    no clip can be as it was asked for: whoever asked is told
     ├── ConfigurationError    the process cannot do its job as it is set up: the command ends with exit code 2
+    │   └── CheckpointError   a model folder that cannot be loaded
     └── Superseded            a later event has been answered: this one needs no answer, and ends without
 
 A message has a subject, a fact and a next step. Errors of libraries are translated into these where the library is
@@ -49,6 +52,10 @@ class Overdue(TemporaryError):
     """A handler has had its record for longer than any may take, and was given up."""
 
 
+class DeviceOutOfMemory(TemporaryError):
+    """The device could not hold the clip. The engine has let go of it and can render again."""
+
+
 class Unavailable(TemporaryError):
     """What every record's work stands on does not answer, e.g. the object store. No fault of the record."""
 
@@ -80,8 +87,19 @@ class PhotoRefused(PermanentError):
         super().__init__(message, reason=INVALID_IMAGE)
 
 
+class RequestRefused(PermanentError):
+    """No clip can be as somebody asked for it, outside of events. They are told what can be asked for."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="invalid-request")
+
+
 class ConfigurationError(SkureelError):
     """The process cannot do its job as it is set up, e.g. a missing bucket or a model folder without a VAE."""
+
+
+class CheckpointError(ConfigurationError):
+    """A model folder that cannot be loaded: incomplete, damaged, or another model's."""
 
 
 class Superseded(SkureelError):

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.bounds import Fps, Frames, Guidance, Seed, Side, Steps
+from shared.bounds import Seed
+from shared.drawing import ClipWishes
 from shared.errors import ConfigurationError
 from shared.validation import first_problem
 
@@ -184,21 +185,9 @@ class ModelSettings(_Group):
     """CPU threads for the networks; 0: all cores this process may use."""
 
 
-class RenderSettings(_Group):
+class RenderSettings(ClipWishes, _Group):
     """What is asked of a clip. What is empty is taken from the model's manifest."""
 
-    width: Side | None = None
-    """Width in pixels; a multiple of 32."""
-    height: Side | None = None
-    """Height in pixels; a multiple of 32."""
-    frames: Frames | None = None
-    """Frames of a clip, 4n+1: 73 are 3 s at 24 fps."""
-    fps: Fps | None = None
-    """Frames a second."""
-    steps: Steps | None = None
-    """Denoising steps."""
-    guidance: Guidance | None = None
-    """Classifier-free guidance scale; 1 and below turn guidance off."""
     seed: Seed | None = None
     """One noise seed for all clips; empty: from the video id."""
     label_profile: Literal["cn", "metadata-only"] = "cn"

@@ -6,7 +6,7 @@ import click
 
 from functions.cli.frame import EXIT_FAILED, Command, Commands, read_settings
 from functions.cli.printing import say, tell
-from shared.bounds import LARGEST_GUIDANCE, LARGEST_SEED, MOST_FPS, MOST_STEPS, SIDE_MULTIPLE
+from shared.bounds import LARGEST_GUIDANCE, LARGEST_SEED, MOST_FPS, MOST_FRAMES, MOST_STEPS, SIDE_MULTIPLE
 
 
 def _timesteps(_: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...]:
@@ -53,7 +53,8 @@ def demo(products: Path | None, count: int | None, out: Path) -> None:
 @click.argument("prompt")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The MP4 file.")
 @click.option("--size", metavar="WxH", callback=_size, help=f"Multiples of {SIDE_MULTIPLE}; by default the model's.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Length; frames are rounded to 4n+1.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Length; the nearest 4n+1 frames.")
+@click.option("--frames", type=click.IntRange(1, MOST_FRAMES), help="Length in frames, 4n+1; instead of --seconds.")
 @click.option("--fps", type=click.IntRange(1, MOST_FPS))
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=42, show_default=True)
 @click.option("--steps", type=click.IntRange(1, MOST_STEPS), help="The model's own where not given.")
@@ -61,11 +62,14 @@ def demo(products: Path | None, count: int | None, out: Path) -> None:
 @click.option("--negative-prompt", default="", help="What the clip should not look like.")
 @click.option("--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="First frame of the clip.")
 @click.option("--model", metavar="NAME_OR_FOLDER", help="A bundled model or a checkpoint's folder.")
+@click.option("--any-size", is_flag=True, help="Draw at a size that the model was not made for, too.")
+@click.option("--overwrite", is_flag=True, help="Replace a .jpg beside FILE that is not its poster.")
 def generate(
     prompt: str,
     output: Path,
     size: tuple[int | None, int | None],
     seconds: float | None,
+    frames: int | None,
     fps: int | None,
     seed: int,
     steps: int | None,
@@ -73,26 +77,31 @@ def generate(
     negative_prompt: str,
     image: Path | None,
     model: str | None,
+    any_size: bool,
+    overwrite: bool,
 ) -> None:
     """Draw one clip from PROMPT, without Kafka or a store. The clip is labelled like every other."""
-    from functions.cli.generate import Wanted, generate_clip
+    from functions.cli.generate import generate_clip, read_image
+    from functions.render_video.request import ClipRequest
 
     settings = read_settings()
     width, height = size
-    wanted = Wanted(
+    request = ClipRequest.of(
         prompt=prompt,
         negative_prompt=negative_prompt,
         width=width,
         height=height,
         seconds=seconds,
+        frames=frames,
         fps=fps,
         seed=seed,
         steps=steps,
         guidance=guidance,
-        image=image,
-        model=model or settings.model.name,
+        image=None if image is None else read_image(image, output),
+        image_name=str(image or "image"),
+        any_size=any_size,
     )
-    for line in generate_clip(settings, wanted, output):
+    for line in generate_clip(settings, request, model, output, overwrite=overwrite):
         tell(line)
 
 
@@ -133,7 +142,7 @@ def import_command(
             version=version,
             licence=licence,
             timesteps=timesteps,
-            progress=lambda done, total, file: progress.update(100 * done // max(total, 1), file),
+            on_bytes=lambda done, total, file: progress.update(100 * done // max(total, 1), file),
         )
     say(f"model     {manifest.name} {manifest.revision[:12]}")
     say(f"files     {len(manifest.files)}, {sum(file.size_bytes for file in manifest.files) / 1e9:.1f} GB")

@@ -16,7 +16,7 @@ from functions.derive_prompt.screening import screen
 from functions.derive_prompt.slots import VisibleFields, visible_fields
 from functions.derive_prompt.templates import templates
 from model_store.manifest import Manifest, model_folder, read_manifest
-from shared.errors import INVALID_IMAGE, ConfigurationError, PhotoNotYet, PhotoRefused
+from shared.errors import INVALID_IMAGE, PhotoNotYet, PhotoRefused
 from shared.events import (
     Event,
     ModelReference,
@@ -183,13 +183,8 @@ class SpecMaker:
     """Visible fields -> render spec, for one model and one set of settings. Remembers specs, within bounds."""
 
     def __init__(self, settings: Settings, manifest: Manifest) -> None:
-        wanted = settings.model.revision
-        if wanted is not None and wanted != manifest.revision:
-            raise ConfigurationError(
-                f"model {manifest.name} has revision {manifest.revision}, SKUREEL_MODEL__REVISION asks for {wanted}; "
-                "install that model or change the setting"
-            )
-        self._clip = manifest.clip(settings.render).model_dump()
+        manifest.must_be(settings.model.revision)
+        self._clip = manifest.configured_numbers(settings.render).by_name()
         self._seed = settings.render.seed
         self._label_profile = settings.render.label_profile
         self._model = ModelReference(name=manifest.name, revision=manifest.revision, quantisation=manifest.quantisation)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions.render_video.drawn import Drawn, DrawnClips
 from functions.render_video.photo import decode_photo
-from functions.render_video.studio import Studio, open_studio
+from functions.render_video.studio import Draft, Studio, open_studio
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
 from shared.clips import ClipRecord, ClipStore
 from shared.errors import ConfigurationError, NotANumber, PhotoRefused, TemporaryError
@@ -27,8 +27,6 @@ from shared.settings import Settings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from model_store.wan.engine import ClipSpec
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +62,7 @@ class RenderVideo:
         self._photos = photos
         self._drawn = DrawnClips()
         self._loaded = threading.Event()
+        self._doubtful = False  # the last clip's numbers were lost: is it the clip, or the device?
         self._studio: Studio
         self._manifest: Manifest
 
@@ -73,12 +72,7 @@ class RenderVideo:
         self._store.warn_of_closed_urls()
         folder = model_folder(self._settings.model.name)
         self._manifest = read_manifest(folder)
-        wanted = self._settings.model.revision
-        if wanted is not None and wanted != self._manifest.revision:
-            raise ConfigurationError(
-                f"model {self._manifest.name}: revision {self._manifest.revision[:12]} lies in {folder}, "
-                f"SKUREEL_MODEL__REVISION wants {wanted[:12]}; fetch that one or change the setting"
-            )
+        self._manifest.must_be(self._settings.model.revision)
         started = time.perf_counter()
         verify(folder, self._manifest)
         self._studio = self._open_studio(self._settings, folder)
@@ -92,9 +86,15 @@ class RenderVideo:
         )
 
     def check(self) -> None:
-        """Ask whether clips can be looked up and stored, and photos read. Raises Unavailable or ConfigurationError."""
+        """Ask whether clips can be looked up and stored, photos read, and clips drawn where that is in doubt.
+
+        Raises Unavailable or ConfigurationError.
+        """
         self._store.check(writes=True)
         self._store.objects.check(reads=[KEPT_PHOTOS])
+        if self._doubtful:
+            self._warm()
+            self._doubtful = False
 
     def ready(self) -> bool:
         """Whether the model is loaded and warm."""
@@ -136,19 +136,25 @@ class RenderVideo:
         self._check_model(spec)
         image = None if spec.image_sha256 is None else self._first_frame(spec.image_sha256)
         for attempt in range(self._settings.render.max_attempts):
-            draft = self._studio.draw(
-                clip_spec(spec, attempt, image),
-                fps=spec.fps,
-                name=spec.video_id[:32],
-                folder=folder,
-                # The spec's, not this worker's: the video id promises it to everyone who finds the clip later.
-                label_profile=spec.label_profile,
-            )
+            draft = self._draw(spec, attempt, image, folder)
             if draft.passed:
                 break
             reasons = "; ".join(reason.message for reason in draft.inspection.reasons)
             log.warning("video %s: attempt %d failed inspection: %s", spec.video_id[:12], attempt + 1, reasons)
         return Drawn(draft, attempt + 1, folder)
+
+    def _draw(self, spec: RenderSpec, attempt: int, image: "Image | None", folder: Path) -> Draft:
+        try:
+            return self._studio.draw(
+                spec.attempt(attempt, image),
+                name=spec.video_id[:32],
+                folder=folder,
+                # The spec's, not this worker's: the video id promises it to everyone who finds the clip later.
+                label_profile=spec.label_profile,
+            )
+        except NotANumber:
+            self._doubtful = True
+            raise
 
     def _keep_files(self, spec: RenderSpec, clip: Drawn) -> ClipRecord:
         started = time.perf_counter()
@@ -206,21 +212,11 @@ class RenderVideo:
 
         ConfigurationError: what comes of it is no picture, so that no event's clip would be one.
         """
-        from model_store.wan.engine import ClipSpec  # only who draws pays for importing torch
-
-        wanted = self._manifest.defaults.overridden_by(self._settings.render)
-        clip = ClipSpec(
-            prompt="warm-up",
-            negative_prompt="",
-            width=wanted.width,
-            height=wanted.height,
-            frames=wanted.frames,
-            steps=1,
-            guidance=wanted.guidance,
-            seed=0,
-        )
+        numbers = self._manifest.configured_numbers(self._settings.render)
+        if not self._manifest.sampler.timesteps:  # a distilled model takes its own steps or none
+            numbers = numbers.changed(steps=1)
         try:
-            next(self._studio.engine.generate(clip))
+            next(self._studio.engine.generate(numbers.clip("warm-up", seed=0)))
         except NotANumber as error:
             raise ConfigurationError(f"model {self._manifest.name} cannot draw here: {error}") from error
 
@@ -235,20 +231,3 @@ def _rejected(event: Event[VideoRequested], refused: PhotoRefused) -> Event[Any]
         experiment=request.experiment,
     )
     return answer(event, refusal, source=SOURCE, time=datetime.now(UTC))
-
-
-def clip_spec(spec: RenderSpec, attempt: int, image: "Image | None") -> "ClipSpec":
-    """What the engine is asked for: the event's spec, with the attempt's seed and the first frame."""
-    from model_store.wan.engine import ClipSpec  # only who draws pays for importing torch
-
-    return ClipSpec(
-        prompt=spec.prompt,
-        negative_prompt=spec.negative_prompt,
-        width=spec.width,
-        height=spec.height,
-        frames=spec.frames,
-        steps=spec.steps,
-        guidance=spec.guidance,
-        seed=spec.seed_for(attempt),
-        image=image,
-    )

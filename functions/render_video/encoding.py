@@ -90,7 +90,7 @@ class ProbedClip:
 
 def encode_clip(
     frames: Iterable[Frame], path: Path, *, width: int, height: int, fps: int, tags: Mapping[str, str]
-) -> EncodedClip:
+) -> ProbedClip:
     """Write frames to `path` as H.264 High, yuv420p, bt709, constant frame rate, closed groups of at most a second.
 
     Frames are taken one at a time, when ffmpeg has room for the next. Equal frames and tags give equal bytes. The file
@@ -106,13 +106,18 @@ def encode_clip(
         count = _feed(frames, _command(part, width, height, fps, tags), path.name, (height, width, 3))
         clip = probe(part)
         _check_finished(path, clip, count, width, height, fps, tags)
-        content = part.read_bytes()
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+    return clip
+
+
+def sealed(path: Path, clip: ProbedClip) -> EncodedClip:
+    """The finished clip with the digest and size of its file, which nobody changes from here on."""
+    content = path.read_bytes()
     return EncodedClip(
         frames=clip.frames,
-        fps=fps,
+        fps=round(clip.fps),
         duration_ms=clip.duration_ms,
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),

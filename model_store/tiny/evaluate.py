@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from model_store.manifest import ClipDefaults, model_folder, read_manifest
+from model_store.manifest import model_folder, read_manifest
 from model_store.tiny.captions import (
     BACKGROUND_WORDS,
     COLOUR_WORDS,
@@ -39,7 +39,8 @@ from model_store.tiny.clips import FRAMES, Size, as_signed
 from model_store.tiny.scenes import BACKGROUNDS, COLOURS, MATERIALS, MOTIONS, draw_scene, render
 from model_store.tiny.shapes import KINDS
 from model_store.wan.checkpoint import Checkpoint
-from model_store.wan.engine import ClipSpec, Engine
+from model_store.wan.engine import Engine
+from shared.drawing import ClipNumbers
 from shared.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -202,7 +203,7 @@ def measure_drawn(folder: Path, judge: Judge, count: int, size: Size) -> list[Dr
     return found
 
 
-def measure_first_frames(engine: Engine, count: int, defaults: ClipDefaults) -> tuple[list[float], list[bool]]:
+def measure_first_frames(engine: Engine, count: int, defaults: ClipNumbers) -> tuple[list[float], list[bool]]:
     """Image to video: dB of the first frame against the photo given, and whether the rest then moves."""
     size = (defaults.width, defaults.height)
     found, moving = [], []
@@ -210,8 +211,7 @@ def measure_first_frames(engine: Engine, count: int, defaults: ClipDefaults) -> 
         scene = draw_scene(90_000_000 + index, kind=list(KINDS)[(index * 4) % len(KINDS)], motion="turntable")
         photo = render(scene, width=size[0], height=size[1], frames=FRAMES, only=[0])[0].numpy()
         prompt = f"A {scene.colour} {KIND_WORDS[scene.kind][1][0]}, {MOTION_WORDS['turntable'][1][0]}."
-        asked = (*size, FRAMES, defaults.steps, defaults.guidance, index)
-        spec = ClipSpec(prompt, NEGATIVE_PROMPT, *asked, image=Image.fromarray(photo))
+        spec = defaults.clip(prompt, NEGATIVE_PROMPT, seed=index, image=Image.fromarray(photo))
         frames = np.stack(list(engine.generate(spec)))
         found.append(psnr(frames[0].astype(np.float64), photo.astype(np.float64)))
         moving.append(motion_of(frames)[0])
@@ -240,14 +240,13 @@ def evaluate(folder: Path, out: Path, *, clips: int, scenes: int, written: Seque
 
 
 def draw_cases(
-    engine: Engine, cases: Sequence[Case], defaults: ClipDefaults, judge: Judge, sheet: Path
+    engine: Engine, cases: Sequence[Case], defaults: ClipNumbers, judge: Judge, sheet: Path
 ) -> list[Verdict]:
     """Render cases at the model's defaults and judge them; three frames of each go on the contact sheet."""
-    size, verdicts, rows = (defaults.width, defaults.height), [], []
+    verdicts, rows = [], []
     for case in cases:
         began = time.perf_counter()
-        spec = ClipSpec(case.prompt, NEGATIVE_PROMPT, *size, FRAMES, defaults.steps, defaults.guidance, case.seed)
-        frames = np.stack(list(engine.generate(spec)))
+        frames = np.stack(list(engine.generate(defaults.clip(case.prompt, NEGATIVE_PROMPT, seed=case.seed))))
         seconds = time.perf_counter() - began
         verdicts.append(Verdict(case, look_at(frames, judge), seconds))
         rows.append(np.concatenate(list(frames[[0, 12, 24]]), axis=1))

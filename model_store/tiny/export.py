@@ -16,7 +16,6 @@ from torch import Tensor
 
 from model_store.manifest import (
     MANIFEST_NAME,
-    ClipDefaults,
     Manifest,
     SamplerDefaults,
     list_files,
@@ -28,6 +27,7 @@ from model_store.tiny.train_denoiser import TEXT_FIELDS, TEXT_LEN, denoiser_conf
 from model_store.tiny.train_vae import vae_config
 from model_store.wan.denoiser import Denoiser
 from model_store.wan.vae import VAE
+from shared.drawing import ClipNumbers
 from shared.errors import ConfigurationError
 
 SHIFT = 3.0
@@ -120,7 +120,8 @@ def export(
         quantisation="none",
         licence="Apache-2.0",
         sampler=SamplerDefaults(kind="unipc", shift=SHIFT),
-        defaults=ClipDefaults(width=LARGE[0], height=LARGE[1], frames=FRAMES, fps=FPS, steps=STEPS, guidance=GUIDANCE),
+        defaults=ClipNumbers(width=LARGE[0], height=LARGE[1], frames=FRAMES, fps=FPS, steps=STEPS, guidance=GUIDANCE),
+        sizes=(LARGE,),
         files=list_files(folder),
     )
     write_manifest(folder, manifest)

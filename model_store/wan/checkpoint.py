@@ -31,7 +31,8 @@ from model_store.wan.precision import denoiser_dtype, vae_dtype
 from model_store.wan.sampler import FASTWAN_TIMESTEPS, SamplerConfig
 from model_store.wan.text_encoder import PromptTokenizer, TextEncoder, TextEncoderConfig
 from model_store.wan.vae import VAE, VAEConfig
-from shared.errors import ConfigurationError
+from shared.bounds import FRAMES_STEP, SIDE_MULTIPLE
+from shared.errors import CheckpointError
 
 Layout = Literal["original", "diffusers"]
 Config = TypeVar("Config")
@@ -57,10 +58,6 @@ CONFIGURATIONS: dict[Layout, tuple[str, ...]] = {
     ),
     "original": ("config.json", f"{ORIGINAL_VAE}.json", f"{ORIGINAL_TEXT_ENCODER}.json", ORIGINAL_TOKENIZER),
 }
-
-
-class CheckpointError(ConfigurationError):
-    """A model folder that cannot be loaded: incomplete, damaged, or another model's."""
 
 
 class TensorFile(Protocol):
@@ -178,6 +175,13 @@ class Checkpoint:
                 raise CheckpointError(
                     f"{folder} mixes models: {what}: {size}; {other}: {expected}; download the model again"
                 )
+        side_px = self.vae_config.pixels_per_latent * self.denoiser_config.patch[1]
+        frames = self.vae_config.frames_per_latent
+        if SIDE_MULTIPLE % side_px or FRAMES_STEP % frames:
+            raise CheckpointError(
+                f"{folder} draws sides of {side_px}n pixels and {frames}n+1 frames; clips here have sides of "
+                f"{SIDE_MULTIPLE}n and {FRAMES_STEP}n+1 frames: it is another model"
+            )
 
     def load_denoiser(self, device: torch.device, dtype: torch.dtype) -> Denoiser:
         """The denoiser, its weights on `device` in the precision policy's dtypes."""

@@ -18,8 +18,9 @@ from typing import Any
 
 from functions.derive_prompt import DerivePrompt, SpecMaker
 from functions.derive_prompt.slots import visible_fields
-from model_store.manifest import ClipDefaults, Manifest, SamplerDefaults
+from model_store.manifest import Manifest, SamplerDefaults
 from shared.clips import ClipRecord, ClipStore
+from shared.drawing import ClipNumbers
 from shared.events import Clip, Event, Inspection, Label, Poster, Product, RenderSpec
 from shared.kafka import Publisher, create_topics
 from shared.objects import ObjectStore
@@ -36,7 +37,7 @@ MANIFEST = Manifest(
     quantisation="none",
     licence="Apache-2.0",
     sampler=SamplerDefaults(kind="unipc"),
-    defaults=ClipDefaults(width=640, height=480, frames=73, fps=24, steps=50, guidance=5.0),
+    defaults=ClipNumbers(width=640, height=480, frames=73, fps=24, steps=50, guidance=5.0),
     files=(),
 )
 SHADES = "青岚霞月松竹雪云烟雨晨暮秋春夏冬山海星河石玉花叶露霜江湖风林泉溪沙谷岩荷梅兰菊桃"

@@ -2,7 +2,6 @@
 
 import threading
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +10,12 @@ from PIL import Image
 
 from model_store.wan import engine as engine_module
 from model_store.wan.checkpoint import Checkpoint
-from model_store.wan.engine import ClipSpec, DeviceOutOfMemory, Engine
+from model_store.wan.engine import Engine
 from model_store.wan.first_frame import cover
 from model_store.wan.sampler import SamplerConfig
 from model_store.wan.turns import Turns
-from shared.errors import ConfigurationError, NotANumber, PermanentError, TemporaryError
+from shared.drawing import ClipSpec
+from shared.errors import ConfigurationError, DeviceOutOfMemory, NotANumber, PermanentError, TemporaryError
 
 SPEC = ClipSpec(
     prompt="a red mug on a table",
@@ -23,6 +23,7 @@ SPEC = ClipSpec(
     width=32,
     height=32,
     frames=5,
+    fps=24,
     steps=2,
     guidance=3.0,
     seed=1,
@@ -45,20 +46,20 @@ def clip(engine, spec=SPEC, progress=None):
 
 def test_one_seed_gives_one_clip(engine, diffusers_folder):
     first = clip(engine)
-    clip(engine, replace(SPEC, seed=2))
+    clip(engine, SPEC.changed(seed=2))
     assert np.array_equal(clip(engine), first)
     assert np.array_equal(clip(Engine.load(diffusers_folder)), first)
 
 
 def test_another_seed_or_prompt_gives_another_clip(engine):
     first = clip(engine)
-    assert not np.array_equal(clip(engine, replace(SPEC, seed=2)), first)
-    assert not np.array_equal(engine.denoise(replace(SPEC, prompt="耳机")), engine.denoise(SPEC))
+    assert not np.array_equal(clip(engine, SPEC.changed(seed=2)), first)
+    assert not np.array_equal(engine.denoise(SPEC.changed(prompt="耳机")), engine.denoise(SPEC))
 
 
 def test_progress_is_told_after_each_step(engine):
     told = []
-    clip(engine, replace(SPEC, steps=4), lambda done, total: told.append((done, total)))
+    clip(engine, SPEC.changed(steps=4), lambda done, total: told.append((done, total)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
@@ -66,9 +67,9 @@ def test_no_guidance_needs_one_velocity_a_step(engine, monkeypatch):
     denoiser, _, _ = engine._loaded()
     calls = []
     hook = denoiser.register_forward_hook(lambda *_: calls.append(1))
-    engine.denoise(replace(SPEC, steps=3, guidance=1.0))
+    engine.denoise(SPEC.changed(steps=3, guidance=1.0))
     assert len(calls) == 3
-    engine.denoise(replace(SPEC, steps=3, guidance=1.5))
+    engine.denoise(SPEC.changed(steps=3, guidance=1.5))
     assert len(calls) == 3 + 6
     hook.remove()
 
@@ -84,7 +85,7 @@ def test_a_prompt_is_read_once_for_all_steps(engine):
         module.register_forward_hook(lambda *_, name=name: calls.update([name]))
         for name, module in (*once.items(), ("time", denoiser.time_embedding))
     ]
-    engine.denoise(replace(SPEC, prompt="turn slow blue", negative_prompt="red kettle", steps=4))
+    engine.denoise(SPEC.changed(prompt="turn slow blue", negative_prompt="red kettle", steps=4))
     for hook in hooks:
         hook.remove()
     assert calls == dict.fromkeys(once, 2) | {"time": 2 * 4}
@@ -123,17 +124,17 @@ def test_the_caller_keeps_its_gradient_mode_between_frames(engine):
 
 def test_a_distilled_model_takes_the_steps_it_was_made_for(diffusers_folder):
     engine = Engine.load(diffusers_folder, sampler=SamplerConfig("few-step", timesteps=(1000.0, 500.0, 250.0)))
-    spec = replace(SPEC, steps=3, guidance=1.0)
+    spec = SPEC.changed(steps=3, guidance=1.0)
     assert np.array_equal(clip(engine, spec), clip(engine, spec))
     with pytest.raises(PermanentError, match="20 steps cannot be taken: this model was distilled to 3"):
-        engine.generate(replace(spec, steps=20))
+        engine.generate(spec.changed(steps=20))
 
 
 # Several threads
 
 
 def test_two_clips_at_once_come_out_as_if_alone(engine):
-    specs = [replace(SPEC, seed=seed, steps=3) for seed in range(4)]
+    specs = [SPEC.changed(seed=seed, steps=3) for seed in range(4)]
     alone = [clip(engine, spec) for spec in specs]
     together = [None] * len(specs)
 
@@ -169,7 +170,7 @@ def test_generate_finds_what_was_encoded_beforehand(engine, monkeypatch):
     engine.encode_prompt(SPEC.negative_prompt)
     _, _, text_encoder = engine._loaded()
     monkeypatch.setattr(text_encoder, "forward", None)
-    clip(engine, replace(SPEC, prompt="a kettle turns"))
+    clip(engine, SPEC.changed(prompt="a kettle turns"))
 
 
 def test_encoded_prompts_do_not_pile_up(engine):
@@ -219,38 +220,23 @@ def test_a_waiter_comes_before_the_one_that_just_let_go():
         ({"prompt": " \n\t&nbsp; "}, "empty-prompt", "prompt is empty"),
         ({"prompt": "mug " * 5000}, "prompt-too-long", "prompt has 5001 tokens, the model reads 512; shorten it"),
         ({"negative_prompt": "mug " * 512}, "prompt-too-long", "negative prompt has 513 tokens"),
-        ({"width": 641, "height": 480}, "invalid-size", "size 641x480 cannot be rendered.*nearest is 640x480"),
-        ({"width": 640, "height": 470}, "invalid-size", "nearest is 640x480"),
-        ({"width": 0}, "invalid-size", "nearest is 32x32"),
-        ({"height": -32}, "invalid-size", "nearest is 32x32"),
-        ({"width": 4096, "height": 4096}, "invalid-size", "beyond what the model was trained for"),
-        ({"frames": 72}, "invalid-frame-count", r"counts are 4n\+1, nearest 69 and 73"),
-        ({"frames": 0}, "invalid-frame-count", "nearest 1 and 5"),
-        ({"frames": -3}, "invalid-frame-count", "nearest 1 and 5"),
-        ({"frames": 100_001}, "invalid-frame-count", "ask for at most 241"),
-        ({"steps": 0}, "invalid-steps", "ask for 1 to 200"),
-        ({"steps": 10_000}, "invalid-steps", "ask for 1 to 200"),
-        ({"guidance": float("nan")}, "invalid-guidance", "guidance nan: ask for 0 to 50"),
-        ({"guidance": -1.0}, "invalid-guidance", "ask for 0 to 50"),
-        ({"seed": -1}, "invalid-seed", "seed -1"),
-        ({"seed": 2**63}, "invalid-seed", "ask for 0 to"),
     ],
 )
 def test_bad_input_is_refused_before_any_work_and_the_engine_renders_on(engine, change, reason, said):
     with pytest.raises(PermanentError, match=said) as caught:
-        engine.generate(replace(SPEC, **change))
+        engine.generate(SPEC.changed(**change))
     assert caught.value.reason == reason
     assert len(clip(engine)) == SPEC.frames
 
 
 def test_a_prompt_of_exactly_as_many_tokens_as_fit_is_rendered(engine):
-    assert len(clip(engine, replace(SPEC, prompt="mug " * 511, steps=1))) == SPEC.frames
+    assert len(clip(engine, SPEC.changed(prompt="mug " * 511, steps=1))) == SPEC.frames
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "LA", "P", "CMYK", "1", "I;16", "F"])
 def test_a_first_frame_whose_colours_nobody_decided_about_is_a_mistake(engine, mode):
     with pytest.raises(ValueError, match="decode it to upright sRGB"):
-        engine.generate(replace(SPEC, image=Image.new(mode, (64, 48))))
+        engine.generate(SPEC.changed(image=Image.new(mode, (64, 48))))
 
 
 def test_a_photo_covers_the_clip_and_is_cropped_evenly():
@@ -291,7 +277,7 @@ def test_a_very_long_photo_is_scaled_without_growing(monkeypatch):
 @pytest.mark.parametrize("where", ["denoiser", "vae.decoder", "text_encoder"])
 def test_a_full_device_is_a_temporary_error_and_the_engine_renders_on(engine, error, where, monkeypatch):
     expected = clip(engine)
-    spec = replace(SPEC, prompt=f"mug {where} {type(error).__name__}")  # not remembered from before
+    spec = SPEC.changed(prompt=f"mug {where} {type(error).__name__}")  # not remembered from before
     denoiser, vae, text_encoder = engine._loaded()
     module = {"denoiser": denoiser, "vae.decoder": vae.decoder, "text_encoder": text_encoder}[where]
 
@@ -362,12 +348,12 @@ def test_what_is_no_number_is_an_error_at_the_first_step_and_the_engine_renders_
     told, prompt = [], "an unsteady mug"
     for _attempt in range(2):
         with pytest.raises(NotANumber, match=said) as caught:
-            clip(engine, replace(SPEC, prompt=prompt), lambda done, total: told.append(done))
+            clip(engine, SPEC.changed(prompt=prompt), lambda done, total: told.append(done))
         assert "are NaN or infinite on cpu" in str(caught.value)
     hook.remove()
     assert told == []
     assert np.array_equal(clip(engine), expected)
-    assert len(clip(engine, replace(SPEC, prompt=prompt))) == SPEC.frames  # nothing spoilt was remembered
+    assert len(clip(engine, SPEC.changed(prompt=prompt))) == SPEC.frames  # nothing spoilt was remembered
 
 
 def test_frames_that_are_no_numbers_are_not_shown_as_black(engine):
@@ -383,7 +369,7 @@ def test_a_photo_that_is_encoded_to_no_numbers_is_noticed(engine):
     _, vae, _ = engine._loaded()
     hook = vae.encoder.register_forward_hook(lambda _module, _arguments, output: output * float("nan"))
     with pytest.raises(NotANumber, match="latents of a clip"):
-        clip(engine, replace(SPEC, image=Image.new("RGB", (64, 48))))
+        clip(engine, SPEC.changed(image=Image.new("RGB", (64, 48))))
     hook.remove()
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from functions.cli.command import main
 from model_store import importing
 from model_store.importing import import_model
-from model_store.manifest import ClipDefaults, SamplerDefaults, read_manifest, verify
+from model_store.manifest import SamplerDefaults, read_manifest, verify
 from model_store.wan.checkpoint import (
     ORIGINAL_DENOISER,
     ORIGINAL_TEXT_ENCODER,
@@ -28,8 +28,9 @@ from model_store.wan.checkpoint import (
     Checkpoint,
     CheckpointError,
 )
-from model_store.wan.engine import ClipSpec, Engine
+from model_store.wan.engine import Engine
 from model_store.wan.pickles import opened_pickle, write_safetensors
+from shared.drawing import ClipNumbers
 from shared.errors import ConfigurationError, TemporaryError
 from tests.engine.folders import shard, write_original
 from tests.engine.test_checkpoint import assert_same_bits, networks
@@ -77,7 +78,7 @@ def test_the_published_layout_becomes_the_same_bits(published, destination, diff
 
 def test_the_model_renders_what_the_checkpoint_renders(published, destination, diffusers_folder):
     import_model(published, destination)
-    spec = ClipSpec("a red mug", "blue", 32, 32, 5, 2, 3.0, 1)
+    spec = ClipNumbers(width=32, height=32, frames=5, fps=24, steps=2, guidance=3.0).clip("a red mug", "blue", seed=1)
     clips = [np.stack(list(Engine.load(folder).generate(spec))) for folder in (destination, diffusers_folder)]
     assert np.array_equal(*clips)
 
@@ -161,7 +162,7 @@ def test_a_checkpoint_with_a_manifest_keeps_what_it_says(diffusers_folder, tmp_p
 def test_a_distilled_checkpoint_is_given_its_timesteps(diffusers_folder, destination):
     manifest = import_model(diffusers_folder, destination, timesteps=(1000, 750, 500, 250))
     assert manifest.sampler == SamplerDefaults(kind="few-step", timesteps=(1000, 750, 500, 250))
-    assert manifest.defaults == ClipDefaults(width=640, height=480, frames=73, fps=24, steps=4, guidance=1.0)
+    assert manifest.defaults == ClipNumbers(width=640, height=480, frames=73, fps=24, steps=4, guidance=1.0)
     assert Checkpoint.open(destination).sampler.timesteps == (1000, 750, 500, 250)
 
 
@@ -204,7 +205,7 @@ def anonymous_mib() -> float:
 
 def test_progress_goes_from_file_to_file_to_the_end(published, destination):
     told = []
-    import_model(published, destination, progress=lambda done, total, file: told.append((done, total, file)))
+    import_model(published, destination, on_bytes=lambda done, total, file: told.append((done, total, file)))
     shares = [done / total for done, total, _ in told]
     assert shares == sorted(shares)
     assert shares[-1] == 1
@@ -357,7 +358,7 @@ def test_an_interrupted_import_leaves_nothing(published, destination, after):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        import_model(published, destination, progress=interrupt)
+        import_model(published, destination, on_bytes=interrupt)
     assert_nothing_is_left(destination)
     import_model(published, destination)
 
@@ -374,7 +375,7 @@ def test_two_imports_of_one_model_do_not_mix(published, destination):
         with pytest.raises(ConfigurationError, match=r"wan\.importing exists: another import is writing it"):
             import_model(published, destination)
 
-    import_model(published, destination, progress=import_again)
+    import_model(published, destination, on_bytes=import_again)
     assert VAE_PICKLE in tried
     verify(destination, read_manifest(destination))
 

@@ -9,8 +9,9 @@ import pytest
 
 from functions.derive_prompt import DerivePrompt
 from functions.derive_prompt.prompts import Caption, caption
-from model_store.manifest import ClipDefaults, Manifest, SamplerDefaults
+from model_store.manifest import Manifest, SamplerDefaults
 from shared.clips import ClipRecord
+from shared.drawing import ClipNumbers
 from shared.events import Clip, Event, Inspection, Label, Poster, Product, RenderSpec
 from shared.settings import Settings
 
@@ -23,7 +24,7 @@ MANIFEST = Manifest(
     quantisation="none",
     licence="Apache-2.0",
     sampler=SamplerDefaults(kind="unipc"),
-    defaults=ClipDefaults(width=640, height=480, frames=73, fps=24, steps=50, guidance=5.0),
+    defaults=ClipNumbers(width=640, height=480, frames=73, fps=24, steps=50, guidance=5.0),
     files=(),
 )
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

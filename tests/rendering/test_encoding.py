@@ -23,6 +23,7 @@ from functions.render_video.encoding import (
     encode_clip,
     encode_poster,
     probe,
+    sealed,
 )
 from functions.render_video.ffmpeg import ffmpeg_path
 from shared.errors import PermanentError, TemporaryError
@@ -33,7 +34,7 @@ TAGS = {"AIGC": '{"Label":"1"}'}
 
 def encode(clip: Clip, path: Path, fps: int = 12) -> EncodedClip:
     height, width = clip.shape[1:3]
-    return encode_clip(each(clip), path, width=width, height=height, fps=fps, tags=TAGS)
+    return sealed(path, encode_clip(each(clip), path, width=width, height=height, fps=fps, tags=TAGS))
 
 
 def decoded(path: Path, shape: tuple[int, ...], pixels: str = "rgb24") -> Clip:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from functions.render_video import RenderVideo, clip_spec
+from functions.render_video import RenderVideo
 from functions.render_video.drawn import Drawn, DrawnClips
 from functions.render_video.encoding import probe
 from functions.render_video.labels import Labeller, read_label
-from model_store.manifest import ModelFile, write_manifest
+from model_store.manifest import ModelFile, SamplerDefaults, write_manifest
 from shared.clips import ClipStore
 from shared.errors import ConfigurationError, NotANumber, PermanentError, TemporaryError, Unavailable
 from shared.events import Event, Experiment, ModelReference, RenderSpec, TemplateReference, VideoRequested
@@ -372,6 +372,42 @@ def test_a_worker_whose_warm_up_is_no_number_is_not_ready_and_says_so(
     assert not function.ready()
 
 
+@pytest.mark.parametrize(("timesteps", "steps"), [((), 1), ((1000, 757, 522), 3)])
+def test_a_worker_is_warmed_up_in_steps_that_its_model_can_take(
+    timesteps: tuple[int, ...], steps: int, store: ClipStore, object_store: ObjectSettings, model: Path
+) -> None:
+    sampler = SamplerDefaults(kind="few-step" if timesteps else "unipc", timesteps=timesteps)
+    defaults = MANIFEST.defaults.changed(steps=len(timesteps) or 20)
+    write_manifest(model, MANIFEST.model_copy(update={"sampler": sampler, "defaults": defaults}))
+    settings = Settings().model_copy(update={"objects": object_store})
+    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"name": str(model)})})
+    painter = Painter()
+    photos = Photos(store.objects, settings.render)
+    RenderVideo(settings, store, photos, open_studio=lambda _settings, _folder: studio(painter)).start()
+    assert [clip.steps for clip in painter.specs] == [steps]
+
+
+def test_after_a_clip_that_is_no_number_the_device_is_tried(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it draws nothing any more, no record is to blame; where it does, the clip alone is."""
+    function, painter = start(moving_disc)
+
+    def broken(seed: int, index: int) -> None:
+        raise NotANumber("latents of a clip: 12 of 90 values are NaN or infinite on cuda:0; try another device")
+
+    function.check()
+    assert painter.specs == []  # nothing is drawn without a doubt
+    with monkeypatch.context() as device:
+        device.setattr(painter, "paint", broken)
+        with pytest.raises(NotANumber):
+            function.handle(request(spec()))
+        with pytest.raises(ConfigurationError, match="cannot draw here"):
+            function.check()
+    painter.specs.clear()
+    function.check()
+    function.check()
+    assert [clip.prompt for clip in painter.specs] == ["warm-up"]
+
+
 def test_a_clip_that_is_no_number_is_given_up_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not drawn with the next seeds: whether the device is broken is for the runtime to find out."""
     function, painter = start(moving_disc)
@@ -399,7 +435,7 @@ def test_a_clip_that_is_given_up_lets_go_of_the_engine(tmp_path: Path, monkeypat
     painter = Painter()
     monkeypatch.setattr(painter, "generate", lambda *_: frames)
     with pytest.raises(PermanentError):
-        studio(painter).draw(clip_spec(spec(), 0, None), fps=FPS, name="given-up", folder=tmp_path)
+        studio(painter).draw(spec().attempt(0), name="given-up", folder=tmp_path)
     assert frames.gi_frame is None
 
 

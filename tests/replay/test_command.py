@@ -9,8 +9,9 @@ from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
 from functions.cli.command import main
-from model_store.manifest import ClipDefaults, Manifest, SamplerDefaults, write_manifest
+from model_store.manifest import Manifest, SamplerDefaults, write_manifest
 from shared.clips import ClipStore
+from shared.drawing import ClipNumbers
 from shared.events import Event, Product
 from shared.kafka import Publisher
 from shared.objects import ObjectStore
@@ -34,7 +35,7 @@ def model(folder: Path, name: str) -> Path:
         quantisation="none",
         licence="Apache-2.0",
         sampler=SamplerDefaults(kind="unipc"),
-        defaults=ClipDefaults(width=64, height=64, frames=5, fps=8, steps=2, guidance=1.0),
+        defaults=ClipNumbers(width=64, height=64, frames=5, fps=8, steps=2, guidance=1.0),
         files=(),
     )
     write_manifest(folder, manifest)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model_store.manifest import list_files, model_folder, read_manifest
 from model_store.tiny.captions import NEGATIVE_PROMPT
-from model_store.wan.engine import ClipSpec, Engine
+from model_store.wan.engine import Engine
 
 FOLDER = model_folder("tiny")
 CLIP = read_manifest(FOLDER).defaults
@@ -22,7 +22,7 @@ def engine() -> Iterator[Engine]:
 
 
 def draw(engine: Engine, prompt: str, frames: int = 5, steps: int = 6) -> NDArray[np.float64]:
-    spec = ClipSpec(prompt, NEGATIVE_PROMPT, CLIP.width, CLIP.height, frames, steps, CLIP.guidance, seed=11)
+    spec = CLIP.changed(frames=frames, steps=steps).clip(prompt, NEGATIVE_PROMPT, seed=11)
     return np.stack(list(engine.generate(spec))).astype(np.float64)
 
 
