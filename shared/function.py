@@ -1,6 +1,7 @@
 """What a deployable function is. Triggers (Kafka worker, HTTP app, direct call) know functions by these forms."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,6 +40,16 @@ class Function(Protocol):
 
     def stop(self) -> None:
         """Release what `start` took. Called once, after the last event."""
+
+
+@contextmanager
+def warm(function: "Function | Carrier") -> Iterator[None]:
+    """The function for as long as the block runs: started and, whatever becomes of that, stopped."""
+    try:
+        function.start()
+        yield
+    finally:
+        function.stop()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from functions.registry import FUNCTIONS, build
 from shared.errors import ConfigurationError, TemporaryError
 from shared.events import Event, Product, VideoReady, VideoRejected, VideoRequested, VideoReview
 from shared.events.cloudevents import to_structured
+from shared.function import warm
 from shared.kafka import Publisher, Worker, create_topics, list_dead_letters, tail
 from shared.objects import ObjectStore
 from shared.printable import one_line
@@ -149,14 +150,11 @@ def _running(settings: Settings) -> Iterator[Sequence[Future[None]]]:
 
     def run(name: str) -> None:
         function = build(name, settings)
-        function.start()
-        try:
+        with warm(function):
             worker = Worker(function, settings.kafka)
             workers.append(worker)
             if not stopping.is_set():
                 worker.run()
-        finally:
-            function.stop()
 
     with ThreadPoolExecutor(len(FUNCTIONS), thread_name_prefix="demo") as pool:
         futures = [pool.submit(run, name) for name in FUNCTIONS]

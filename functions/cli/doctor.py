@@ -10,7 +10,7 @@ from typing import NamedTuple
 from functions.derive_prompt import SpecMaker
 from model_store.manifest import model_folder, read_manifest, verify
 from shared.errors import ConfigurationError, SkureelError, TemporaryError
-from shared.settings import KafkaSettings, Settings
+from shared.settings import Settings
 
 RENDER_PACKAGES = ("torch", "tokenizers", "safetensors", "numpy", "PIL", "imageio_ffmpeg", "ftfy")
 KAFKA_SECONDS = 20.0
@@ -50,29 +50,12 @@ def _kafka(settings: Settings) -> str:
         return f"not configured (SKUREEL_KAFKA__BOOTSTRAP_SERVERS); demo {_embedded()}"
     from shared.kafka import check
 
-    _certificates(settings.kafka)
     return _within(
         KAFKA_SECONDS,
         lambda: check(settings.kafka),
         f"Kafka at {settings.kafka.bootstrap_servers} gave no answer in {KAFKA_SECONDS:.0f} s; check the address, and "
         "that its listener speaks what SKUREEL_KAFKA__SECURITY_PROTOCOL says",
     )
-
-
-def _certificates(settings: KafkaSettings) -> None:
-    if not settings.security_protocol.endswith("SSL"):
-        return
-    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
-        path = getattr(settings, name)
-        if path is None:
-            continue
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            variable = f"SKUREEL_KAFKA__{name.upper()}"
-            raise ConfigurationError(
-                f"{path} cannot be read: {error.strerror}; put the PEM file there or change {variable}"
-            ) from error
 
 
 def _within(seconds: float, look: Callable[[], str], too_late: str) -> str:

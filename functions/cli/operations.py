@@ -164,13 +164,13 @@ def doctor() -> None:
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a committed document differs.")
 def schemas(check: bool) -> None:
     """Write the JSON Schemas and the AsyncAPI document of all events from their models."""
-    from shared.events import documents
+    from functions.cli.schemas import drift, write
 
     if not check:
-        for path in documents.write():
+        for path in write():
             say(str(path))
         return
-    differing = list(documents.drift())
+    differing = list(drift())
     for name in differing:
         tell(f"{name} differs from the models; run `skureel schemas` and commit it")
     if differing:

@@ -120,6 +120,7 @@ class RenderVideo:
                 record = self._render(request.spec)
             except PhotoRefused as refused:
                 return [_rejected(event, refused)]
+        _tell(request, record, cache_hit=cache_hit)
         now = datetime.now(UTC)
         if record.outcome == "review":
             return [answer(event, record.review(request), source=SOURCE, time=now)]
@@ -219,6 +220,20 @@ class RenderVideo:
             next(self._studio.engine.generate(numbers.clip("warm-up", seed=0)))
         except NotANumber as error:
             raise ConfigurationError(f"model {self._manifest.name} cannot draw here: {error}") from error
+
+
+def _tell(request: VideoRequested, record: ClipRecord, *, cache_hit: bool) -> None:
+    """One line of the log for each clip that is answered with."""
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in record.timings_seconds.items())
+    log.info(
+        "video %s for product %s: %s, %s; seed %d, attempt %d",
+        record.video_id[:12],
+        request.product_id,
+        record.outcome,
+        "was there" if cache_hit else stages,
+        record.seed,
+        record.attempts,
+    )
 
 
 def _rejected(event: Event[VideoRequested], refused: PhotoRefused) -> Event[Any]:

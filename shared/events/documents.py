@@ -1,19 +1,16 @@
 """The documents that other teams read: a JSON Schema for each event type and one AsyncAPI 3 document for all.
 
-Made from the pydantic models by `skureel schemas`, committed, and checked for drift by `make check`.
+Made from the pydantic models; `skureel schemas` writes them to `documents/` beside this, and `make check` finds drift.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
 from shared.events.envelope import EVENT_TYPES, EventType
-
-DOCUMENTS = Path(__file__).parent / "documents"
 
 _ATTRIBUTES = {
     "type": "object",
@@ -83,27 +80,6 @@ def render() -> dict[str, str]:
     documents: dict[str, Any] = {f"{row.name}.schema.json": _schema(row) for row in EVENT_TYPES.values()}
     documents["asyncapi.json"] = _asyncapi()
     return {name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in documents.items()}
-
-
-def write(folder: Path = DOCUMENTS) -> list[Path]:
-    """Write the documents; returns the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, text in render().items():
-        path = folder / name
-        path.write_text(text, encoding="utf-8")
-        files.append(path)
-    return files
-
-
-def drift(folder: Path = DOCUMENTS) -> Iterator[str]:
-    """Names of documents that differ from the models, are missing, or belong to no model."""
-    rendered = render()
-    for name, text in rendered.items():
-        path = folder / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            yield name
-    yield from (path.name for path in folder.glob("*.json") if path.name not in rendered)
 
 
 class _Schema(GenerateJsonSchema):

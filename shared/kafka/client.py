@@ -5,7 +5,6 @@ Settings become kafka-python arguments here and nowhere else.
 
 import logging
 import re
-import socket
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from itertools import count
@@ -16,7 +15,7 @@ from kafka.serializer import Serializer
 
 from shared.errors import ConfigurationError
 from shared.kafka.batches import Limits
-from shared.kafka.listener import addresses
+from shared.kafka.listener import problem_of, sasl_arguments
 from shared.kafka.mends import open_client, read_patiently
 from shared.settings import KafkaSettings
 
@@ -125,35 +124,26 @@ def connection(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:
             if path is not None:
                 arguments[name] = str(path)
     if settings.security_protocol.startswith("SASL_"):
-        if not (settings.sasl_mechanism and settings.sasl_username and settings.sasl_password):
-            raise ConfigurationError(
-                f"{settings.security_protocol} needs a mechanism, a user name and a password; "
-                "set SKUREEL_KAFKA__SASL_MECHANISM, __SASL_USERNAME and __SASL_PASSWORD"
-            )
-        arguments["sasl_mechanism"] = settings.sasl_mechanism
-        arguments["sasl_plain_username"] = settings.sasl_username
-        arguments["sasl_plain_password"] = settings.sasl_password.get_secret_value()
+        arguments |= sasl_arguments(settings)
     return arguments
 
 
 def wait_for_broker(settings: KafkaSettings, *, give_up: Callable[[], bool], pause: Callable[[float], object]) -> bool:
-    """Wait until one of the brokers takes connections; False if `give_up()` said so before.
+    """Wait until one of the brokers takes us; False if `give_up()` said so before. Raises ConfigurationError when one
+    says that it never will.
 
-    kafka-python's clients give up connecting in their constructor and leave their sockets behind; a plain connection
-    can be tried as often as it takes.
+    kafka-python's clients give up connecting in their constructor; the listener can be asked as often as it takes.
     """
-    places = addresses(connection(settings, client_id="")["bootstrap_servers"])
     for attempt in count():
-        for place in places:
-            if give_up():
-                return False
-            try:
-                socket.create_connection(place, timeout=2).close()
-            except OSError as error:
-                if attempt % 30 == 0:
-                    log.warning("Kafka at %s:%d does not answer (%s); asking on", *place, error)
-            else:
-                return True
+        if give_up():
+            return False
+        problem = problem_of(settings)
+        if problem is None:
+            return True
+        if isinstance(problem, ConfigurationError):
+            raise problem
+        if attempt % 30 == 0:
+            log.warning("%s; asking on", problem)
         pause(1.0)
     raise AssertionError("unreachable")
 

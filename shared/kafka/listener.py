@@ -20,7 +20,7 @@ from kafka.net.sasl import get_sasl_mechanism
 from shared.errors import ConfigurationError, SkureelError, TemporaryError
 from shared.settings import KafkaSettings
 
-ANSWER_SECONDS = 3.0
+ANSWER_SECONDS = 2.0
 """How long one listener may take for each answer."""
 PATIENCE_SECONDS = 5.0
 """How long a command asks on where nobody answers: a broker that restarts is back by then."""
@@ -61,6 +61,8 @@ def problem_of(settings: KafkaSettings) -> SkureelError | None:
 
     Raises ConfigurationError when what we need for asking is missing: a broker's name, credentials, a certificate.
     """
+    if settings.security_protocol.startswith("SASL_"):
+        sasl_arguments(settings)
     problems: list[SkureelError] = []
     for host, port in addresses((settings.bootstrap_servers or "").split(",")):
         try:
@@ -70,6 +72,20 @@ def problem_of(settings: KafkaSettings) -> SkureelError | None:
         else:
             return None
     return next((found for found in problems if isinstance(found, ConfigurationError)), problems[0])
+
+
+def sasl_arguments(settings: KafkaSettings) -> dict[str, str]:
+    """kafka-python's arguments for authentication. Raises ConfigurationError when one is missing."""
+    if not (settings.sasl_mechanism and settings.sasl_username and settings.sasl_password):
+        raise ConfigurationError(
+            f"{settings.security_protocol} needs a mechanism, a user name and a password; "
+            "set SKUREEL_KAFKA__SASL_MECHANISM, __SASL_USERNAME and __SASL_PASSWORD"
+        )
+    return {
+        "sasl_mechanism": settings.sasl_mechanism,
+        "sasl_plain_username": settings.sasl_username,
+        "sasl_plain_password": settings.sasl_password.get_secret_value(),
+    }
 
 
 def addresses(servers: Iterable[str]) -> list[tuple[str, int]]:
@@ -216,11 +232,7 @@ def _authenticate(settings: KafkaSettings, place: str, conversation: _Conversati
             f"{place} does not offer SASL {settings.sasl_mechanism}, but {_offered(answer)}; set "
             "SKUREEL_KAFKA__SASL_MECHANISM to one of those"
         )
-    mechanism = get_sasl_mechanism(settings.sasl_mechanism)(
-        sasl_mechanism=settings.sasl_mechanism,
-        sasl_plain_username=settings.sasl_username,
-        sasl_plain_password=settings.sasl_password.get_secret_value() if settings.sasl_password else "",
-    )
+    mechanism = get_sasl_mechanism(settings.sasl_mechanism)(**sasl_arguments(settings))
     refused = _refusal(mechanism, conversation)
     if refused is not None:
         raise ConfigurationError(

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer
-from kafka.errors import GroupAuthorizationFailedError, KafkaTimeoutError
+from kafka.errors import GroupAuthorizationFailedError
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.errors import ConfigurationError, PermanentError
+from shared.errors import ConfigurationError, PermanentError, SkureelError
 from shared.events import Event
 from shared.health import HealthServer
 from shared.kafka import Worker
+from shared.kafka.listener import problem_of
 from shared.metrics import JOB_BUCKETS_SECONDS
 from shared.settings import HealthSettings, KafkaSettings
 from tests.delivery.harness import Answering, answered, make_delivery_topics, publish_products, running
@@ -159,11 +160,12 @@ def test_an_owner_that_is_stuck_is_not_live(kafka_broker: KafkaSettings, monkeyp
 def test_a_broker_that_takes_connections_and_answers_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts: list[str] = []
 
-    def unanswered(client_id: str, **_: object) -> None:
-        attempts.append(client_id)
-        raise KafkaTimeoutError("no answer")
+    def unanswered(settings: KafkaSettings) -> SkureelError:
+        attempts.append(str(settings.bootstrap_servers))
+        return problem_of(settings) or pytest.fail("nobody has answered")
 
-    monkeypatch.setattr("shared.kafka.producing.KafkaProducer", unanswered)
+    monkeypatch.setattr("shared.kafka.listener.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("shared.kafka.client.problem_of", unanswered)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         broker = KafkaSettings(bootstrap_servers=f"127.0.0.1:{listener.getsockname()[1]}")
         with running(Answering(), broker) as worker:

@@ -10,8 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from functions.cli import schemas as published
 from shared.events import EVENT_TYPES, Event, Product
-from shared.events import documents as published
 from shared.events.cloudevents import to_kafka
 from shared.kafka.operating.topics import needed_topics
 from shared.kafka.runtime.handling import Handling

@@ -7,17 +7,21 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
 from shared.embedded.server_process import free_ports
 from shared.errors import ConfigurationError, SkureelError, TemporaryError
+from shared.kafka import Worker
 from shared.kafka.listener import check_listeners, problem_of
 from shared.settings import KafkaSettings
+from tests.delivery.harness import Answering
 from tests.servers import RealKafka, lacking_kafka
 
 PASSWORD = "secret"
+USER: dict[str, Any] = {"sasl_mechanism": "PLAIN", "sasl_username": "operator", "sasl_password": SecretStr(PASSWORD)}
 
 
 @contextmanager
@@ -130,6 +134,22 @@ def test_a_certificate_file_that_is_none_is_named(tmp_path: Path) -> None:
         assert "no.pem cannot be read: No such file or directory" in told(missing)
 
 
+def test_credentials_that_are_missing_are_said_before_anybody_is_asked() -> None:
+    for missing in ("sasl_mechanism", "sasl_username", "sasl_password"):
+        settings = KafkaSettings(
+            bootstrap_servers="127.0.0.1:1", security_protocol="SASL_PLAINTEXT", **{**USER, missing: None}
+        )
+        with pytest.raises(ConfigurationError, match="SKUREEL_KAFKA__SASL_MECHANISM, __SASL_USERNAME and __SASL_PASS"):
+            problem_of(settings)
+
+
+def test_a_worker_ends_where_its_listener_will_never_take_it(tmp_path: Path) -> None:
+    with listening(greets(18)) as settings:
+        secured = settings.model_copy(update={"security_protocol": "SSL"})
+        with pytest.raises(ConfigurationError, match="speaks plain text, not TLS"):
+            Worker(Answering(), secured).run()
+
+
 @pytest.fixture(scope="module")
 def secured_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Apache Kafka with a listener of each kind: the protocol to its address, and `ca` to its certificate."""
@@ -173,9 +193,6 @@ def secured_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str
             **{name: f"127.0.0.1:{port}" for name, port in ports.items()},
             "ca": str(authority),
         }
-
-
-USER = {"sasl_mechanism": "PLAIN", "sasl_username": "operator", "sasl_password": SecretStr(PASSWORD)}
 
 
 @pytest.mark.connected

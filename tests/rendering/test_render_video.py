@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -148,6 +149,21 @@ def test_an_equal_request_finds_the_clip_and_draws_nothing(start: Start) -> None
     assert second.data.master == first.data.master
     assert second.data.timings_seconds == {}
     assert second.id != first.id
+
+
+def test_every_clip_that_is_answered_with_is_one_line_of_the_log(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    function, _ = start(moving_disc)
+    with caplog.at_level("INFO"):
+        function.handle(request(spec(), "SKU-1"))
+        function.handle(request(spec(), "SKU-2"))
+    drawn, found = (line for line in caplog.messages if line.startswith("video "))
+    video_id = spec().video_id[:12]
+    number = r"\d+\.\d s"
+    stages = rf"denoise {number}, decode {number}, store {number}"
+    assert re.fullmatch(rf"video {video_id} for product SKU-1: ready, {stages}; seed 100, attempt 1", drawn)
+    assert found == f"video {video_id} for product SKU-2: ready, was there; seed 100, attempt 1"
 
 
 def test_a_redelivered_request_has_the_same_answer_id(start: Start) -> None:

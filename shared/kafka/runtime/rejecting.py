@@ -65,7 +65,8 @@ class Rejecting:
             log.warning("%s failed: %s; retrying in %g s (%d of %d)", where, error, delay, told.rounds, len(delays))
             target, partition = retry_topic(topic, delay), record.partition
         else:
-            log.error("%s is a dead letter (%s): %s; see `skureel deadletters show`", where, told.reason, error)
+            shown = f"skureel deadletters show {place_of(told)}"
+            log.error("%s is a dead letter (%s): %s; see `%s`", where, told.reason, error, shown)
             target, partition = topic + DEAD_LETTER_SUFFIX, None
         headers = stories.written(record.headers, told, group=self._group, client_id=self._client_id)
         output = self._fitting(Outgoing(target, record.key, record.value, headers, partition), where)

@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from types import FrameType
 
 from shared.errors import ConfigurationError
-from shared.function import Carrier, Function
+from shared.function import Carrier, Function, warm
 from shared.health import HealthServer
 from shared.kafka.runtime.worker import Worker
 from shared.settings import HealthSettings, KafkaSettings
@@ -33,7 +33,10 @@ def serve(function: Function | Carrier, settings: KafkaSettings, health_settings
     signals: SimpleQueue[int | None] = SimpleQueue()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal warming
         if warming:
+            # A second signal, while the function stops, has nothing to abandon.
+            warming = False
             raise _StoppedWhileWarming
         # Nothing else is done here: the signal may have come where the owner holds a lock, its own or the log's.
         signals.put(number)
@@ -56,24 +59,18 @@ def serve(function: Function | Carrier, settings: KafkaSettings, health_settings
         previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     else:
         previous = {}
-    started = False
     try:
         with HealthServer(health_settings, live=live, unready=unready, registry=worker.metrics.registry) as health:
             log.info("%s: probes and metrics on port %d", function.name, health.port)
-            started = True
-            function.start()
-            warming = False
-            worker.run()
+            with warm(function):
+                warming = False
+                worker.run()
     except _StoppedWhileWarming:
-        # A second signal, while the function stops, has nothing to abandon.
-        warming = False
         log.info("%s: stopped while warming", function.name)
     except ConfigurationError as error:
         log.error("%s: %s", function.name, error)
         return EXIT_CONFIGURATION
     finally:
-        if started:
-            function.stop()
         for number, handler in previous.items():
             signal.signal(number, handler)
         signals.put(None)
