@@ -5,8 +5,7 @@ OUT ?= out
 CONSTRAINTS := -c constraints.txt
 # Half of the suite's time is waiting: twice as many processes as cores, each with one thread for the networks.
 PROCESSES ?= 4
-SIDE_BY_SIDE = --dist loadgroup --no-loadscope-reorder --durations=15
-PYTEST = -m pytest -n $(PROCESSES) $(SIDE_BY_SIDE)
+PYTEST = -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder --durations=15
 test test-quick test-newest: export OMP_NUM_THREADS = 1
 
 # pip itself and what builds this package come from the machine and from constraints.txt: nothing is fetched unpinned.
@@ -34,7 +33,7 @@ test: $(VENV)/.test
 
 # For the hand: what needs no real server and no long wait, side by side.
 test-quick: $(VENV)/.test
-	$(BIN)/python -m pytest -q -n 2 $(SIDE_BY_SIDE) -m "not connected and not slow"
+	$(BIN)/python $(PYTEST) -q -m "not connected and not slow"
 
 # The same suite on the newest packages that pyproject.toml allows; torch stays, see constraints.txt.
 test-newest:
