@@ -18,11 +18,21 @@ from shared.errors import ConfigurationError, PermanentError, SkureelError
 from shared.events import Event
 from shared.health import HealthServer
 from shared.kafka import Worker
+from shared.kafka.client import retry_topic
 from shared.kafka.listener import problem_of
 from shared.metrics import JOB_BUCKETS_SECONDS
 from shared.settings import HealthSettings, KafkaSettings
-from tests.delivery.harness import Answering, answered, make_delivery_topics, publish_products, running
+from tests.delivery.harness import (
+    ANSWER,
+    CREATED,
+    Answering,
+    answered,
+    make_delivery_topics,
+    publish_products,
+    running,
+)
 from tests.polling import eventually
+from tests.servers import make_topics
 
 LOOPBACK = HealthSettings(host="127.0.0.1", port=0)
 
@@ -197,13 +207,35 @@ def test_a_worker_without_its_topics_says_so_and_is_not_ready(
     with running(Answering(), real_kafka) as worker:
         eventually(lambda: "run `skureel topics create`" in caplog.text)
         topic = real_kafka.topic_prefix + "product.created"
-        assert f"has no {topic}, or does not" in caplog.text
+        assert f"has no {topic}, {topic}.dlq, {topic}.retry.30s, {topic}.retry.300s, or does not" in caplog.text
         assert worker.live()
         assert not worker.ready()
         make_delivery_topics(real_kafka, partitions=2)
         publish_products(real_kafka, ["p-1"])
         # The client by itself would find them after five minutes.
         eventually(lambda: answered(real_kafka) == ["p-1"], 60)
+        eventually(worker.ready)
+
+
+class Derive(Answering):
+    name = "derive_prompt"
+    """The table of event types says what it writes."""
+
+
+@pytest.mark.connected
+@pytest.mark.parametrize("missing", [CREATED + ".dlq", retry_topic(CREATED, 300.0), ANSWER])
+def test_a_worker_that_lacks_a_topic_it_writes_to_says_so_and_is_not_ready(
+    real_kafka: KafkaSettings, caplog: pytest.LogCaptureFixture, missing: str
+) -> None:
+    needed = [CREATED, CREATED + ".dlq", *(retry_topic(CREATED, delay) for delay in (30.0, 300.0))]
+    needed += ["video.requested", "video.ready", ANSWER]
+    make_topics(real_kafka, *(topic for topic in needed if topic != missing))
+    with running(Derive(), real_kafka) as worker:
+        eventually(lambda: f"has no {real_kafka.topic_prefix}{missing}, or does not" in caplog.text)
+        assert worker.live()
+        assert not worker.ready()
+        assert f"Kafka has no {real_kafka.topic_prefix}{missing}" in (worker.unready_reason() or "")
+        make_topics(real_kafka, missing)
         eventually(worker.ready)
 
 

@@ -180,3 +180,31 @@ def test_kill_9_repeats_only_what_was_not_committed(real_kafka: KafkaSettings, t
         eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka))
     assert sorted(answered(real_kafka)) == sorted(f"p-{number}" for number in range(20))
     assert records_of(real_kafka, CREATED + ".dlq") == []
+
+
+@pytest.mark.parametrize("heed", ["stop", "abandon"])
+def test_a_client_that_does_not_come_back_is_left_behind(
+    embedded_kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, heed: str
+) -> None:
+    monkeypatch.setattr("shared.kafka.runtime.worker._STALLED_SECONDS", 2.0)
+    monkeypatch.setattr("shared.kafka.runtime.worker._LEAVE_SECONDS", 1.0)
+    make_delivery_topics(embedded_kafka, partitions=1)
+    come_back = threading.Event()
+    hangs = threading.Event()
+    with running(Answering(), embedded_kafka) as worker:
+        eventually(worker.ready)
+        poll = worker._membership._consumer.poll
+
+        def hang(timeout_ms: int) -> object:
+            hangs.set()
+            come_back.wait(60)
+            return poll(timeout_ms=timeout_ms)
+
+        monkeypatch.setattr(worker._membership._consumer, "poll", hang)
+        eventually(hangs.is_set)
+        asked = time.monotonic()
+        getattr(worker, heed)()
+        eventually(lambda: "the client does not come back" in caplog.text)
+        assert time.monotonic() - asked < 10
+        assert not worker.ready()
+    come_back.set()
