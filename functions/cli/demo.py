@@ -158,12 +158,17 @@ def _running(settings: Settings) -> Iterator[Sequence[Future[None]]]:
 
     with ThreadPoolExecutor(len(FUNCTIONS), thread_name_prefix="demo") as pool:
         futures = [pool.submit(run, name) for name in FUNCTIONS]
+        end = Worker.stop
         try:
             yield futures
+        except BaseException:
+            # Nobody waits for what is still in work: the demo has failed, or was interrupted.
+            end = Worker.abandon
+            raise
         finally:
             stopping.set()
             for worker in workers:
-                worker.stop()
+                end(worker)
     for future in futures:
         future.result()
 
