@@ -16,6 +16,7 @@ CODECS = (None, "gzip", "snappy", "lz4", "zstd")
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 """A batch's head, format 2: base offset, length, leader epoch, magic, checksum, attributes, last offset's distance, two
 times, producer id and epoch, first sequence, number of records."""
+_COUNT_AT = 57
 _CHECKED_FROM = 21
 """The checksum covers what stands behind it."""
 _LARGEST_REQUEST = 1 << 30
@@ -63,10 +64,9 @@ class Producers:
 
 
 def damage(logs: Path, topic: str, partition: int, offset: int, *, mend_checksum: bool) -> tuple[int, int]:
-    """Flip a byte in the middle of the batch that holds `offset`, on the broker's disk; returns its first and
-    last offset.
+    """Make the batch that holds `offset` unreadable, on the broker's disk; returns its first and last offset.
 
-    With the checksum mended it is the codec, or whoever takes the records apart, that meets the damage.
+    A byte in its middle is flipped; or, with the checksum mended, it says that it holds one record more.
     """
     (segment,) = sorted((logs / f"{topic}-{partition}").glob("*.log"))
     with segment.open("r+b") as file:
@@ -80,8 +80,10 @@ def damage(logs: Path, topic: str, partition: int, offset: int, *, mend_checksum
                 break
             position += 12 + length
         batch = bytearray(head + file.read(12 + length - _HEAD.size))
-        batch[(_HEAD.size + len(batch)) // 2] ^= 0x55
-        if mend_checksum:
+        if not mend_checksum:
+            batch[(_HEAD.size + len(batch)) // 2] ^= 0x55
+        else:
+            struct.pack_into(">i", batch, _COUNT_AT, fields[12] + 1)
             struct.pack_into(">I", batch, 17, calc_crc32c(bytes(batch[_CHECKED_FROM:])))
         file.seek(position)
         file.write(batch)

@@ -117,9 +117,8 @@ def judge(sent: Sequence[Sent], damaged: Collection[tuple[str, int, int, int]], 
         endings = _endings(request, _CLIPS, places[request.id], (), log)
         known |= _ids(request, _CLIPS)
         _enter(rows["a clip"], f"request {request.id}", frozenset({ANSWERED}), endings)
-    for topic, partition, first, _ in damaged:
-        letters = [Ending(DEAD, reason) for reason in log.dead.get((topic, partition, first), ())]
-        # Records that were read before the batch was damaged are answered.
+    for topic, partition, first, last in damaged:
+        letters = [Ending(DEAD, reason) for reason in _letters(log, topic, partition, first, last)]
         _enter(rows["a damaged batch"], f"{topic}[{partition}]@{first}", frozenset({DEAD}), letters)
     unknown = [event_id for event_id in log.answers if event_id not in known]
     if unknown:
@@ -167,11 +166,17 @@ def _endings(
         for topic, _ in log.answers.get(event_id, ())
     ]
     topic, partition, offset = place
-    covering = [first for *where, first, last in damaged if where == [topic, partition] and first <= offset <= last]
-    if covering:
-        # One letter for the whole batch, counted once by itself, is the ending of each record in it.
-        return found or [Ending(ANSWERED, "a damaged batch") for _ in log.dead.get((topic, partition, covering[0]), ())]
+    for *where, first, last in damaged:
+        if where == [topic, partition] and first <= offset <= last:
+            # One letter for what is unreadable of a batch, counted once by itself, is the ending of each record in it.
+            letters = _letters(log, topic, partition, first, offset)
+            return found + [Ending(ANSWERED, f"a damaged batch: {reason}") for reason in letters]
     return found + [Ending(DEAD, reason) for reason in log.dead.get(place, ())]
+
+
+def _letters(log: Log, topic: str, partition: int, first: int, last: int) -> list[str]:
+    """Why there are dead letters of the places from `first` to `last`."""
+    return [reason for offset in range(first, last + 1) for reason in log.dead.get((topic, partition, offset), ())]
 
 
 def _enter(row: Row, name: str, allowed: frozenset[str], endings: list[Ending]) -> None:
