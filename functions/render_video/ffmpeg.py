@@ -70,8 +70,8 @@ class FfmpegRun:
             os.killpg(self._process.pid, signal.SIGKILL)
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(KILL_SECONDS)
-        self._answer.end()
-        self._complaints.end()
+        self._answer.wait()
+        self._complaints.wait()
 
     def write(self, data: memoryview) -> bool:
         """Give it bytes. False: it has ended. Raises TemporaryError when it takes none for too long."""
@@ -139,15 +139,11 @@ class _Drain:
         """Wait for the last words of a process that has ended; a child of its own may hold the pipe a while longer."""
         self._reader.join(KILL_SECONDS)
 
-    def end(self) -> None:
-        """Close the pipe, unless a process that cannot be killed still holds its other end."""
-        self.wait()
-        if not self._reader.is_alive():
-            self._stream.close()
-
     def _read(self) -> None:
-        while data := self._stream.read(65536):
-            taken = data[: self._first - len(self._head)]
-            self._head += taken
-            if self._last:
-                self._tail = (self._tail + data[len(taken) :])[-self._last :]
+        # Closed by whoever reads it: a process that cannot be killed may hold the other end long after we have gone on.
+        with self._stream:
+            while data := self._stream.read(65536):
+                taken = data[: self._first - len(self._head)]
+                self._head += taken
+                if self._last:
+                    self._tail = (self._tail + data[len(taken) :])[-self._last :]
