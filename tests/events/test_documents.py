@@ -117,6 +117,7 @@ def test_the_headers_of_a_failed_record_are_as_described(value: bytes) -> None:
         settings,
         rejecting=Rejecting(settings, group="g", client_id="c", clock=lambda: 1_800_000_000.0),
         clock=lambda: 1_800_000_000.0,
+        holding=lambda: False,
         interrupted=lambda: False,
         pause=lambda seconds: None,
     )
