@@ -122,8 +122,8 @@ class Fetched:
 
     def __iter__(self) -> Iterator[Any]:
         """Records and unreadable batches. Raises EndUnknown, and CodecMissing, if it is the first batch."""
+        first = True
         while (frame := self._frame()) is not None:
-            first = self._place == 0
             self._place += len(frame)
             try:
                 if frame[_MAGIC_AT] < 2:
@@ -131,7 +131,11 @@ class Fetched:
                 else:
                     yield from self._batch(frame, first)
             except Damaged as damage:
-                if self.position >= self._end or (last := self._last_offset(frame)) is None:
+                following = self._frame_behind()
+                if following is not None and following.base_offset <= self.position <= following.last_offset:
+                    # It gives itself out for a later one than it is, and the broker sends it again and again.
+                    continue
+                if (last := self._last_offset(frame, following)) is None:
                     if first:
                         raise EndUnknown(f"the batch there {damage}, and where it ends is not known") from damage
                     return
@@ -144,6 +148,7 @@ class Fetched:
                 if first:
                     raise
                 return
+            first = False
 
     def _frame(self) -> memoryview | None:
         """The next whole batch; None at the end. Raises EndUnknown where not even the first one is whole."""
@@ -157,10 +162,9 @@ class Fetched:
             raise EndUnknown("the batch there gives a length that it does not have")
         return None
 
-    def _last_offset(self, frame: memoryview) -> int | None:
+    def _last_offset(self, frame: memoryview, following: "_Header | None") -> int | None:
         """Where a batch ends that cannot be read; None where what it says itself cannot be believed either."""
-        following = self._frame_behind()
-        if following is not None and self.position < following.base_offset <= self._end:
+        if following is not None and self.position < following.base_offset < self._end:
             return following.base_offset - 1
         if frame[_MAGIC_AT] < 2:
             (offset,) = struct.unpack_from(">q", frame)
@@ -168,23 +172,19 @@ class Fetched:
         header = _header(frame)
         if header is None or not (_is_sound(frame, header) or header.records == header.last_offset_delta + 1):
             return None
-        for base in (header.base_offset, self.position):
-            last: int = base + header.last_offset_delta
-            if base <= last and self.position <= last < self._end:
-                return last
-        return None
+        believable = self._is_in_place(header.base_offset, header.last_offset, first=True)
+        return header.last_offset if believable else None
 
     def _frame_behind(self) -> "_Header | None":
-        try:
-            following = self._frame()
-        except EndUnknown:
-            return None
-        header = _header(following) if following is not None and following[_MAGIC_AT] == 2 else None
-        return header if following is not None and header is not None and _is_sound(following, header) else None
+        """The header of the next batch, if all is well with that one."""
+        frame, header = self._frame(), self._header_behind()
+        return header if frame is not None and header is not None and _is_sound(frame, header) else None
 
-    def _unreadable(self, frame: memoryview, last: int, why: str) -> UnreadableBatch:
-        header = _header(frame)
-        dated = header is not None and frame[_MAGIC_AT] == 2 and _is_sound(frame, header)
+    def _header_behind(self) -> "_Header | None":
+        frame = self._frame()
+        return _header(frame) if frame is not None and frame[_MAGIC_AT] == 2 else None
+
+    def _unreadable(self, frame: memoryview, last: int, why: str, timestamp: int = -1) -> UnreadableBatch:
         return UnreadableBatch(
             topic=self._topic,
             partition=self._partition,
@@ -192,7 +192,7 @@ class Fetched:
             last_offset=last,
             why=why,
             value=bytes(frame[: self._limits.raw_bytes]),
-            timestamp=header.max_timestamp if dated and header is not None else -1,
+            timestamp=timestamp,
         )
 
     # Magic 2.
@@ -203,7 +203,7 @@ class Fetched:
             raise Damaged(f"is of the unknown format {frame[_MAGIC_AT]}")
         if not _is_sound(frame, header):
             raise Damaged("does not have its own checksum")
-        last = header.base_offset + header.last_offset_delta
+        last = header.last_offset
         if not self._is_in_place(header.base_offset, last, first):
             raise Damaged(f"gives the offsets {header.base_offset} to {last}, where {self.position} should follow")
         self.leader_epoch = header.leader_epoch
@@ -214,16 +214,16 @@ class Fetched:
             if header.attributes & _CONTROL:
                 raise
             if self.position <= last:
-                yield self._unreadable(frame, last, str(damage))
+                yield self._unreadable(frame, last, str(damage), header.max_timestamp)
         self.position = last + 1
 
     def _is_in_place(self, base: int, last: int, first: bool) -> bool:
         """Whether these offsets can be right, of which the checksum is not."""
         if last < self.position or last >= self._end or (base < self.position and not first):
             return False
-        following = self._frame() if base > self.position else None
+        following = self._header_behind() if base > self.position else None
         # Compaction leaves gaps; but what comes then must come behind.
-        return following is None or not self.position < _FRAME.unpack_from(following)[0] <= last
+        return following is None or following.base_offset > last or following.last_offset < self.position
 
     def _is_left_out(self, frame: memoryview, header: "_Header", last: int) -> bool:
         """Whether it is a transaction's marker, or part of an aborted one."""
@@ -335,6 +335,11 @@ class _Header(NamedTuple):
     producer_epoch: int
     base_sequence: int
     records: int
+
+    @property
+    def last_offset(self) -> int:
+        """Compaction may have taken the record."""
+        return self.base_offset + self.last_offset_delta
 
 
 def _header(frame: memoryview) -> _Header | None:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from kafka import TopicPartition
 from kafka.consumer.fetcher import Fetcher
@@ -46,6 +46,10 @@ check_release(version("kafka-python"))
 
 _HOLD_SECONDS = 60.0
 """How long a held partition is left alone at most, before it is asked for again and told of again."""
+_SILENCE_SECONDS = 10.0
+"""How long a broker may give nothing of a partition of which it has more, before that is told."""
+_SILENCE_ANSWERS = 3
+"""And how often it must have answered meanwhile."""
 
 
 def read_patiently(consumer: Any, limits: Limits) -> None:
@@ -64,12 +68,22 @@ def held_partitions(consumer: Any) -> Mapping[TopicPartition, str]:
     return held
 
 
+class Silence(Exception):
+    """A broker gives nothing of a partition, although it has more of it."""
+
+
 @dataclass(slots=True)
 class _Hold:
     offset: int
     why: str
     times: int
     until: float
+
+
+class _Wait(NamedTuple):
+    offset: int
+    since: float
+    answers: int
 
 
 class _PatientFetcher(Fetcher):  # type: ignore[misc]  # kafka-python is untyped
@@ -87,6 +101,10 @@ class _PatientFetcher(Fetcher):  # type: ignore[misc]  # kafka-python is untyped
         self._limits = limits
         self._clock = clock
         self._holds: dict[TopicPartition, _Hold] = {}
+        self._ends: dict[TopicPartition, int] = {}
+        """Below which offset there is something to be had of each partition, as last heard."""
+        self._waits: dict[TopicPartition, _Wait] = {}
+        self._answers = 0
 
     def held(self) -> dict[TopicPartition, str]:
         """The held partitions and why."""
@@ -100,6 +118,7 @@ class _PatientFetcher(Fetcher):  # type: ignore[misc]  # kafka-python is untyped
         left = max_records or self.config["max_poll_records"]
         self._open_fetches()
         self._forget_holds()
+        self._notice_silence()
         drained: dict[TopicPartition, list[Any]] = defaultdict(list)
         for partition in list(self._unread):
             if left == 0:
@@ -126,6 +145,8 @@ class _PatientFetcher(Fetcher):  # type: ignore[misc]  # kafka-python is untyped
         for _ in range(len(self._completed_fetches)):
             fetch = self._completed_fetches.popleft()
             partition = fetch.topic_partition
+            data = fetch.partition_data
+            self._ends[partition] = data.last_stable_offset if self._isolation_level else data.high_watermark
             if self._subscriptions.is_paused(partition):
                 # What comes for a paused partition would be thrown away.
                 self._completed_fetches.append(fetch)
@@ -139,7 +160,7 @@ class _PatientFetcher(Fetcher):  # type: ignore[misc]  # kafka-python is untyped
                 continue
             if part is not None:
                 part.limits = self._limits
-                part.high_watermark = fetch.partition_data.high_watermark
+                part.high_watermark = data.high_watermark
                 self._unread[partition] = part
 
     def _fetchable_partitions(self) -> list[TopicPartition]:
@@ -172,6 +193,28 @@ class _PatientFetcher(Fetcher):  # type: ignore[misc]  # kafka-python is untyped
             error or type(error).__name__,
             seconds,
         )
+
+    def _handle_fetch_response(self, *arguments: Any) -> None:
+        self._answers += 1
+        super()._handle_fetch_response(*arguments)
+
+    def _notice_silence(self) -> None:
+        """A broker whose log gives a length that cannot be finds nothing from there on, and answers as if all is well.
+
+        The wait is not counted from a response: those leave out the partitions of which there is nothing new.
+        """
+        now = self._clock()
+        for partition, end in self._ends.items():
+            hold = self._holds.get(partition)
+            asked = self._subscriptions.is_fetchable(partition) and partition not in self._unread
+            offset = self._subscriptions.position(partition).offset if asked else -1
+            wait = self._waits.get(partition)
+            if not asked or offset >= end or (hold is not None and hold.until > now):
+                self._waits.pop(partition, None)
+            elif wait is None or wait.offset != offset:
+                self._waits[partition] = _Wait(offset, now, self._answers)
+            elif now - wait.since >= _SILENCE_SECONDS and self._answers - wait.answers >= _SILENCE_ANSWERS:
+                self._hold(partition, offset, Silence(f"the broker gives nothing, and has {end - offset} offsets more"))
 
     def _forget_holds(self) -> None:
         """A partition that was taken away, or read from elsewhere, is held no longer."""

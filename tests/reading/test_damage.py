@@ -245,8 +245,19 @@ def test_an_offset_far_from_its_place_is_damage() -> None:
     assert ranges(given_) == [(10, 19)]
     back = set_field(batch(10, TEN), 0, ">q", 4, checked=False)
     assert ranges(read(batch(0, TEN) + back + batch(20, TEN))) == [(10, 19)]
-    ahead = set_field(batch(10, TEN), 0, ">q", 1 << 40, checked=False)
-    assert ranges(read(ahead, position=10, high_watermark=20)) == [(10, 19)]
+
+
+@pytest.mark.parametrize("offset", [84, 1 << 40])
+def test_a_batch_that_gives_itself_out_for_a_later_one_hides_none_behind_it(offset: int) -> None:
+    """A broker that looks for what follows it comes upon it again and again."""
+    ahead = set_field(batch(10, TEN), 0, ">q", offset, checked=False)
+    found = fetched(ahead + batch(20, TEN) + batch(30, TEN), position=10, high_watermark=200)
+    assert ranges(list(found)) == [(10, 19)]
+    assert found.position == 20
+    found = fetched(ahead + batch(20, TEN) + batch(30, TEN), position=23, high_watermark=200)
+    assert [record.offset for record in found] == list(range(23, 40))
+    with pytest.raises(EndUnknown):
+        read(ahead, position=10, high_watermark=20)
 
 
 # The formats before batches.
