@@ -96,6 +96,11 @@ class RuntimeMetrics:
         self.watermark_gap = Gauge(
             "skureel_watermark_gap_records", "Records at or above a low watermark.", registry=self.registry
         )
+        self.held = Gauge(
+            "skureel_held_partitions",
+            "Partitions of which a part cannot be read on, nor passed over.",
+            registry=self.registry,
+        )
         self.paused = Gauge("skureel_paused_partitions", "Partitions paused now.", registry=self.registry)
         self.oldest_in_work = Gauge(
             "skureel_oldest_in_work_seconds",

@@ -28,6 +28,7 @@ class Finding(NamedTuple):
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything skureel stands on, one finding each."""
     yield _finding("kafka", lambda: _kafka(settings))
+    yield _finding("codecs", _codecs)
     yield _finding("objects", lambda: _objects(settings))
     if settings.objects.endpoint is not None:
         yield _finding("urls", lambda: _urls(settings))
@@ -56,6 +57,17 @@ def _kafka(settings: Settings) -> str:
         f"Kafka at {settings.kafka.bootstrap_servers} gave no answer in {KAFKA_SECONDS:.0f} s; check the address, and "
         "that its listener speaks what SKUREEL_KAFKA__SECURITY_PROTOCOL says",
     )
+
+
+def _codecs() -> str:
+    from shared.kafka import missing_codecs
+
+    missing = missing_codecs()
+    if missing:
+        raise ConfigurationError(
+            f"{', '.join(missing)} missing, and a partition holds where a producer packs with it; install skureel anew"
+        )
+    return "records packed in any way that Kafka has can be read"
 
 
 def _within(seconds: float, look: Callable[[], str], too_late: str) -> str:

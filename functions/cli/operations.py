@@ -88,7 +88,7 @@ def list_command(topics: Sequence[str]) -> None:
         found = True
         story = letter.story
         # A parked letter was passed over, not sent.
-        mark = " (parked)" if letter.parked else " (sent again)" if letter.sent_again and not letter.bare else ""
+        mark = " (parked)" if letter.parked else " (sent again)" if letter.sent_again and not letter.stays else ""
         since = story.first_failed_at or "no time"
         say(f"{letter.place}  {since}  {story.attempts} attempts  {story.reason or 'no reason'}{mark}: {story.message}")
     if not found:

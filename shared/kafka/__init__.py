@@ -4,6 +4,7 @@ The only package that imports the Kafka client. Functions never see it: they tak
 """
 
 from shared.kafka.client import topic_name
+from shared.kafka.codecs import missing_codecs
 from shared.kafka.operating.deadletters import (
     DeadLetter,
     Replayed,
@@ -34,6 +35,7 @@ __all__ = [
     "check",
     "create_topics",
     "list_dead_letters",
+    "missing_codecs",
     "needed_topics",
     "read_lag",
     "replay_dead_letters",

@@ -7,7 +7,10 @@ from shared.events import Event
 from shared.events.cloudevents import from_kafka
 from shared.kafka.batches import GarbledName, UnreadableBatch
 
-__all__ = ["GarbledName", "UnreadableBatch", "check_readable", "event_of", "next_offset", "size_of"]
+__all__ = ["UNREADABLE", "GarbledName", "UnreadableBatch", "check_readable", "event_of", "next_offset", "size_of"]
+
+UNREADABLE = "unreadable-batch"
+"""The reason of a dead letter that is a part of a log, and no record."""
 
 
 def event_of(record: Any) -> Event[Any]:
@@ -48,5 +51,5 @@ def _unreadable(batch: UnreadableBatch) -> PermanentError:
     return PermanentError(
         f"{batch.topic}[{batch.partition}] cannot be read at the offsets {batch.offset} to {batch.last_offset}, which "
         f"are {many} records at most: the batch there {batch.why}; have what was lost with them sent again",
-        reason="unreadable-batch",
+        reason=UNREADABLE,
     )

@@ -12,6 +12,7 @@ from functions.cli.command import main
 from functions.derive_prompt import DerivePrompt
 from shared.clips import ClipStore
 from shared.errors import ConfigurationError
+from shared.kafka import codecs
 from shared.objects import ObjectStore
 from shared.settings import ObjectSettings, Settings, describe, load_settings
 
@@ -122,3 +123,10 @@ def test_doctor_asks_whether_the_bucket_may_be_written_to(
     monkeypatch.setattr(ObjectStore, "check", refused)
     (finding,) = (one for one in doctors.examine(Settings(objects=embedded_objects)) if one.subject == "objects")
     assert (finding.good, finding.fact) == (False, "videos/, photos/ may not be written to")
+
+
+def test_a_codec_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "ok     codecs: " in doctor().output
+    find = codecs.find_spec
+    monkeypatch.setattr(codecs, "find_spec", lambda name: None if name in ("lz4", "snappy") else find(name))
+    assert "WRONG  codecs: python-snappy, lz4 missing" in doctor().output

@@ -18,6 +18,7 @@ from shared.kafka.failures import translated
 from shared.kafka.operating.topics import needed_topics
 from shared.kafka.operating.window import LogWindow
 from shared.kafka.producing import Outgoing, Sender
+from shared.kafka.reading import UNREADABLE, UnreadableBatch
 from shared.kafka.story import Story
 from shared.settings import KafkaSettings
 
@@ -53,9 +54,14 @@ class DeadLetter:
         return any(name == stories.OMITTED for name, _ in self.headers)
 
     @property
+    def unreadable(self) -> bool:
+        """Whether it is a batch that could not be read: its bytes are no record that could be sent again."""
+        return self.story.reason == UNREADABLE
+
+    @property
     def stays(self) -> bool:
         """Whether no replay sends it any more."""
-        return self.parked or self.bare
+        return self.parked or self.bare or self.unreadable
 
     @property
     def place(self) -> str:
@@ -225,6 +231,10 @@ def _read(window: LogWindow, starts: Mapping[TopicPartition, int]) -> Iterator[D
 
 
 def _letter(record: Any) -> DeadLetter:
+    story = stories.read(record.headers)
+    if isinstance(record, UnreadableBatch):
+        # The dead letters' own log is damaged.
+        story = replace(story, reason=UNREADABLE, message=f"the batch there {record.why}")
     return DeadLetter(
         topic=record.topic,
         partition=record.partition,
@@ -233,7 +243,7 @@ def _letter(record: Any) -> DeadLetter:
         key=record.key,
         value=record.value,
         headers=list(record.headers),
-        story=stories.read(record.headers),
+        story=story,
     )
 
 
@@ -285,6 +295,8 @@ def _why_it_stays(letter: DeadLetter) -> str:
         return (
             f"{letter.place} was too large to be kept; its headers say where it came from, have it sent once more there"
         )
+    if letter.unreadable:
+        return f"{letter.place} is a batch that could not be read; have the records that were in it sent once more"
     return f"{letter.place} was sent again {letter.story.replays} times and stays; mend what it fails with"
 
 

@@ -12,6 +12,7 @@ from shared.errors import TemporaryError
 from shared.kafka.client import GROUP_PREFIX, open_consumer
 from shared.kafka.failures import translated
 from shared.kafka.listener import check_listeners
+from shared.kafka.mends import held_partitions
 from shared.kafka.producing import Offsets
 from shared.settings import KafkaSettings
 
@@ -118,8 +119,10 @@ class LogWindow:
     def read_up_to(self, ends: Mapping[TopicPartition, int]) -> Iterator[Any]:
         """The records before these ends, and whatever came along with the last of them.
 
-        In the log's order within a partition. Raises TemporaryError when reading stalls.
+        In the log's order within a partition. Raises TemporaryError when reading stalls; where only some partitions
+        cannot be read on, when the others are read.
         """
+        stuck: dict[TopicPartition, str] = {}
         unread = {partition for partition, end in ends.items() if self._position(partition) < end}
         silent_ms = 0
         while unread:
@@ -128,11 +131,16 @@ class LogWindow:
                 yield from records
             # The position, not the last record: markers of transactions at the end are no records.
             unread = {partition for partition in unread if self._position(partition) < ends[partition]}
+            stuck |= {p: why for p, why in held_partitions(self._consumer).items() if p in unread}
+            unread -= stuck.keys()
             silent_ms = 0 if polled else silent_ms + POLL_MS
             if silent_ms > STALLED_SECONDS * 1000:
                 raise TemporaryError(
                     f"{self._subject}: reading stalls at {self._settings.bootstrap_servers}; {self._next_step}"
                 )
+        if stuck:
+            told = "; ".join(f"{p.topic}[{p.partition}] cannot be read on: {why}" for p, why in sorted(stuck.items()))
+            raise TemporaryError(f"{self._subject}: {told}; {self._next_step}")
 
     def _position(self, partition: TopicPartition) -> int:
         with translated(self._settings, self._subject, self._next_step):

@@ -197,6 +197,11 @@ class Membership:
             return None
         return position
 
+    @property
+    def held(self) -> int:
+        """How many partitions cannot be read on, nor passed over: the client tells of each, and asks for it again."""
+        return len(mends.held_partitions(self._consumer))
+
     def has_unread(self, partition: TopicPartition) -> bool:
         """Whether the log goes further than it was read."""
         end = self._consumer.highwater(partition)
