@@ -22,6 +22,7 @@ from shared.kafka.client import (
 )
 from shared.kafka.failures import translated
 from shared.kafka.listener import check_listeners
+from shared.kafka.mends import open_client
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def create_topics(settings: KafkaSettings, *, partitions: int = 6, replication: 
     """
     check_listeners(settings)
     arguments = connection(settings, client_id=f"{GROUP_PREFIX}admin-{uuid4().hex[:8]}")
-    with translated(settings, "making topics"), KafkaAdminClient(**arguments) as admin:
+    with translated(settings, "making topics"), open_client(KafkaAdminClient, **arguments) as admin:
         existing = set(admin.list_topics())
         missing = tuple(name for name in needed_topics(settings) if name not in existing)
         if not missing:
@@ -71,7 +72,10 @@ def check(settings: KafkaSettings) -> str:
     """
     check_listeners(settings)
     arguments = connection(settings, client_id=f"{GROUP_PREFIX}check-{uuid4().hex[:8]}")
-    with translated(settings, "checking"), KafkaConsumer(**arguments, bootstrap_timeout_ms=10_000) as consumer:
+    with (
+        translated(settings, "checking"),
+        open_client(KafkaConsumer, **arguments, bootstrap_timeout_ms=10_000) as consumer,
+    ):
         version = ".".join(map(str, consumer.config["api_version"]))
         existing = consumer.topics()
     missing = [name for name in needed_topics(settings) if name not in existing]
@@ -111,7 +115,7 @@ def _create(admin: Any, topics: list[Any]) -> None:
 
 def _ask_for(settings: KafkaSettings, names: Collection[str]) -> None:
     """As before a first record is sent; a consumer's question makes no topic there."""
-    producer = KafkaProducer(**connection(settings, client_id=f"{GROUP_PREFIX}topics-{uuid4().hex[:8]}"))
+    producer = open_client(KafkaProducer, **connection(settings, client_id=f"{GROUP_PREFIX}topics-{uuid4().hex[:8]}"))
     try:
         for name in names:
             producer.partitions_for(name)
