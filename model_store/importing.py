@@ -17,16 +17,15 @@ from pydantic import ValidationError
 from model_store.manifest import (
     MANIFEST_NAME,
     Manifest,
-    SamplerDefaults,
     list_files,
     numbers_of,
     read_manifest,
     verify,
     write_manifest,
 )
+from model_store.sampling import SamplerConfig
 from model_store.wan.checkpoint import CONFIGURATIONS, Checkpoint, Weights
 from model_store.wan.pickles import opened_pickle, write_safetensors
-from model_store.wan.sampler import SamplerConfig
 from shared.errors import ConfigurationError, TemporaryError
 from shared.validation import described
 
@@ -96,8 +95,7 @@ def describe(
         verify(source, stated)
     words = {key: value or getattr(stated, key, otherwise[key]) for key, value in wanted.items()}
     try:
-        config = SamplerConfig("few-step", timesteps=tuple(map(float, timesteps))) if timesteps else checkpoint.sampler
-        sampler = SamplerDefaults(kind=config.kind, shift=config.shift, timesteps=tuple(map(int, config.timesteps)))
+        sampler = SamplerConfig(kind="few-step", timesteps=timesteps) if timesteps else checkpoint.sampler
         return Manifest(
             **words,
             architecture="wan2.2-ti2v",
@@ -108,9 +106,7 @@ def describe(
             files=(),
         )
     except ValidationError as error:
-        raise ConfigurationError(f"model of {source}: {described(error)}; give another") from error
-    except ValueError as error:
-        raise ConfigurationError(f"model of {source}: {error}; give other timesteps") from error
+        raise ConfigurationError(f"model of {source}: {described(error, whole='sampler')}; give another") from error
 
 
 def unlisted(folder: Path) -> Manifest:

@@ -7,10 +7,11 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from model_store.sampling import SamplerConfig
 from shared.bounds import Side
 from shared.drawing import ClipNumbers, ClipWishes
 from shared.errors import ConfigurationError
@@ -42,22 +43,6 @@ class ModelFile(_Record):
         return path
 
 
-class SamplerDefaults(_Record):
-    """How the model is sampled: UniPC with a shift, or the timesteps a distilled model was trained for."""
-
-    kind: Literal["unipc", "few-step"]
-    shift: Annotated[float, Field(gt=0)] = 5.0
-    timesteps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = ()
-
-    @model_validator(mode="after")
-    def _few_steps_are_named(self) -> Self:
-        if (self.kind == "few-step") != bool(self.timesteps):
-            raise ValueError(
-                f"sampler {self.kind!r} with timesteps {self.timesteps}: few-step names them, unipc does not"
-            )
-        return self
-
-
 class ClipImpossible(ValueError):
     """A model can draw no such clip. `field` is the number that stands in the way."""
 
@@ -66,7 +51,7 @@ class ClipImpossible(ValueError):
         self.field = field
 
 
-def numbers_of(sampler: SamplerDefaults) -> ClipNumbers:
+def numbers_of(sampler: SamplerConfig) -> ClipNumbers:
     """3 s of 480p at 24 fps: in the full model's own steps and guidance, or in a distilled one's steps and none."""
     distilled = bool(sampler.timesteps)
     return ClipNumbers(
@@ -87,7 +72,7 @@ class Manifest(_Record):
     architecture: Literal["wan2.2-ti2v"]
     quantisation: str
     licence: str
-    sampler: SamplerDefaults
+    sampler: SamplerConfig
     defaults: ClipNumbers
     sizes: tuple[tuple[Side, Side], ...] = ()
     """Widths and heights that it was made for; none: whatever is within the bounds."""

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from functions.render_video.inspection import Profile
 from functions.render_video.labels import Labeller
 from functions.render_video.studio import Studio
-from model_store.manifest import Manifest, SamplerDefaults
+from model_store.manifest import Manifest
+from model_store.sampling import SamplerConfig
 from shared.drawing import ClipNumbers, ClipSpec
 
 WIDTH, HEIGHT, FRAMES, FPS = 128, 96, 13, 12
@@ -18,7 +19,7 @@ MANIFEST = Manifest(
     architecture="wan2.2-ti2v",
     quantisation="none",
     licence="Apache-2.0",
-    sampler=SamplerDefaults(kind="unipc"),
+    sampler=SamplerConfig(kind="unipc"),
     defaults=ClipNumbers(width=WIDTH, height=HEIGHT, frames=FRAMES, fps=FPS, steps=2, guidance=1.0),
     files=(),
 )

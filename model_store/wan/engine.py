@@ -20,11 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model_store.sampling import SamplerConfig
 from model_store.wan.checkpoint import Checkpoint
 from model_store.wan.denoiser import Denoiser, PromptState
 from model_store.wan.first_frame import cover, hold
 from model_store.wan.precision import default_dtype
-from model_store.wan.sampler import SamplerConfig, draw_noise
+from model_store.wan.sampler import build_sampler, draw_noise
 from model_store.wan.text_encoder import PromptTokenizer, TextEncoder, clean_prompt, pad_text
 from model_store.wan.turns import Turns
 from model_store.wan.vae import VAE
@@ -131,7 +132,7 @@ class Engine:
         with self._denoising.taken(), self._guarded(spec):
             denoiser, vae, _ = self._loaded()
             generator = torch.Generator().manual_seed(spec.seed)
-            sampler = self.sampler.build(spec.steps, generator)
+            sampler = build_sampler(self.sampler, spec.steps, generator)
             latents = draw_noise(self._latent_shape(spec), generator, self.device)
             shape = denoiser.shape_state(latents.shape)
             wanted = self._prompt_state(spec.prompt)

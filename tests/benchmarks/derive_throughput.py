@@ -18,7 +18,8 @@ from typing import Any
 
 from functions.derive_prompt import DerivePrompt, SpecMaker
 from functions.derive_prompt.slots import visible_fields
-from model_store.manifest import Manifest, SamplerDefaults
+from model_store.manifest import Manifest
+from model_store.sampling import SamplerConfig
 from shared.clips import ClipRecord, ClipStore
 from shared.drawing import ClipNumbers
 from shared.events import Clip, Event, Inspection, Label, Poster, Product, RenderSpec
@@ -36,7 +37,7 @@ MANIFEST = Manifest(
     architecture="wan2.2-ti2v",
     quantisation="none",
     licence="Apache-2.0",
-    sampler=SamplerDefaults(kind="unipc"),
+    sampler=SamplerConfig(kind="unipc"),
     defaults=ClipNumbers(width=640, height=480, frames=73, fps=24, steps=50, guidance=5.0),
     files=(),
 )

@@ -13,7 +13,7 @@ from functions.render_video.encoding import probe
 from functions.render_video.labels import read_label, read_poster_label
 from functions.render_video.studio import open_studio
 from model_store.manifest import ModelFile, write_manifest
-from model_store.wan.sampler import SamplerConfig
+from model_store.sampling import SamplerConfig
 from shared.settings import describe, load_settings
 from tests.painting import FPS, FRAMES, HEIGHT, MANIFEST, WIDTH, Painter, studio
 
@@ -259,7 +259,7 @@ def test_a_checkpoint_that_was_never_imported_is_drawn_as_it_was_trained(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "manifest.json").unlink()
-    sampler = SamplerConfig("few-step" if levels else "unipc", timesteps=levels)
+    sampler = SamplerConfig(kind="few-step" if levels else "unipc", timesteps=levels)
     monkeypatch.setattr("model_store.importing.Checkpoint.open", lambda _: SimpleNamespace(sampler=sampler))
     assert generate("a mug", "-o", "clip.mp4", "--size", "128x96", "--seconds", "0.2").exit_code == 0
     assert [(spec.steps, spec.guidance) for spec in painter.specs] == [(steps, guidance)]

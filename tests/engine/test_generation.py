@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from model_store.sampling import SamplerConfig
 from model_store.wan import engine as engine_module
 from model_store.wan.checkpoint import Checkpoint
 from model_store.wan.engine import Engine
 from model_store.wan.first_frame import cover
-from model_store.wan.sampler import SamplerConfig
 from model_store.wan.turns import Turns
 from shared.drawing import ClipSpec
 from shared.errors import ConfigurationError, DeviceOutOfMemory, NotANumber, PermanentError, TemporaryError
@@ -123,7 +123,7 @@ def test_the_caller_keeps_its_gradient_mode_between_frames(engine):
 
 
 def test_a_distilled_model_takes_the_steps_it_was_made_for(diffusers_folder):
-    engine = Engine.load(diffusers_folder, sampler=SamplerConfig("few-step", timesteps=(1000.0, 500.0, 250.0)))
+    engine = Engine.load(diffusers_folder, sampler=SamplerConfig(kind="few-step", timesteps=(1000.0, 500.0, 250.0)))
     spec = SPEC.changed(steps=3, guidance=1.0)
     assert np.array_equal(clip(engine, spec), clip(engine, spec))
     with pytest.raises(PermanentError, match="20 steps cannot be taken: this model was distilled to 3"):

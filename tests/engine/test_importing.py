@@ -18,7 +18,8 @@ from torch import nn
 from functions.cli.command import main
 from model_store import importing
 from model_store.importing import import_model
-from model_store.manifest import SamplerDefaults, read_manifest, verify
+from model_store.manifest import read_manifest, verify
+from model_store.sampling import SamplerConfig
 from model_store.wan.checkpoint import (
     ORIGINAL_DENOISER,
     ORIGINAL_TEXT_ENCODER,
@@ -90,7 +91,7 @@ def test_the_folder_holds_what_is_read_and_the_manifest_lists_it_all(published, 
     assert {Path(name).suffix for name in held} == {".json", ".safetensors"}
     assert read_manifest(destination) == manifest
     assert (manifest.name, manifest.version, manifest.licence) == ("wan", "1", "Apache-2.0")
-    assert manifest.sampler == SamplerDefaults(kind="unipc", shift=5.0)
+    assert manifest.sampler == SamplerConfig(kind="unipc", shift=5.0)
     verify(destination, manifest)
 
 
@@ -161,7 +162,7 @@ def test_a_checkpoint_with_a_manifest_keeps_what_it_says(diffusers_folder, tmp_p
 
 def test_a_distilled_checkpoint_is_given_its_timesteps(diffusers_folder, destination):
     manifest = import_model(diffusers_folder, destination, timesteps=(1000, 750, 500, 250))
-    assert manifest.sampler == SamplerDefaults(kind="few-step", timesteps=(1000, 750, 500, 250))
+    assert manifest.sampler == SamplerConfig(kind="few-step", timesteps=(1000, 750, 500, 250))
     assert manifest.defaults == ClipNumbers(width=640, height=480, frames=73, fps=24, steps=4, guidance=1.0)
     assert Checkpoint.open(destination).sampler.timesteps == (1000, 750, 500, 250)
 
@@ -326,7 +327,7 @@ def test_a_folder_that_is_taken_is_left_alone(diffusers_folder, destination):
 
 @pytest.mark.parametrize(
     ("wanted", "said"),
-    [({"name": "../up"}, "name: String should match"), ({"timesteps": (500, 1000)}, "must fall, and stay above 0")],
+    [({"name": "../up"}, "name: String should match"), ({"timesteps": (500, 1000)}, "must fall")],
 )
 def test_what_makes_no_manifest_is_refused_before_any_work(diffusers_folder, destination, wanted, said):
     with pytest.raises(ConfigurationError, match=said):

@@ -16,7 +16,8 @@ from functions.render_video import RenderVideo
 from functions.render_video.drawn import Drawn, DrawnClips
 from functions.render_video.encoding import probe
 from functions.render_video.labels import Labeller, read_label
-from model_store.manifest import ModelFile, SamplerDefaults, write_manifest
+from model_store.manifest import ModelFile, write_manifest
+from model_store.sampling import SamplerConfig
 from shared.clips import ClipStore
 from shared.errors import ConfigurationError, NotANumber, PermanentError, TemporaryError, Unavailable
 from shared.events import Event, Experiment, ModelReference, RenderSpec, TemplateReference, VideoRequested
@@ -392,7 +393,7 @@ def test_a_worker_whose_warm_up_is_no_number_is_not_ready_and_says_so(
 def test_a_worker_is_warmed_up_in_steps_that_its_model_can_take(
     timesteps: tuple[int, ...], steps: int, store: ClipStore, object_store: ObjectSettings, model: Path
 ) -> None:
-    sampler = SamplerDefaults(kind="few-step" if timesteps else "unipc", timesteps=timesteps)
+    sampler = SamplerConfig(kind="few-step" if timesteps else "unipc", timesteps=timesteps)
     defaults = MANIFEST.defaults.changed(steps=len(timesteps) or 20)
     write_manifest(model, MANIFEST.model_copy(update={"sampler": sampler, "defaults": defaults}))
     settings = Settings().model_copy(update={"objects": object_store})

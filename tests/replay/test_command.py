@@ -9,7 +9,8 @@ from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
 from functions.cli.command import main
-from model_store.manifest import Manifest, SamplerDefaults, write_manifest
+from model_store.manifest import Manifest, write_manifest
+from model_store.sampling import SamplerConfig
 from shared.clips import ClipStore
 from shared.drawing import ClipNumbers
 from shared.events import Event, Product
@@ -34,7 +35,7 @@ def model(folder: Path, name: str) -> Path:
         architecture="wan2.2-ti2v",
         quantisation="none",
         licence="Apache-2.0",
-        sampler=SamplerDefaults(kind="unipc"),
+        sampler=SamplerConfig(kind="unipc"),
         defaults=ClipNumbers(width=64, height=64, frames=5, fps=8, steps=2, guidance=1.0),
         files=(),
     )

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from model_store.manifest import Manifest, SamplerDefaults
+from model_store.manifest import Manifest
+from model_store.sampling import SamplerConfig
 from shared.bounds import LARGEST_AREA_PX, MOST_FRAMES
 from shared.drawing import ClipNumbers
 from shared.errors import ConfigurationError
@@ -32,7 +33,7 @@ def manifest(*timesteps: int, steps: int) -> Manifest:
         architecture="wan2.2-ti2v",
         quantisation="none",
         licence="unknown",
-        sampler=SamplerDefaults(kind="few-step" if timesteps else "unipc", timesteps=timesteps),
+        sampler=SamplerConfig(kind="few-step" if timesteps else "unipc", timesteps=timesteps),
         defaults=defaults(steps=steps),
         files=(),
     )
