@@ -51,6 +51,7 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.imports.readability
 	$(BIN)/skureel schemas --check
 
 bench: $(VENV)/.test

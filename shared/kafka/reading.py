@@ -5,7 +5,8 @@ from typing import Any
 from shared.errors import PermanentError
 from shared.events import Event
 from shared.events.cloudevents import from_kafka
-from shared.kafka.batches import GarbledName, UnreadableBatch
+from shared.kafka.batches import UnreadableBatch
+from shared.kafka.log_format import GarbledName
 
 __all__ = ["UNREADABLE", "GarbledName", "UnreadableBatch", "check_readable", "event_of", "next_offset", "size_of"]
 

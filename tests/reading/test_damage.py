@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.kafka.batches import EndUnknown, Fetched, GarbledName, Limits, UnreadableBatch
+from shared.kafka.batches import EndUnknown, Fetched, Limits, UnreadableBatch
 from shared.kafka.codecs import CodecMissing
+from shared.kafka.log_format import GarbledName
 from tests.reading.made import (
     AT,
     CODECS,
