@@ -34,7 +34,7 @@ class Outcome:
 class Work:
     """One taken record on its way: from the poll to the release of what came of it."""
 
-    __slots__ = ("outcome", "outputs", "record", "size_bytes", "started_at", "tracker")
+    __slots__ = ("outcome", "output_bytes", "outputs", "record", "size_bytes", "started_at", "tracker")
 
     def __init__(self, record: Any, tracker: "PartitionTracker", size_bytes: int = 0) -> None:
         self.record = record
@@ -46,21 +46,19 @@ class Work:
         """None until the owner has noted how it ended."""
         self.outputs: list[Outgoing] = []
         """What of the outcome is still to be sent."""
+        self.output_bytes = 0
+        """Bytes of what was to be sent when it ended."""
 
     @property
     def next_offset(self) -> int:
         """The offset that covers it and nothing behind it."""
         return next_offset(self.record)
 
-    @property
-    def output_bytes(self) -> int:
-        """Bytes of what is still to be sent."""
-        return sum(map(size_of, self.outputs))
-
     def end(self, outcome: Outcome) -> None:
         """Note how it ended, or, if its outputs are refused, how it ends instead."""
         self.outcome = outcome
         self.outputs = outcome.outputs
+        self.output_bytes = sum(map(size_of, self.outputs))
 
 
 @dataclass(frozen=True, slots=True)
