@@ -137,6 +137,8 @@ class RealKafka(_Breakable):
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
+            # Tests date records as they like; a broker would delete those that are older than a week.
+            "log.retention.ms": "-1",
             # Short sessions let tests see a member that died.
             "group.min.session.timeout.ms": "1000",
             # Above what the worker's producer sends (max_request_size_bytes): dead letters hold whatever came.
