@@ -13,6 +13,8 @@ from shared.kafka.client import connection
 from shared.settings import KafkaSettings
 
 CODECS = (None, "gzip", "snappy", "lz4", "zstd")
+BOMBER = "bomber"
+"""A producer that packs all it is given at once into one batch."""
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 """A batch's head, format 2: base offset, length, leader epoch, magic, checksum, attributes, last offset's distance, two
 times, producer id and epoch, first sequence, number of records."""
@@ -32,12 +34,13 @@ class Producers:
         self._producers: dict[str | None, Any] = {}
 
     def __enter__(self) -> Self:
-        for codec in CODECS:
+        for codec in (*CODECS, BOMBER):
+            bomber = codec == BOMBER
             producer = KafkaProducer(
                 **connection(self._settings, client_id=f"soak-{codec}"),
-                compression_type=codec,
-                linger_ms=50,
-                batch_size=64 * 1024,
+                compression_type="gzip" if bomber else codec,
+                linger_ms=2_000 if bomber else 50,
+                batch_size=32 << 20 if bomber else 64 << 10,
                 max_request_size=_LARGEST_REQUEST,
                 max_block_ms=120_000,
                 delivery_timeout_ms=300_000,

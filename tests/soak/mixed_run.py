@@ -20,7 +20,7 @@ from shared.objects import ObjectStore
 from shared.settings import KafkaSettings, ObjectSettings
 from tests.painting import MANIFEST
 from tests.servers import RealKafka, RealMinio
-from tests.soak.batches import CODECS, Producers, damage
+from tests.soak.batches import BOMBER, CODECS, Producers, damage
 from tests.soak.ledger import Log, Row, judge
 from tests.soak.members import Crew
 from tests.soak.products import CREATED, Catalogue, Sent, bomb
@@ -197,7 +197,8 @@ class MixedRun:
         self._kafka.start()
 
     def _throw(self, name: str) -> None:
-        self._publish(list(bomb(name, crumbs=self.plan.crumbs, zeros=self.plan.zeros)), codec="gzip")
+        records = list(bomb(name, crumbs=self.plan.crumbs, zeros=self.plan.zeros))
+        self._publish(records, self._chance.randrange(PARTITIONS), BOMBER)
 
     def _damage(self) -> None:
         """A batch of each codec, once so that its checksum tells and once so that it does not."""
