@@ -96,7 +96,7 @@ class RuntimeMetrics:
         self.watermark_gap = Gauge(
             "skureel_watermark_gap_records", "Records at or above a low watermark.", registry=self.registry
         )
-        self.held = Gauge(
+        self.held_partitions = Gauge(
             "skureel_held_partitions",
             "Partitions of which a part cannot be read on, nor passed over.",
             registry=self.registry,

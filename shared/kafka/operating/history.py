@@ -124,7 +124,7 @@ class History:
     def _events(self, records: Iterable[Any]) -> Iterator[Past]:
         for record in records:
             # Producers date their records themselves, so that later ones may be older.
-            if self._since_ms is not None and record.timestamp < self._since_ms:
+            if self._since_ms is not None and 0 <= record.timestamp < self._since_ms:
                 continue
             try:
                 event = self._ordered(record)

@@ -331,7 +331,7 @@ class Worker:
         reads = self._phase is Phase.RUNNING and self._workbench.room() != 0
         readable = self._flow.readable(trackers) if reads else set()
         self.metrics.paused.set(self._membership.read_only(readable))
-        self.metrics.held.set(self._membership.held)
+        self.metrics.held_partitions.set(self._membership.held)
         self.metrics.in_flight.set(self._books.in_flight)
         self.metrics.watermark_gap.set(self._books.unfinished)
 
