@@ -16,21 +16,21 @@ from pydantic import ValidationError
 
 from model_store.manifest import (
     MANIFEST_NAME,
-    ClipDefaults,
     Manifest,
-    SamplerDefaults,
     list_files,
+    numbers_of,
     read_manifest,
     verify,
     write_manifest,
 )
+from model_store.sampling import SamplerConfig
 from model_store.wan.checkpoint import CONFIGURATIONS, Checkpoint, Weights
 from model_store.wan.pickles import opened_pickle, write_safetensors
-from model_store.wan.sampler import SamplerConfig
 from shared.errors import ConfigurationError, TemporaryError
+from shared.validation import described
 
-Progress = Callable[[int, int, str], None]
-"""Called with the bytes that are done, their total, and the file at hand."""
+OnBytes = Callable[[int, int, str], None]
+"""Told the bytes that are done, their total, and the file at hand."""
 
 META = torch.device("meta")
 
@@ -43,7 +43,7 @@ def import_model(
     version: str | None = None,
     licence: str | None = None,
     timesteps: tuple[int, ...] = (),
-    progress: Progress | None = None,
+    on_bytes: OnBytes | None = None,
 ) -> Manifest:
     """Make the model folder `destination` of the checkpoint in `source`.
 
@@ -67,7 +67,7 @@ def import_model(
     check_tensors(checkpoint)
     weights = (checkpoint.denoiser_weights, checkpoint.vae_weights, checkpoint.text_encoder_weights)
     with staged(destination) as staging:
-        tally = Tally(work_bytes(weights), progress)
+        tally = Tally(work_bytes(weights), on_bytes)
         place_configurations(source, staging, CONFIGURATIONS[checkpoint.layout])
         for network in weights:
             place_weights(source, staging, network, tally)
@@ -95,22 +95,24 @@ def describe(
         verify(source, stated)
     words = {key: value or getattr(stated, key, otherwise[key]) for key, value in wanted.items()}
     try:
-        config = SamplerConfig("few-step", timesteps=tuple(map(float, timesteps))) if timesteps else checkpoint.sampler
-        sampler = SamplerDefaults(kind=config.kind, shift=config.shift, timesteps=tuple(map(int, config.timesteps)))
+        sampler = SamplerConfig(kind="few-step", timesteps=timesteps) if timesteps else checkpoint.sampler
         return Manifest(
             **words,
             architecture="wan2.2-ti2v",
             quantisation="none",
             sampler=sampler,
-            defaults=ClipDefaults.sampled_by(sampler) if stated is None or timesteps else stated.defaults,
+            defaults=numbers_of(sampler) if stated is None or timesteps else stated.defaults,
+            sizes=() if stated is None else stated.sizes,
             files=(),
         )
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigurationError(f"model of {source}: {where}: {first['msg']}; give another") from error
-    except ValueError as error:
-        raise ConfigurationError(f"model of {source}: {error}; give other timesteps") from error
+        raise ConfigurationError(f"model of {source}: {described(error, whole='sampler')}; give another") from error
+
+
+def unlisted(folder: Path) -> Manifest:
+    """What a checkpoint that was never imported says of itself, without files. CheckpointError: it is none."""
+    words = {"name": "unlisted", "version": "0", "licence": "unknown"}
+    return describe(folder, Checkpoint.open(folder), dict.fromkeys(words), words, ())
 
 
 def check_tensors(checkpoint: Checkpoint) -> None:
@@ -155,9 +157,9 @@ def staged(destination: Path) -> Iterator[Path]:
 class Tally:
     """How far the import is."""
 
-    def __init__(self, total_bytes: int, progress: Progress | None) -> None:
+    def __init__(self, total_bytes: int, on_bytes: OnBytes | None) -> None:
         self._total, self._done, self._file = total_bytes, 0, ""
-        self._report: Progress = progress or (lambda _done, _total, _file: None)
+        self._report: OnBytes = on_bytes or (lambda _done, _total, _file: None)
 
     def add(self, size_bytes: int, file: Path) -> None:
         """So much of `file` was written or hashed."""

@@ -7,13 +7,16 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from shared.bounds import Fps, Frames, Guidance, Side, Steps, check_area
+from model_store.sampling import SamplerConfig
+from shared.bounds import Side
+from shared.drawing import ClipNumbers, ClipWishes
 from shared.errors import ConfigurationError
 from shared.settings import RenderSettings
+from shared.validation import described, first_problem
 
 MANIFEST_NAME = "manifest.json"
 BUNDLED = {"tiny": Path(__file__).parent / "tiny" / "checkpoint"}
@@ -40,59 +43,25 @@ class ModelFile(_Record):
         return path
 
 
-class SamplerDefaults(_Record):
-    """How the model is sampled: UniPC with a shift, or the timesteps a distilled model was trained for."""
+class ClipImpossible(ValueError):
+    """A model can draw no such clip. `field` is the number that stands in the way."""
 
-    kind: Literal["unipc", "few-step"]
-    shift: Annotated[float, Field(gt=0)] = 5.0
-    timesteps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = ()
-
-    @model_validator(mode="after")
-    def _few_steps_are_named(self) -> Self:
-        if (self.kind == "few-step") != bool(self.timesteps):
-            raise ValueError(
-                f"sampler {self.kind!r} with timesteps {self.timesteps}: few-step names them, unipc does not"
-            )
-        return self
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
-class ClipDefaults(_Record):
-    """What a clip of this model is like where nobody says otherwise."""
-
-    width: Side
-    height: Side
-    frames: Frames
-    fps: Fps
-    steps: Steps
-    guidance: Guidance
-
-    @model_validator(mode="after")
-    def _the_area_is_bounded(self) -> Self:
-        check_area(self.width, self.height)
-        return self
-
-    @classmethod
-    def sampled_by(cls, sampler: SamplerDefaults) -> Self:
-        """3 s of 480p at 24 fps: in the full model's own steps and guidance, or in a distilled one's steps and none."""
-        distilled = bool(sampler.timesteps)
-        return cls(
-            width=640,
-            height=480,
-            frames=73,
-            fps=24,
-            steps=len(sampler.timesteps) if distilled else 50,
-            guidance=1.0 if distilled else 5.0,
-        )
-
-    def overridden_by(self, wanted: RenderSettings) -> Self:
-        """These defaults, with what the settings say in their place. ConfigurationError: together they are no clip."""
-        said = {name: value for name in type(self).model_fields if (value := getattr(wanted, name)) is not None}
-        clip = self.model_copy(update=said)
-        try:
-            check_area(clip.width, clip.height)
-        except ValueError as error:
-            raise ConfigurationError(f"{error}; change SKUREEL_RENDER__WIDTH or SKUREEL_RENDER__HEIGHT") from error
-        return clip
+def numbers_of(sampler: SamplerConfig) -> ClipNumbers:
+    """3 s of 480p at 24 fps: in the full model's own steps and guidance, or in a distilled one's steps and none."""
+    distilled = bool(sampler.timesteps)
+    return ClipNumbers(
+        width=640,
+        height=480,
+        frames=73,
+        fps=24,
+        steps=len(sampler.timesteps) if distilled else 50,
+        guidance=1.0 if distilled else 5.0,
+    )
 
 
 class Manifest(_Record):
@@ -103,25 +72,56 @@ class Manifest(_Record):
     architecture: Literal["wan2.2-ti2v"]
     quantisation: str
     licence: str
-    sampler: SamplerDefaults
-    defaults: ClipDefaults
+    sampler: SamplerConfig
+    defaults: ClipNumbers
+    sizes: tuple[tuple[Side, Side], ...] = ()
+    """Widths and heights that it was made for; none: whatever is within the bounds."""
     files: tuple[ModelFile, ...]
 
-    def clip(self, wanted: RenderSettings) -> ClipDefaults:
-        """What this model's clips are like by the settings. ConfigurationError: it can draw no such clip."""
-        clip = self.defaults.overridden_by(wanted)
+    def must_be(self, revision: str | None) -> None:
+        """ConfigurationError: another revision is asked for, so that a rollout can't mix weights."""
+        if revision is not None and revision != self.revision:
+            raise ConfigurationError(
+                f"model {self.name} has revision {self.revision[:12]}, SKUREEL_MODEL__REVISION asks for "
+                f"{revision[:12]}; fetch that one or change the setting"
+            )
+
+    def numbers(self, *wishes: ClipWishes, any_size: bool = False) -> ClipNumbers:
+        """This model's own numbers, with those wished for in their place, the last wish first.
+
+        ClipImpossible: it can draw no such clip, or was not made for the size and `any_size` is not allowed.
+        """
+        wished = {name: value for wish in wishes for name, value in wish.wished().items()}
+        try:
+            clip = self.defaults.changed(**wished)
+        except ValidationError as error:
+            first = first_problem(error)
+            subject = "".join(f"{name} {first['input']}: " for name in first["loc"])
+            field = str(first["loc"][0]) if first["loc"] else "width"
+            raise ClipImpossible(subject + first["msg"].removeprefix("Value error, "), field) from error
         levels = len(self.sampler.timesteps)
         if levels and clip.steps != levels:
-            raise ConfigurationError(
-                f"model {self.name} was distilled to {levels} steps and is to take {clip.steps}; leave "
-                "SKUREEL_RENDER__STEPS empty, or import the model again"
+            raise ClipImpossible(f"model {self.name} was distilled to {levels} steps, not {clip.steps}", "steps")
+        if self.sizes and not any_size and (clip.width, clip.height) not in self.sizes:
+            sizes = " and ".join(f"{width}x{height}" for width, height in self.sizes)
+            raise ClipImpossible(
+                f"model {self.name} was made for {sizes}; at {clip.width}x{clip.height} it draws noise", "width"
             )
         return clip
 
+    def configured_numbers(self, settings: RenderSettings) -> ClipNumbers:
+        """What this model's clips are like by the settings. ConfigurationError: it can draw no such clip."""
+        try:
+            return self.numbers(settings)
+        except ClipImpossible as error:
+            variable = f"SKUREEL_RENDER__{error.field.upper()}"
+            raise ConfigurationError(f"{error}; change {variable}, or leave it empty") from error
+
     @property
     def revision(self) -> str:
-        """SHA-256 of the canonical JSON, 64 hexadecimal digits."""
-        document = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        """SHA-256 of the canonical JSON, 64 hexadecimal digits. Sizes are left out: they change no clip's bytes."""
+        decisive = self.model_dump(mode="json", exclude={"sizes"})
+        document = json.dumps(decisive, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(document.encode()).hexdigest()
 
 
@@ -145,9 +145,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"model folder {folder} has no {MANIFEST_NAME}; `skureel models import` writes one"
         ) from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigurationError(f"{path}: {where}: {first['msg']}; import the model again") from error
+        raise ConfigurationError(f"{path}: {described(error)}; import the model again") from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -7,15 +7,22 @@ A clip's files are named by their content below the video id, and the record, wr
     videos/<video id>/record.json
 
 So two renders of one video id (a redelivery on another GPU, say) can never mix their files. Whoever writes the record
-first decides; the other reads it and emits the same. Files that no record names are left-overs of a crash.
+first decides; the other reads it and emits the same. Files that no record names are left-overs of a crash. A record
+whose files somebody removed counts as none, and the next one takes its place.
 """
 
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import tenacity
 from pydantic import ValidationError
 
-from shared.errors import TemporaryError
+from shared.errors import PermanentError, TemporaryError, Unavailable
 from shared.events import (
     Clip,
     Experiment,
@@ -31,8 +38,18 @@ from shared.events import (
 from shared.events.payload import Payload
 from shared.events.video import Seconds
 from shared.objects import ObjectStore
+from shared.validation import described
 
+FOLDER = "videos/"
 RECORD_LIMIT_BYTES = 1024 * 1024
+NEVER_CHANGES = "max-age=31536000, immutable"
+"""Cache-Control of what is named by its content. Not public: a signed url is for who has it."""
+SOME_OBJECTS = 1000
+STORING_ATTEMPTS = 5
+STORING_WAIT_SECONDS = 0.5
+STORING_LONGEST_WAIT_SECONDS = 8.0
+
+log = logging.getLogger(__name__)
 
 
 class ClipRecord(Payload):
@@ -49,6 +66,12 @@ class ClipRecord(Payload):
     inspection: Inspection
     label: Label
     timings_seconds: dict[str, Seconds]
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all files that the record names."""
+        yield self.master.key
+        yield from (rendition.key for rendition in self.renditions)
+        yield self.poster.key
 
     def ready(self, product_id: str, experiment: Experiment | None, *, cache_hit: bool) -> VideoReady:
         """The data of `video.ready` for one product. What was not rendered for it took it no time."""
@@ -95,15 +118,76 @@ AddressedT = TypeVar("AddressedT", Clip, Rendition, Poster)
 
 
 class ClipStore:
-    """Clips in the object store, found and kept by video id. Safe to use from several threads."""
+    """Clips in the object store, found and kept by video id. Safe to use from several threads.
 
-    def __init__(self, objects: ObjectStore) -> None:
+    What is to be kept has cost a GPU minutes, so keeping is tried again here, for some seconds; `sleep` waits between.
+    """
+
+    def __init__(self, objects: ObjectStore, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self.objects = objects
+        self._looked = False
+        # Its state is each thread's own.
+        self._retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TemporaryError),
+            stop=tenacity.stop_after_attempt(STORING_ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=STORING_WAIT_SECONDS, max=STORING_LONGEST_WAIT_SECONDS),
+            sleep=sleep,
+            reraise=True,
+        )
+
+    def check(self, *, writes: bool = False) -> None:
+        """Prove that clips may be read and, for who `writes`, stored. Raises Unavailable or ConfigurationError."""
+        self.objects.check(reads=[FOLDER], writes=[FOLDER] if writes else [])
 
     def find(self, video_id: str) -> ClipRecord | None:
-        """The record of a video id, or None where nothing has been rendered. One request to the store."""
-        stored = self.objects.get(_record_key(video_id), limit_bytes=RECORD_LIMIT_BYTES)
-        return None if stored is None else self.addressed(_parse(video_id, stored))
+        """The record of a video id, or None where nothing has been rendered or its files are gone.
+
+        One request to the store, and one for each file that a record names.
+        """
+        record = self.recorded(video_id)
+        if record is None:
+            return None
+        with _our_own():
+            missing = next((key for key in record.keys() if self.objects.head(key) is None), None)
+        if missing is not None:
+            log.warning("video %s: %s is gone though its record names it", video_id[:12], missing)
+            return None
+        return self.addressed(record)
+
+    def recorded(self, video_id: str) -> ClipRecord | None:
+        """The record of a video id as it was stored, whether or not its files are there."""
+        with _our_own():
+            stored = self.objects.get(_record_key(video_id), limit_bytes=RECORD_LIMIT_BYTES)
+        return None if stored is None else _parse(video_id, stored)
+
+    def closed_urls(self) -> str | None:
+        """What is wrong where nobody can open the urls in events, such as plain ones of a private bucket.
+
+        One clip is tried. None: it opens, or there is none yet, or it cannot be tried from here.
+        """
+        key = self._any_clip()
+        return None if key is None else self._closed_url(key)
+
+    def warn_of_closed_urls(self, key: str | None = None) -> None:
+        """Say it in the log, once, as soon as there is a clip to try: this one or any."""
+        key = None if self._looked else key or self._any_clip()
+        if key is None:
+            return
+        self._looked = True
+        told = self._closed_url(key)
+        if told is not None:
+            log.warning("%s", told)
+
+    def _any_clip(self) -> str | None:
+        some = islice(self.objects.list(FOLDER), SOME_OBJECTS)
+        return next((found.key for found in some if found.key.endswith(".mp4")), None)
+
+    def _closed_url(self, key: str) -> str | None:
+        refused = self.objects.refused_url(key)
+        return refused and (
+            f"nobody can open the urls in events: {refused} to who has no credentials; set "
+            f"SKUREEL_OBJECTS__PRESIGN_SECONDS or __PUBLIC_URL, or let everyone read {FOLDER}* in the bucket's policy"
+        )
 
     def addressed(self, record: ClipRecord) -> ClipRecord:
         """The record with urls of this moment: those it was stored with may have expired, or their host has moved."""
@@ -120,23 +204,41 @@ class ClipStore:
 
     def keep_file(self, video_id: str, path: Path, sha256: str, content_type: str) -> tuple[str, str]:
         """Store one of the clip's files under its content's name; returns key and url. Twice is once."""
-        key = f"videos/{video_id}/{sha256}{path.suffix}"
-        self.objects.put_file_new(key, path, content_type)
+        key = f"{FOLDER}{video_id}/{sha256}{path.suffix}"
+        self._retrying(self.objects.put_file_new, key, path, content_type, cache_control=NEVER_CHANGES)
         return key, self.objects.url(key)
 
     def keep_record(self, record: ClipRecord) -> ClipRecord:
         """Store the record, after its files. Returns the record that holds: another worker's where it was first."""
-        data = record.model_dump_json().encode()
-        if self.objects.put_new(_record_key(record.video_id), data, "application/json"):
+        held = self._retrying(self._keep_record, record)
+        self.warn_of_closed_urls(held.master.key)
+        return held
+
+    def _keep_record(self, record: ClipRecord) -> ClipRecord:
+        key, data = _record_key(record.video_id), record.model_dump_json().encode()
+        if self.objects.put_new(key, data, "application/json"):
             return record
+        # Looked up before it is read, so that what is replaced is what was read, or nothing.
+        facts = self.objects.head(key)
         stored = self.find(record.video_id)
-        if stored is None:
-            raise TemporaryError(f"video {record.video_id[:12]}: its record was there and is gone; trying again")
-        return stored
+        if stored is not None:
+            return stored
+        if facts is not None and self.objects.replace(key, data, "application/json", etag=facts.etag):
+            return record
+        raise TemporaryError(f"video {record.video_id[:12]}: its record was there and is another; trying again")
+
+
+@contextmanager
+def _our_own() -> Iterator[None]:
+    """Keys in the block are of our own making: what is wrong with one is no fault of an event, and can be mended."""
+    try:
+        yield
+    except PermanentError as error:
+        raise Unavailable(str(error)) from error
 
 
 def _record_key(video_id: str) -> str:
-    return f"videos/{video_id}/record.json"
+    return f"{FOLDER}{video_id}/record.json"
 
 
 def _parse(video_id: str, stored: bytes) -> ClipRecord:
@@ -144,9 +246,7 @@ def _parse(video_id: str, stored: bytes) -> ClipRecord:
         return ClipRecord.model_validate_json(stored)
     except ValidationError as error:
         # Not permanent: whoever operates the bucket can mend or delete the object, and the event then goes through.
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
         raise TemporaryError(
-            f"video {video_id[:12]}: {_record_key(video_id)} is not a readable record ({where}: {first['msg']}); "
+            f"video {video_id[:12]}: {_record_key(video_id)} is not a readable record ({described(error)}); "
             "delete the object to have the clip rendered again"
         ) from error

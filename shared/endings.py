@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.errors import ConfigurationError, Overdue, PermanentError, Superseded, TemporaryError, Unavailable
 
 
 class Ending(Enum):
@@ -10,8 +10,13 @@ class Ending(Enum):
 
     EMITTED = "emitted"
     """The handler's events are sent and the offset is committed with them."""
+    SUPERSEDED = "superseded"
+    """Nothing is sent and the offset is committed: a later event has been answered."""
+    HELD = "held"
+    """The record stays where it is while what it stands on is away, and no attempt is counted. Where that answers and
+    no other record fails likewise, the failure is the record's own, and it is RETRIED."""
     RETRIED = "retried"
-    """The record goes to the retry topic with a due time."""
+    """The record goes to a retry topic."""
     DEAD = "dead"
     """The record goes to the dead letter topic."""
     HALTED = "halted"
@@ -19,6 +24,8 @@ class Ending(Enum):
 
 
 ENDINGS: tuple[tuple[type[BaseException], Ending], ...] = (
+    (Superseded, Ending.SUPERSEDED),
+    (Unavailable, Ending.HELD),
     (TemporaryError, Ending.RETRIED),
     (PermanentError, Ending.DEAD),
     (ConfigurationError, Ending.HALTED),
@@ -37,4 +44,6 @@ def reason_of(error: BaseException) -> str:
     """The slug in headers and metrics. Every one but a PermanentError's own is from this short list."""
     if isinstance(error, PermanentError):
         return error.reason
+    if isinstance(error, Overdue):
+        return "overdue"
     return "temporary" if isinstance(error, TemporaryError) else "defect"

@@ -2,14 +2,25 @@
 
     SkureelError
     ├── TemporaryError        the same work may succeed later: retried, then a dead letter
+    │   ├── Overdue           its handler took too long and was given up
+    │   ├── PhotoNotYet       a product's photo cannot be had: waited for, then the product is rejected
+    │   ├── DeviceOutOfMemory the device could not hold this clip, and has let go of it
     │   └── Unavailable       what the work stands on does not answer: no fault of the record
+    │       └── NotANumber    the device's networks give NaN or infinity: it may be broken
     ├── PermanentError        the same work can never succeed: a dead letter at once
-    │   └── PhotoRefused      a product's photo can be no first frame: the product is rejected
-    └── ConfigurationError    the process cannot do its job as it is set up: the command ends with exit code 2
+    │   ├── PhotoRefused      a product's photo can be no first frame: the product is rejected
+    │   └── RequestRefused    no clip can be as it was asked for: whoever asked is told
+    ├── ConfigurationError    the process cannot do its job as it is set up: the command ends with exit code 2
+    │   └── CheckpointError   a model folder that cannot be loaded
+    └── Superseded            a later event has been answered: this one needs no answer, and ends without
 
 A message has a subject, a fact and a next step. Errors of libraries are translated into these where the library is
 called, never further up.
 """
+
+PHOTO_WAIT_SECONDS = 15.0
+INVALID_IMAGE = "invalid-image"
+"""The reason of products that are rejected for their photo."""
 
 
 class SkureelError(Exception):
@@ -27,8 +38,35 @@ class TemporaryError(SkureelError):
         self.delay_seconds = delay_seconds
 
 
+class PhotoNotYet(TemporaryError):
+    """A product's photo cannot be had yet: not uploaded, or its host does not give it. The message suits a merchant,
+    who is told once no further round is left (`Event.last_round`). It asks for a wait that no attempt in place grants:
+    each may hold a thread for as long as a host drips.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, delay_seconds=PHOTO_WAIT_SECONDS)
+
+
+class Overdue(TemporaryError):
+    """A handler has had its record for longer than any may take, and was given up."""
+
+
+class DeviceOutOfMemory(TemporaryError):
+    """The device could not hold the clip. The engine has let go of it and can render again."""
+
+
 class Unavailable(TemporaryError):
     """What every record's work stands on does not answer, e.g. the object store. No fault of the record."""
+
+
+class NotANumber(Unavailable):
+    """A clip's numbers became NaN or infinite on the device, and nothing was made of them.
+
+    Whether the device is broken or this one clip overflows, only another clip tells: a worker draws its warm-up again.
+    Where that fails too, no record is to blame. Otherwise the clip is tried again, which helps on a device that fails
+    now and then; one that overflows each time ends as a dead letter.
+    """
 
 
 class PermanentError(SkureelError):
@@ -46,8 +84,23 @@ class PhotoRefused(PermanentError):
     """A product's photo can never be a first frame. The merchant is told: the product is rejected, not lost."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, reason="invalid-image")
+        super().__init__(message, reason=INVALID_IMAGE)
+
+
+class RequestRefused(PermanentError):
+    """No clip can be as somebody asked for it, outside of events. They are told what can be asked for."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="invalid-request")
 
 
 class ConfigurationError(SkureelError):
     """The process cannot do its job as it is set up, e.g. a missing bucket or a model folder without a VAE."""
+
+
+class CheckpointError(ConfigurationError):
+    """A model folder that cannot be loaded: incomplete, damaged, or another model's."""
+
+
+class Superseded(SkureelError):
+    """A later event of the same product has been answered. No failure: this one ends without an answer."""

@@ -4,11 +4,12 @@ import json
 import logging
 import sys
 import time
-import unicodedata
 
+from shared.printable import one_line
 from shared.settings import LogSettings
 
-_NOT_PRINTED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+LONGEST = 16_000
+"""Characters of a message or of a trace: what a stranger sends fills no disk."""
 
 
 def configure_logging(settings: LogSettings) -> None:
@@ -25,25 +26,13 @@ def configure_logging(settings: LogSettings) -> None:
     logging.getLogger("kafka").setLevel("DEBUG" if settings.level == "DEBUG" else "CRITICAL")
 
 
-def one_line(text: str) -> str:
-    """The text with every control and format character escaped: no line breaks, no colours, no reversed text."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        character
-        if unicodedata.category(character) not in _NOT_PRINTED
-        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for character in text
-    )
-
-
 class TextLine(logging.Formatter):
     """`2026-11-20T09:41:07Z WARNING shared.kafka.runtime.worker: message`, always one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        parts = [f"{_time(record)} {record.levelname} {record.name}: {one_line(record.getMessage())}"]
+        parts = [f"{_time(record)} {record.levelname} {record.name}: {one_line(record.getMessage(), LONGEST)}"]
         if record.exc_info:
-            parts.append(one_line(self.formatException(record.exc_info)))
+            parts.append(one_line(self.formatException(record.exc_info)[-LONGEST:], LONGEST))
         return " | ".join(parts)
 
 
@@ -56,10 +45,10 @@ class JsonLine(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "thread": record.threadName,
-            "message": one_line(record.getMessage()),
+            "message": one_line(record.getMessage(), LONGEST),
         }
         if record.exc_info:
-            document["exception"] = one_line(self.formatException(record.exc_info))
+            document["exception"] = one_line(self.formatException(record.exc_info)[-LONGEST:], LONGEST)
         return json.dumps(document, ensure_ascii=False)
 
 

@@ -28,7 +28,11 @@ JOB_BUCKETS_SECONDS: Final = (
 """From a cache hit to the longest render; the library's own end at 10 s."""
 
 
-class Seconds(Collector):
+RELEASE_BUCKETS: Final = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0)
+"""Records; no release has more than the last."""
+
+
+class Histogram(Collector):
     """A histogram without labels that one thread observes for every record: no lock, no dictionary."""
 
     def __init__(self, name: str, description: str, buckets: Sequence[float] = JOB_BUCKETS_SECONDS) -> None:
@@ -38,10 +42,10 @@ class Seconds(Collector):
         self._counts = [0] * (len(buckets) + 1)
         self._sum = 0.0
 
-    def observe(self, seconds: float) -> None:
-        """Count one duration."""
-        self._counts[bisect_left(self._bounds, seconds)] += 1
-        self._sum += seconds
+    def observe(self, value: float) -> None:
+        """Count one observation."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry at a scrape."""
@@ -60,7 +64,7 @@ class RuntimeMetrics:
         self.registry = CollectorRegistry()
         self.records = Counter(
             "skureel_records",
-            "Records that ended, by topic and ending (emitted, retried, dead).",
+            "Records that ended, by topic and ending (emitted, superseded, retried, dead).",
             ("topic", "ending"),
             registry=self.registry,
         )
@@ -92,8 +96,39 @@ class RuntimeMetrics:
         self.watermark_gap = Gauge(
             "skureel_watermark_gap_records", "Records at or above a low watermark.", registry=self.registry
         )
+        self.held_partitions = Gauge(
+            "skureel_held_partitions",
+            "Partitions of which a part cannot be read on, nor passed over.",
+            registry=self.registry,
+        )
         self.paused = Gauge("skureel_paused_partitions", "Partitions paused now.", registry=self.registry)
-        self.handler_seconds = Seconds("skureel_handler_seconds", "Time to decode, handle and encode one record.")
-        self.release_seconds = Seconds("skureel_release_seconds", "Time from putting a release together to its commit.")
-        self.registry.register(self.handler_seconds)
-        self.registry.register(self.release_seconds)
+        self.oldest_in_work = Gauge(
+            "skureel_oldest_in_work_seconds",
+            "For how long the handler that has been at it longest has had its record.",
+            registry=self.registry,
+        )
+        self.overdue = Counter(
+            "skureel_overdue_handlers",
+            "Handlers given up because they had a record for too long.",
+            registry=self.registry,
+        )
+        self.relieved = Gauge(
+            "skureel_relieved_threads",
+            "Threads of handlers that were given up and have not come back.",
+            registry=self.registry,
+        )
+        self.holding = Gauge(
+            "skureel_holding",
+            "1 while consumption holds because what the function stands on is away.",
+            registry=self.registry,
+        )
+        self.held = Gauge("skureel_held_records", "Records that wait for the end of an outage.", registry=self.registry)
+        self.handler_seconds = Histogram("skureel_handler_seconds", "Time to decode, handle and encode one record.")
+        self.release_seconds = Histogram(
+            "skureel_release_seconds", "Time from putting a release together to its commit."
+        )
+        self.release_records = Histogram(
+            "skureel_release_records", "Records of one release, that is of one transaction.", RELEASE_BUCKETS
+        )
+        for histogram in (self.handler_seconds, self.release_seconds, self.release_records):
+            self.registry.register(histogram)

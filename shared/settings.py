@@ -6,17 +6,24 @@ that is not set. `skureel config` prints this table, in words that can be set ag
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.bounds import Fps, Frames, Guidance, Seed, Side, Steps
+from shared.bounds import Seed
+from shared.drawing import ClipWishes
 from shared.errors import ConfigurationError
+from shared.validation import first_problem
 
 ENVIRONMENT_PREFIX = "SKUREEL_"
+
+_USERINFO = re.compile(r"(^|//|,)[^/@:,\s]*:[^/@,\s]*@")
+"""A name and a password before a host, which a url or an address may have."""
 
 
 class _Group(BaseModel):
@@ -39,8 +46,39 @@ def _listed(value: object) -> object:
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 HostName = Annotated[str, Field(pattern=r"^[^\s,:/@\[\]]+$")]
-Waits = Annotated[tuple[Positive, ...], NoDecode, BeforeValidator(_listed)]
+Delay = Annotated[float, Field(ge=0.001, le=24 * 3600)]
+Delays = Annotated[tuple[Delay, ...], NoDecode, BeforeValidator(_listed)]
 HostNames = Annotated[tuple[HostName, ...], NoDecode, BeforeValidator(_listed)]
+
+
+def _store_host(text: str) -> str:
+    if "@" in text:
+        raise ValueError("a host:port without user name; the keys have settings of their own")
+    return text.rstrip("/")
+
+
+def _public_url(text: str) -> str:
+    """Urls are in events and in logs: what is in one is known to all who read these."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not a url of http or https")
+    if "@" in parts.netloc:
+        raise ValueError("a user name or password in a url would be in every event; leave it out")
+    if parts.query or parts.fragment:
+        raise ValueError("a base of urls has no query and no fragment")
+    return text
+
+
+def _public_host(text: str) -> str:
+    parts = urlsplit(_public_url(text))
+    if parts.path.strip("/"):
+        raise ValueError("a scheme and host without a path, for a signature holds the whole path")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+Endpoint = Annotated[str, AfterValidator(_store_host)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
+PublicHost = Annotated[str, AfterValidator(_public_host)]
 
 
 class KafkaSettings(_Group):
@@ -71,8 +109,11 @@ class KafkaSettings(_Group):
     plainly after it (at least once), for brokers that keep no offsets sent in transactions, like the embedded one."""
     handler_threads: Annotated[int, Field(ge=1, le=64)] = 4
     """Handlers in work at once in one worker. The device is guarded by the engine."""
+    handler_deadline_seconds: Positive | None = None
+    """How long a handler may have a record; then it is given up and the record is retried. Empty: what the function
+    asks for, derive_prompt 120, render_video 3600."""
     max_in_flight: AtLeastOne = 256
-    """Records taken and not yet committed, in one lane of a worker; above it the lane's partitions are paused."""
+    """Records taken and not yet committed, of one partition; above it that partition is paused, and no other."""
     max_poll_interval_ms: AtLeastOne = 300_000
     """How long the group waits for a poll before it takes the partitions away. The worker polls while it works."""
     session_timeout_ms: AtLeastOne = 45_000
@@ -88,11 +129,12 @@ class KafkaSettings(_Group):
     max_request_size_bytes: AtLeastOne = 8 * 1024 * 1024
     """Largest record the producer sends: a dead letter holds the exact bytes of whatever came."""
     retries_in_place: Annotated[int, Field(ge=0, le=10)] = 2
-    """Further attempts right after a TemporaryError, with jittered waits; after them the retry topic takes over."""
+    """Further attempts right after a TemporaryError, with jittered waits; after them a retry topic takes over."""
     retry_wait_seconds: Positive = 0.5
     """First wait between attempts in place; it doubles."""
-    retry_delays_seconds: Waits = (30.0, 300.0)
-    """Waits of the rounds through `<topic>.retry`; after the last one the record is a dead letter."""
+    retry_delays_seconds: Delays = (30.0, 300.0)
+    """Waits of the rounds through retry topics, each wait with topics of its own (`<topic>.retry.30s`); after the last
+    one the record is a dead letter. A day at most: brokers keep records for a week unless told otherwise."""
     drain_seconds: Positive = 240.0
     """How long SIGTERM may take to finish work in flight; below terminationGracePeriodSeconds."""
 
@@ -100,7 +142,7 @@ class KafkaSettings(_Group):
 class ObjectSettings(_Group):
     """How the object store (MinIO or another S3) is reached."""
 
-    endpoint: str | None = None
+    endpoint: Endpoint | None = None
     """host:port without scheme. Empty: `skureel demo` starts an embedded store; everything else asks for it."""
     access_key: str | None = None
     """Access key."""
@@ -112,10 +154,16 @@ class ObjectSettings(_Group):
     """TLS to the store."""
     region: str = "us-east-1"
     """Region to sign for; MinIO takes any."""
-    public_url: str | None = None
+    addressing: Literal["auto", "path", "virtual"] = "auto"
+    """Where addresses name the bucket: path (store:9000/bucket/key) or virtual (bucket.store/key); auto: virtual at
+    Amazon S3, Aliyun OSS and Tencent COS, path elsewhere."""
+    public_url: PublicUrl | None = None
     """Base of the urls in events, e.g. https://cdn.example.com/video; empty: the endpoint and bucket."""
     presign_seconds: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 0
     """Life of presigned urls in events; 0: plain urls."""
+    presign_endpoint: PublicHost | None = None
+    """Scheme and host that presigned urls are made for, where their readers reach the store by another name, e.g.
+    https://media.example.com; empty: the endpoint."""
     timeout_seconds: Positive = 10.0
     """Wait for the store to connect or to send a next byte."""
     create_bucket: bool = False
@@ -137,21 +185,9 @@ class ModelSettings(_Group):
     """CPU threads for the networks; 0: all cores this process may use."""
 
 
-class RenderSettings(_Group):
+class RenderSettings(ClipWishes, _Group):
     """What is asked of a clip. What is empty is taken from the model's manifest."""
 
-    width: Side | None = None
-    """Width in pixels; a multiple of 32."""
-    height: Side | None = None
-    """Height in pixels; a multiple of 32."""
-    frames: Frames | None = None
-    """Frames of a clip, 4n+1: 73 are 3 s at 24 fps."""
-    fps: Fps | None = None
-    """Frames a second."""
-    steps: Steps | None = None
-    """Denoising steps."""
-    guidance: Guidance | None = None
-    """Classifier-free guidance scale; 1 and below turn guidance off."""
     seed: Seed | None = None
     """One noise seed for all clips; empty: from the video id."""
     label_profile: Literal["cn", "metadata-only"] = "cn"
@@ -160,17 +196,21 @@ class RenderSettings(_Group):
     """Who generated the clip, for the AIGC metadata: a name or a 27-character code, printable ASCII without spaces."""
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """Renders of one clip, each with the next seed, before a person has to look at it."""
+    image_prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+/)+$")] = "uploads/"
+    """Where in the bucket uploaded product photos lie. No other key is read for a product; whoever knows a key below
+    may name it, so uploads are best named by chance, as a UUID."""
     image_hosts: HostNames = ()
-    """Hosts, without scheme and port, that product photos may be fetched from over https; none: photos are keys."""
+    """Hosts, without scheme and port, that product photos may be fetched from over https; none: uploads only."""
 
 
 class HealthSettings(_Group):
     """The probes' and metrics' own server."""
 
     host: str = "0.0.0.0"  # probes come from the node
-    """Address to listen on."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """Port of /health/live, /health/ready and /metrics; 0: any free one."""
+    """Address to listen on; :: is every address of IPv6 and IPv4."""
+    port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Port of /health/live, /health/ready and /metrics. Empty: each function's own, so that all can run on one host
+    (derive_prompt 8080, render_video 8081, redeliver 8082); 0: any free one, which the log names."""
 
 
 class LogSettings(_Group):
@@ -221,7 +261,7 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = first_problem(error)
         variable = ENVIRONMENT_PREFIX + "__".join(str(part) for part in first["loc"][:2]).upper()
         raise ConfigurationError(f"{variable}: {first['msg']}; `skureel config` explains it") from error
 
@@ -255,4 +295,4 @@ def _shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "[]"  # an empty variable would be the default
-    return str(value)
+    return _USERINFO.sub(r"\1**********@", str(value))

@@ -1,12 +1,15 @@
-"""The servers that tests stand on, embedded and real, as fixtures.
+"""The servers that tests stand on, embedded and real, as fixtures, and which tests keep together side by side.
 
 `kafka_broker` and `object_store` run a test twice, on the stand-in and (marked `connected`) on the real thing. Each
 test gets a topic prefix and a bucket of its own, so that servers can be shared by the whole run.
 """
 
+import os
 import socket
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +17,32 @@ from kafka.net.inet import KafkaNetSocket
 
 from shared.embedded import embedded_broker, embedded_store
 from shared.settings import KafkaSettings, ObjectSettings
-from tests.servers import RealKafka, RealMinio, in_ci, lacking_kafka, lacking_minio, servers_folder
+from tests.servers import (
+    RealKafka,
+    RealMinio,
+    in_ci,
+    kafka_at,
+    lacking_kafka,
+    lacking_minio,
+    minio_at,
+    servers_folder,
+)
+from tests.shared_server import port_of_shared
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side a module stays in one process, with its servers, and what takes longest goes first.
+
+    A test that names a group of its own (`xdist_group`) leaves its module.
+    """
+    groups = {}
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+        groups[item] = item.get_closest_marker("xdist_group").args[0]
+    slow = Counter(groups[item] for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[groups[item]])
 
 
 class _ClientSocket(socket.socket):
@@ -53,19 +81,24 @@ def embedded_objects_server() -> Iterator[ObjectSettings]:
 
 
 @pytest.fixture(scope="session")
-def real_kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
-    """The Apache Kafka of this run. Tests that break a broker use `breakable_kafka`."""
-    _need(lacking_kafka)
-    with RealKafka(tmp_path_factory.mktemp("kafka")) as server:
-        yield server
+def run_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """What all processes of this run share: a folder, and the id of the run's first process."""
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent, os.getppid()) if hasattr(request.config, "workerinput") else (own, os.getpid())
 
 
 @pytest.fixture(scope="session")
-def real_minio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealMinio]:
+def real_kafka_server(run_folder: tuple[Path, int]) -> KafkaSettings:
+    """The Apache Kafka of this run. Tests that break a broker use `breakable_kafka`."""
+    _need(lacking_kafka)
+    return kafka_at(port_of_shared("kafka", *run_folder))
+
+
+@pytest.fixture(scope="session")
+def real_minio_server(run_folder: tuple[Path, int]) -> ObjectSettings:
     """The MinIO of this run. Tests that break a store use `breakable_minio`."""
     _need(lacking_minio)
-    with RealMinio(tmp_path_factory.mktemp("minio")) as server:
-        yield server
+    return minio_at(port_of_shared("minio", *run_folder))
 
 
 @pytest.fixture
@@ -81,15 +114,15 @@ def embedded_objects(embedded_objects_server: ObjectSettings) -> ObjectSettings:
 
 
 @pytest.fixture
-def real_kafka(real_kafka_server: RealKafka) -> KafkaSettings:
+def real_kafka(real_kafka_server: KafkaSettings) -> KafkaSettings:
     """Settings of Apache Kafka with a topic prefix of this test's own."""
-    return _with_own_prefix(real_kafka_server.settings)
+    return _with_own_prefix(real_kafka_server)
 
 
 @pytest.fixture
-def real_minio(real_minio_server: RealMinio) -> ObjectSettings:
+def real_minio(real_minio_server: ObjectSettings) -> ObjectSettings:
     """Settings of MinIO with a bucket of this test's own, made at `check`."""
-    return _with_own_bucket(real_minio_server.settings)
+    return _with_own_bucket(real_minio_server)
 
 
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.connected)])

@@ -1,7 +1,6 @@
 """A stand-in for the engine: draws what a test says, in milliseconds, through the real studio."""
 
 from collections.abc import Callable, Generator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +8,9 @@ from numpy.typing import NDArray
 from functions.render_video.inspection import Profile
 from functions.render_video.labels import Labeller
 from functions.render_video.studio import Studio
-from model_store.manifest import ClipDefaults, Manifest, SamplerDefaults
+from model_store.manifest import Manifest
+from model_store.sampling import SamplerConfig
+from shared.drawing import ClipNumbers, ClipSpec
 
 WIDTH, HEIGHT, FRAMES, FPS = 128, 96, 13, 12
 MANIFEST = Manifest(
@@ -18,8 +19,8 @@ MANIFEST = Manifest(
     architecture="wan2.2-ti2v",
     quantisation="none",
     licence="Apache-2.0",
-    sampler=SamplerDefaults(kind="unipc"),
-    defaults=ClipDefaults(width=WIDTH, height=HEIGHT, frames=FRAMES, fps=FPS, steps=2, guidance=1.0),
+    sampler=SamplerConfig(kind="unipc"),
+    defaults=ClipNumbers(width=WIDTH, height=HEIGHT, frames=FRAMES, fps=FPS, steps=2, guidance=1.0),
     files=(),
 )
 
@@ -47,10 +48,12 @@ class Painter:
 
     def __init__(self, paint: Paint = moving_disc) -> None:
         self.paint = paint
-        self.specs: list[Any] = []
+        self.specs: list[ClipSpec] = []
         self.closed = False
 
-    def generate(self, spec: Any, progress: Callable[[int, int], None] | None = None) -> Generator[Frame, None, None]:
+    def generate(
+        self, spec: ClipSpec, on_step: Callable[[int, int], None] | None = None
+    ) -> Generator[Frame, None, None]:
         """Frames by `paint`, none before it is asked for."""
         self.specs.append(spec)
         return (self.paint(spec.seed, index) for index in range(spec.frames))

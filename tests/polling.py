@@ -5,12 +5,15 @@ from collections.abc import Callable
 from typing import TypeVar
 
 POLL_SECONDS = 0.02
+PATIENCE_SECONDS = 60.0
+"""How long anything may take on a machine that has other things to do. A calm one needs moments, so whoever waits for
+what is sure to come waits this long, and whoever asserts that something is quick has a reason."""
 
 T = TypeVar("T")
 
 
 def eventually(
-    condition: Callable[[], T], timeout_seconds: float = 30.0, describe: str | Callable[[], object] = ""
+    condition: Callable[[], T], timeout_seconds: float = PATIENCE_SECONDS, describe: str | Callable[[], object] = ""
 ) -> T:
     """Ask `condition` until it is true and return what it returned; fail the test after `timeout_seconds`.
 

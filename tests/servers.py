@@ -107,9 +107,14 @@ class _Breakable:
 
 
 class RealKafka(_Breakable):
-    """One Apache Kafka node, broker and controller in one, with its data under `directory`."""
+    """One Apache Kafka node, broker and controller in one, with its data under `directory`.
 
-    def __init__(self, directory: Path, *, overrides: Mapping[str, str] | None = None) -> None:
+    `more_listeners` are written after its own, each with a comma before it.
+    """
+
+    def __init__(
+        self, directory: Path, *, overrides: Mapping[str, str] | None = None, more_listeners: str = ""
+    ) -> None:
         super().__init__()
         self._directory = directory
         self._home = servers_folder() / "kafka"
@@ -118,12 +123,12 @@ class RealKafka(_Breakable):
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}{more_listeners}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}{more_listeners}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
-            "log.dirs": str(directory / "logs"),
+            "log.dirs": str(self.logs),
             "num.partitions": "4",
             "auto.create.topics.enable": "false",
             "offsets.topic.num.partitions": "1",
@@ -132,6 +137,8 @@ class RealKafka(_Breakable):
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
+            # Tests date records as they like; a broker would delete those that are older than a week.
+            "log.retention.ms": "-1",
             # Short sessions let tests see a member that died.
             "group.min.session.timeout.ms": "1000",
             # Above what the worker's producer sends (max_request_size_bytes): dead letters hold whatever came.
@@ -142,7 +149,12 @@ class RealKafka(_Breakable):
     @property
     def settings(self) -> KafkaSettings:
         """How clients reach it."""
-        return KafkaSettings(bootstrap_servers=f"127.0.0.1:{self.port}")
+        return kafka_at(self.port)
+
+    @property
+    def logs(self) -> Path:
+        """Where the broker keeps its partitions, a folder each."""
+        return self._directory / "logs"
 
     def start(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -155,7 +167,7 @@ class RealKafka(_Breakable):
             "LOG_DIR": str(self._directory / "log4j"),
             "KAFKA_HOME": str(self._home),
         }
-        if not (self._directory / "logs").exists():
+        if not self.logs.exists():
             self._format(configuration, environment)
         self._process = ServerProcess(
             "Apache Kafka",
@@ -209,13 +221,7 @@ class RealMinio(_Breakable):
     @property
     def settings(self) -> ObjectSettings:
         """How clients reach it. The bucket is made at `check`."""
-        return ObjectSettings(
-            endpoint=f"127.0.0.1:{self.port}",
-            access_key="tests-access",
-            secret_key=SecretStr("tests-secret"),
-            secure=False,
-            create_bucket=True,
-        )
+        return minio_at(self.port)
 
     def start(self) -> None:
         data = self._directory / "data"
@@ -256,6 +262,22 @@ class RealMinio(_Breakable):
             return False
         finally:
             connection.close()
+
+
+def kafka_at(port: int) -> KafkaSettings:
+    """How clients reach an Apache Kafka of the tests."""
+    return KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}")
+
+
+def minio_at(port: int) -> ObjectSettings:
+    """How clients reach a MinIO of the tests. The bucket is made at `check`."""
+    return ObjectSettings(
+        endpoint=f"127.0.0.1:{port}",
+        access_key="tests-access",
+        secret_key=SecretStr("tests-secret"),
+        secure=False,
+        create_bucket=True,
+    )
 
 
 def make_topics(settings: KafkaSettings, *names: str, partitions: int = 4) -> None:

@@ -22,19 +22,20 @@ import jinja2
 
 from functions.cli.products_file import read_lines
 from functions.cli.progress import Progress
-from functions.registry import build
+from functions.registry import FUNCTIONS, build
 from shared.errors import ConfigurationError, TemporaryError
 from shared.events import Event, Product, VideoReady, VideoRejected, VideoRequested, VideoReview
 from shared.events.cloudevents import to_structured
+from shared.function import warm
 from shared.kafka import Publisher, Worker, create_topics, list_dead_letters, tail
-from shared.logs import one_line
 from shared.objects import ObjectStore
+from shared.printable import one_line
 from shared.settings import KafkaSettings, ObjectSettings, Settings
 
 CATALOGUE = Path(__file__).parent / "demo_products.jsonl"
 PAGE = "demo_page.html"
-FUNCTIONS = ("derive_prompt", "render_video")
 ANSWERS = ("video.ready", "video.review", "video.rejected")
+URL_SECONDS = 24 * 3600
 QUIET_SECONDS = 5.0
 """After this long without an answer the dead letters are looked at."""
 STALLED_SECONDS = 900.0
@@ -136,7 +137,8 @@ def _servers(settings: Settings, out: Path) -> Iterator[Settings]:
             kafka = here.model_copy(update=told)
         if objects.endpoint is None:
             store: ObjectSettings = stack.enter_context(embedded_store(out / "store"))
-            objects = store
+            # The urls in events open for whoever looks on while the demo runs.
+            objects = store.model_copy(update={"presign_seconds": URL_SECONDS})
         yield settings.model_copy(update={"kafka": kafka, "objects": objects})
 
 
@@ -148,23 +150,25 @@ def _running(settings: Settings) -> Iterator[Sequence[Future[None]]]:
 
     def run(name: str) -> None:
         function = build(name, settings)
-        function.start()
-        try:
+        with warm(function):
             worker = Worker(function, settings.kafka)
             workers.append(worker)
             if not stopping.is_set():
                 worker.run()
-        finally:
-            function.stop()
 
     with ThreadPoolExecutor(len(FUNCTIONS), thread_name_prefix="demo") as pool:
         futures = [pool.submit(run, name) for name in FUNCTIONS]
+        end = Worker.stop
         try:
             yield futures
+        except BaseException:
+            # Nobody waits for what is still in work: the demo has failed, or was interrupted.
+            end = Worker.abandon
+            raise
         finally:
             stopping.set()
             for worker in workers:
-                worker.stop()
+                end(worker)
     for future in futures:
         future.result()
 
@@ -255,7 +259,7 @@ def _write_page(journeys: Sequence[Journey], path: Path) -> None:
     path.write_text(page, encoding="utf-8")
 
 
-def summary(outcome: Outcome) -> str:
+def summary(outcome: Outcome) -> list[str]:
     """A short table of what became of the products, and where to look."""
     drawn = [journey.answer.data for journey in outcome.journeys if journey.outcome == "rendered" and journey.answer]
     stages: dict[str, list[float]] = {}
@@ -272,7 +276,7 @@ def summary(outcome: Outcome) -> str:
         for journey in unanswered
     ]
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    return [f"{name:<{width}}  {value}" for name, value in rows]
 
 
 def _card(journey: Journey) -> dict[str, Any]:

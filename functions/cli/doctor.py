@@ -10,7 +10,7 @@ from typing import NamedTuple
 from functions.derive_prompt import SpecMaker
 from model_store.manifest import model_folder, read_manifest, verify
 from shared.errors import ConfigurationError, SkureelError, TemporaryError
-from shared.settings import KafkaSettings, Settings
+from shared.settings import Settings
 
 RENDER_PACKAGES = ("torch", "tokenizers", "safetensors", "numpy", "PIL", "imageio_ffmpeg", "ftfy")
 KAFKA_SECONDS = 20.0
@@ -28,7 +28,10 @@ class Finding(NamedTuple):
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything skureel stands on, one finding each."""
     yield _finding("kafka", lambda: _kafka(settings))
+    yield _finding("codecs", _codecs)
     yield _finding("objects", lambda: _objects(settings))
+    if settings.objects.endpoint is not None:
+        yield _finding("urls", lambda: _urls(settings))
     if settings.render.image_hosts:
         yield _finding("photo hosts", lambda: _photo_hosts(settings))
     yield _finding("model", lambda: _model(settings))
@@ -48,7 +51,6 @@ def _kafka(settings: Settings) -> str:
         return f"not configured (SKUREEL_KAFKA__BOOTSTRAP_SERVERS); demo {_embedded()}"
     from shared.kafka import check
 
-    _certificates(settings.kafka)
     return _within(
         KAFKA_SECONDS,
         lambda: check(settings.kafka),
@@ -57,20 +59,15 @@ def _kafka(settings: Settings) -> str:
     )
 
 
-def _certificates(settings: KafkaSettings) -> None:
-    if not settings.security_protocol.endswith("SSL"):
-        return
-    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
-        path = getattr(settings, name)
-        if path is None:
-            continue
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            variable = f"SKUREEL_KAFKA__{name.upper()}"
-            raise ConfigurationError(
-                f"{path} cannot be read: {error.strerror}; put the PEM file there or change {variable}"
-            ) from error
+def _codecs() -> str:
+    from shared.kafka import missing_codecs
+
+    missing = missing_codecs()
+    if missing:
+        raise ConfigurationError(
+            f"{', '.join(missing)} missing, and a partition holds where a producer packs with it; install skureel anew"
+        )
+    return "records packed in any way that Kafka has can be read"
 
 
 def _within(seconds: float, look: Callable[[], str], too_late: str) -> str:
@@ -93,10 +90,22 @@ def _within(seconds: float, look: Callable[[], str], too_late: str) -> str:
 def _objects(settings: Settings) -> str:
     if settings.objects.endpoint is None:
         return f"not configured (SKUREEL_OBJECTS__ENDPOINT); demo {_embedded()}"
+    from shared import clips, photos
     from shared.objects import ObjectStore
 
-    ObjectStore(settings.objects).check(writes=True)
+    folders = (clips.FOLDER, photos.FOLDER)
+    ObjectStore(settings.objects).check(reads=folders, writes=folders)
     return f"{settings.objects.endpoint} answers, bucket {settings.objects.bucket} is there and may be written to"
+
+
+def _urls(settings: Settings) -> str:
+    from shared.clips import ClipStore
+    from shared.objects import ObjectStore
+
+    told = ClipStore(ObjectStore(settings.objects)).closed_urls()
+    if told is not None:
+        raise ConfigurationError(told)
+    return "a clip's opens, or cannot be tried from here, or there is no clip yet"
 
 
 def _photo_hosts(settings: Settings) -> str:
@@ -134,16 +143,7 @@ def _packages(subject: str, names: tuple[str, ...], extra: str) -> Finding:
 def _device(settings: Settings) -> str:
     if find_spec("torch") is None:
         return "none: without torch this machine draws no clips"
-    import torch  # only where clips are drawn
-
     from functions.render_video.studio import device_options
 
     options = device_options(settings)
-    try:
-        torch.empty(1, **options)
-    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
-        fact = str(error).splitlines()[0]
-        raise ConfigurationError(
-            f"{options['device']} cannot be used: {fact}; set SKUREEL_MODEL__DEVICE to auto, cpu, cuda or cuda:1"
-        ) from error
     return f"{options['device']} in {str(options['dtype']).removeprefix('torch.')}"

@@ -1,6 +1,7 @@
 """Products in a file: bare product data or CloudEvents, one JSON object a line."""
 
 import base64
+import codecs
 import json
 import uuid
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from shared.errors import PermanentError
 from shared.events import Event, Product
 from shared.events.cloudevents import MAX_DATA_BYTES, from_structured
 from shared.events.reading import read
-from shared.logs import one_line
+from shared.printable import one_line
+from shared.validation import described
 
 STANDARD_INPUT = Path("-")
 
@@ -61,8 +63,9 @@ def refuse_bad_lines(path: Path) -> None:
 
 def _filled(lines: BinaryIO, name: str) -> Iterator[tuple[str, bytes]]:
     for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield f"{name}, line {number}", line.strip()
+        filled = line.removeprefix(codecs.BOM_UTF8).strip()
+        if filled:
+            yield f"{name}, line {number}", filled
 
 
 def _line(place: str, line: bytes, type_name: str, source: str) -> Line:
@@ -90,7 +93,5 @@ def _new_event(line: bytes, type_name: str, source: str) -> Event[Any]:
     try:
         product, left_out = read(Product, line)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = one_line(".".join(map(str, first["loc"]))) or "product"
-        raise PermanentError(f"{where}: {first['msg']}", reason="invalid-data") from error
+        raise PermanentError(one_line(described(error, whole="product")), reason="invalid-data") from error
     return Event(type_name, source, str(uuid.uuid4()), product, datetime.now(UTC), left_out=left_out)

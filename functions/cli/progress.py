@@ -8,7 +8,7 @@ from typing import Self, TextIO
 
 import click
 
-from shared.logs import one_line
+from shared.printable import one_line
 
 PLAIN_LINE_SECONDS = 2.0
 """A log gets a line at most this often, and always the last one."""

@@ -4,30 +4,41 @@ Here: screening, recognition of what can be seen, prompt templates, the render s
 whatever a clip looks like once it is asked for.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from functions.derive_prompt.answered import AnsweredProducts
 from functions.derive_prompt.prompts import caption_of
 from functions.derive_prompt.recognise.understanding import VisibleFields, understand, visible_fields
+from functions.derive_prompt.remembered import RememberedClips
 from functions.derive_prompt.screening import screen
 from functions.derive_prompt.templates import templates
 from model_store.manifest import Manifest, model_folder, read_manifest
-from shared.errors import ConfigurationError, PhotoRefused
-from shared.events import Event, ModelReference, Product, Reason, RenderSpec, VideoRejected, VideoRequested
+from shared.errors import INVALID_IMAGE, PhotoNotYet, PhotoRefused
+from shared.events import (
+    Event,
+    ModelReference,
+    Product,
+    Reason,
+    RenderSpec,
+    VideoRejected,
+    VideoRequested,
+    answer,
+    read_by,
+)
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from shared.clips import ClipRecord, ClipStore
+    from shared.clips import ClipStore
 
-__all__ = ["SOURCE", "DerivePrompt", "RememberedClips"]
+__all__ = ["SOURCE", "DerivePrompt"]
 
 SOURCE = "/skureel/derive_prompt"
 REMEMBERED_SPECS = 4096
-REMEMBERED_CLIPS = 4096
+REMEMBERED_PRODUCTS = 65_536
+"""Some 15 MB, and far more than arrive while a retry waits."""
 
 
 def build(settings: Settings) -> "DerivePrompt":
@@ -37,7 +48,7 @@ def build(settings: Settings) -> "DerivePrompt":
     from shared.photos import Photos
 
     objects = ObjectStore(settings.objects)
-    photos = Photos(objects, settings.render.image_hosts)
+    photos = Photos(objects, settings.render)
     return DerivePrompt(settings, ClipStore(objects), photo_digest=photos.digest)
 
 
@@ -49,7 +60,9 @@ class DerivePrompt:
     """
 
     name = "derive_prompt"
-    consumes: Sequence[str] = ("product.created", "product.updated")
+    consumes = read_by(name)
+    deadline_seconds = 120.0
+    """Three attempts in place, each with a photo's and a record's own limits of time."""
 
     def __init__(
         self,
@@ -62,7 +75,8 @@ class DerivePrompt:
     ) -> None:
         self._settings = settings
         self._store = store
-        self._clips = RememberedClips(store, REMEMBERED_CLIPS)
+        self._clips = RememberedClips(store)
+        self._answered = AnsweredProducts(REMEMBERED_PRODUCTS)
         self._manifest = manifest
         self._photo_digest = photo_digest
         self._now = now
@@ -73,14 +87,34 @@ class DerivePrompt:
 
         A wrong one is a ConfigurationError, now and not later.
         """
-        from shared.clips import ClipStore  # whoever only derives specs does without an object store's client
-
         templates()
         manifest = self._manifest or read_manifest(model_folder(self._settings.model.name))
         specs = SpecMaker(self._settings, manifest)
-        if isinstance(self._store, ClipStore):  # one in memory has no bucket
-            self._store.objects.check()
+        self.check()
+        clips = self._clips_in_bucket()
+        if clips is not None:
+            clips.warn_of_closed_urls()
         self._specs = specs
+
+    def check(self) -> None:
+        """Ask whether clips can be looked up and, where photos are used, kept.
+
+        Raises Unavailable or ConfigurationError.
+        """
+        clips = self._clips_in_bucket()
+        if clips is None:
+            return
+        clips.check()
+        if self._photo_digest is not None:
+            from shared import photos
+
+            clips.objects.check(reads=[photos.FOLDER], writes=[photos.FOLDER])
+
+    def _clips_in_bucket(self) -> "ClipStore | None":
+        """The store, unless it is one in memory."""
+        from shared.clips import ClipStore  # whoever only derives specs does without an object store's client
+
+        return self._store if isinstance(self._store, ClipStore) else None
 
     def ready(self) -> bool:
         """Whether `start` has been called."""
@@ -91,22 +125,33 @@ class DerivePrompt:
         self._specs = None
 
     def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
-        """One product: a rejection with reasons, the clip that is already there, or the request for a new one."""
-        product: Product = event.data
+        """Answer one product, unless a later event of it has been answered: that one raises Superseded."""
+        self._answered.check(event)
+        answered = self._answer(event)
+        self._answered.note(event)
+        return [answered]
+
+    def _answer(self, event: Event[Product]) -> Event[Any]:
+        """A rejection with reasons, the clip that is already there, or the request for a new one."""
+        product = event.data
 
         reasons = screen(product)
         if reasons:
-            return [self._rejected(event, reasons)]
+            return self._rejected(event, reasons)
 
         try:
             spec = self._spec(product)
         except PhotoRefused as refused:
-            return [self._rejected(event, [Reason(code=refused.reason, message=str(refused), field="image")])]
+            return self._without_photo(event, refused)
+        except PhotoNotYet as missing:
+            if not event.last_round:
+                raise
+            return self._without_photo(event, missing)
         record = self._clips.find_ready(spec.video_id)
         if record is not None:
             record = self._store.addressed(record)
             ready = record.ready(product.product_id, product.experiment, cache_hit=True)
-            return [event.follow_up("video.ready", ready, source=SOURCE, time=self._now())]
+            return answer(event, ready, source=SOURCE, time=self._now())
 
         request = VideoRequested(
             product_id=product.product_id,
@@ -115,14 +160,17 @@ class DerivePrompt:
             channels=product.channels,
             experiment=product.experiment,
         )
-        return [event.follow_up("video.requested", request, source=SOURCE, time=self._now())]
+        return answer(event, request, source=SOURCE, time=self._now())
+
+    def _without_photo(self, event: Event[Product], why: PhotoRefused | PhotoNotYet) -> Event[Any]:
+        return self._rejected(event, [Reason(code=INVALID_IMAGE, message=str(why), field="image")])
 
     def _rejected(self, event: Event[Product], reasons: Sequence[Reason]) -> Event[Any]:
         product = event.data
         refusal = VideoRejected(
             product_id=product.product_id, stage="screening", reasons=tuple(reasons), experiment=product.experiment
         )
-        return event.follow_up("video.rejected", refusal, source=SOURCE, time=self._now())
+        return answer(event, refusal, source=SOURCE, time=self._now())
 
     def _spec(self, product: Product) -> RenderSpec:
         if self._specs is None:
@@ -135,13 +183,8 @@ class SpecMaker:
     """Visible fields -> render spec, for one model and one set of settings. Remembers specs, within bounds."""
 
     def __init__(self, settings: Settings, manifest: Manifest) -> None:
-        wanted = settings.model.revision
-        if wanted is not None and wanted != manifest.revision:
-            raise ConfigurationError(
-                f"model {manifest.name} has revision {manifest.revision}, SKUREEL_MODEL__REVISION asks for {wanted}; "
-                "install that model or change the setting"
-            )
-        self._clip = manifest.clip(settings.render).model_dump()
+        manifest.must_be(settings.model.revision)
+        self._clip = manifest.configured_numbers(settings.render).by_name()
         self._seed = settings.render.seed
         self._label_profile = settings.render.label_profile
         self._model = ModelReference(name=manifest.name, revision=manifest.revision, quantisation=manifest.quantisation)
@@ -165,29 +208,3 @@ class SpecMaker:
             label_profile=self._label_profile,
             **self._clip,
         )
-
-
-class RememberedClips:
-    """The store's ready clips, asked for once: a ready record never changes. Others are asked for each time."""
-
-    def __init__(self, store: "ClipStore", capacity: int) -> None:
-        self._store = store
-        self._capacity = capacity
-        self._known: OrderedDict[str, ClipRecord] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def find_ready(self, video_id: str) -> "ClipRecord | None":
-        """The record of a clip that may be shown, or None. TemporaryError where the store does not answer."""
-        with self._lock:
-            known = self._known.get(video_id)
-            if known is not None:
-                self._known.move_to_end(video_id)
-                return known
-        record = self._store.find(video_id)
-        if record is None or record.outcome != "ready":
-            return None
-        with self._lock:
-            self._known[video_id] = record
-            if len(self._known) > self._capacity:
-                self._known.popitem(last=False)
-        return record

@@ -5,9 +5,7 @@ event's render spec.
 """
 
 import hashlib
-import io
 import logging
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,20 +13,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from functions.render_video.photo import open_photo
+from functions.render_video.drawn import Drawn, DrawnClips
+from functions.render_video.photo import decode_photo
 from functions.render_video.studio import Draft, Studio, open_studio
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
 from shared.clips import ClipRecord, ClipStore
-from shared.errors import ConfigurationError, PhotoRefused, TemporaryError
-from shared.events import Clip, Event, Poster, Reason, RenderSpec, VideoRejected, VideoRequested
+from shared.errors import ConfigurationError, NotANumber, PhotoRefused, TemporaryError
+from shared.events import Clip, Event, Poster, Reason, RenderSpec, VideoRejected, VideoRequested, answer, read_by
 from shared.objects import ObjectStore
+from shared.photos import FOLDER as KEPT_PHOTOS
 from shared.photos import Photos
 from shared.settings import Settings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from model_store.wan.engine import ClipSpec
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +36,17 @@ SOURCE = "/skureel/render_video"
 def build(settings: Settings) -> "RenderVideo":
     """The function as a trigger runs it."""
     objects = ObjectStore(settings.objects)
-    return RenderVideo(settings, ClipStore(objects), Photos(objects, settings.render.image_hosts))
+    return RenderVideo(settings, ClipStore(objects), Photos(objects, settings.render))
 
 
 class RenderVideo:
     """The warm container that draws clips."""
 
     name = "render_video"
-    consumes: Sequence[str] = ("video.requested", "video.requested.bulk")
+    consumes = read_by(name)
+    deadline_seconds = 3600.0
+    """Four handlers share the device: each has its three drafts of a clip drawn after those of the others, which are
+    twelve clips of five minutes."""
 
     def __init__(
         self,
@@ -59,21 +60,19 @@ class RenderVideo:
         self._open_studio = open_studio
         self._store = store
         self._photos = photos
+        self._drawn = DrawnClips()
         self._loaded = threading.Event()
+        self._doubtful = False  # the last clip's numbers were lost: is it the clip, or the device?
         self._studio: Studio
         self._manifest: Manifest
 
     def start(self) -> None:
         """Check the bucket, prove and load the model, and draw once, so that no event waits for a cold network."""
-        self._store.objects.check(writes=True)
+        self.check()
+        self._store.warn_of_closed_urls()
         folder = model_folder(self._settings.model.name)
         self._manifest = read_manifest(folder)
-        wanted = self._settings.model.revision
-        if wanted is not None and wanted != self._manifest.revision:
-            raise ConfigurationError(
-                f"model {self._manifest.name}: revision {self._manifest.revision[:12]} lies in {folder}, "
-                f"SKUREEL_MODEL__REVISION wants {wanted[:12]}; fetch that one or change the setting"
-            )
+        self._manifest.must_be(self._settings.model.revision)
         started = time.perf_counter()
         verify(folder, self._manifest)
         self._studio = self._open_studio(self._settings, folder)
@@ -86,15 +85,27 @@ class RenderVideo:
             time.perf_counter() - started,
         )
 
+    def check(self) -> None:
+        """Ask whether clips can be looked up and stored, photos read, and clips drawn where that is in doubt.
+
+        Raises Unavailable or ConfigurationError.
+        """
+        self._store.check(writes=True)
+        self._store.objects.check(reads=[KEPT_PHOTOS])
+        if self._doubtful:
+            self._warm()
+            self._doubtful = False
+
     def ready(self) -> bool:
         """Whether the model is loaded and warm."""
         return self._loaded.is_set()
 
     def stop(self) -> None:
-        """Give the device's memory back."""
+        """Give the device's memory back, and the disk's room."""
         if self._loaded.is_set():
             self._loaded.clear()
             self._studio.engine.close()
+        self._drawn.forget()
 
     def handle(self, event: Event[VideoRequested]) -> Sequence[Event[Any]]:
         """Find the clip, or draw and keep it; then say that it is ready, or that a person has to look at it.
@@ -106,39 +117,50 @@ class RenderVideo:
         cache_hit = record is not None
         if record is None:
             try:
-                drawn = self._render(request.spec)
+                record = self._render(request.spec)
             except PhotoRefused as refused:
                 return [_rejected(event, refused)]
-            record = self._store.keep_record(drawn)
+        _tell(request, record, cache_hit=cache_hit)
         now = datetime.now(UTC)
         if record.outcome == "review":
-            return [event.follow_up("video.review", record.review(request), source=SOURCE, time=now)]
+            return [answer(event, record.review(request), source=SOURCE, time=now)]
         ready = record.ready(request.product_id, request.experiment, cache_hit=cache_hit)
-        return [event.follow_up("video.ready", ready, source=SOURCE, time=now)]
+        return [answer(event, ready, source=SOURCE, time=now)]
 
     def _render(self, spec: RenderSpec) -> ClipRecord:
-        """Draw until a draft passes inspection, at most `max_attempts` times, and store the files of the last one."""
+        """Draw the clip, or take what an earlier attempt could not store, and keep its files and then its record."""
+        with self._drawn.drawn_once(spec.video_id, lambda folder: self._draw_until_good(spec, folder)) as clip:
+            return self._store.keep_record(self._keep_files(spec, clip))
+
+    def _draw_until_good(self, spec: RenderSpec, folder: Path) -> Drawn:
+        """Draw until a draft passes inspection, at most `max_attempts` times."""
         self._check_model(spec)
         image = None if spec.image_sha256 is None else self._first_frame(spec.image_sha256)
-        with tempfile.TemporaryDirectory(prefix="skureel-") as folder:
-            for attempt in range(self._settings.render.max_attempts):
-                draft = self._studio.draw(
-                    clip_spec(spec, attempt, image),
-                    fps=spec.fps,
-                    name=spec.video_id[:32],
-                    folder=Path(folder),
-                    # The spec's, not this worker's: the video id promises it to everyone who finds the clip later.
-                    label_profile=spec.label_profile,
-                )
-                if draft.passed:
-                    break
-                reasons = "; ".join(reason.message for reason in draft.inspection.reasons)
-                log.warning("video %s: attempt %d failed inspection: %s", spec.video_id[:12], attempt + 1, reasons)
-            return self._keep_files(spec, draft, attempt + 1, Path(folder))
+        for attempt in range(self._settings.render.max_attempts):
+            draft = self._draw(spec, attempt, image, folder)
+            if draft.passed:
+                break
+            reasons = "; ".join(reason.message for reason in draft.inspection.reasons)
+            log.warning("video %s: attempt %d failed inspection: %s", spec.video_id[:12], attempt + 1, reasons)
+        return Drawn(draft, attempt + 1, folder)
 
-    def _keep_files(self, spec: RenderSpec, draft: Draft, attempts: int, folder: Path) -> ClipRecord:
+    def _draw(self, spec: RenderSpec, attempt: int, image: "Image | None", folder: Path) -> Draft:
+        try:
+            return self._studio.draw(
+                spec.attempt(attempt, image),
+                name=spec.video_id[:32],
+                folder=folder,
+                # The spec's, not this worker's: the video id promises it to everyone who finds the clip later.
+                label_profile=spec.label_profile,
+            )
+        except NotANumber:
+            self._doubtful = True
+            raise
+
+    def _keep_files(self, spec: RenderSpec, clip: Drawn) -> ClipRecord:
         started = time.perf_counter()
-        poster_path = folder / f"{draft.label.produce_id}.jpg"
+        draft = clip.draft
+        poster_path = clip.folder / f"{draft.label.produce_id}.jpg"
         poster_path.write_bytes(draft.poster)
         poster_sha256 = hashlib.sha256(draft.poster).hexdigest()
         poster_key, poster_url = self._store.keep_file(spec.video_id, poster_path, poster_sha256, "image/jpeg")
@@ -169,14 +191,14 @@ class RenderVideo:
                 height=spec.height,
             ),
             seed=draft.seed,
-            attempts=attempts,
+            attempts=clip.attempts,
             inspection=draft.inspection,
             label=draft.label,
             timings_seconds={stage: round(value, 3) for stage, value in seconds.items()},
         )
 
     def _first_frame(self, sha256: str) -> "Image":
-        return open_photo(io.BytesIO(self._photos.load(sha256)), f"photo {sha256[:12]}")
+        return decode_photo(self._photos.load(sha256), "the product's photo")
 
     def _check_model(self, spec: RenderSpec) -> None:
         """A spec for other weights waits for a worker that holds them: a rollout changes both sides, not at once."""
@@ -187,21 +209,31 @@ class RenderVideo:
             )
 
     def _warm(self) -> None:
-        """One step at the default size: kernels are chosen and memory is taken before the first event."""
-        from model_store.wan.engine import ClipSpec  # only who draws pays for importing torch
+        """One step at the default size: kernels are chosen and memory is taken before the first event.
 
-        wanted = self._manifest.defaults.overridden_by(self._settings.render)
-        clip = ClipSpec(
-            prompt="warm-up",
-            negative_prompt="",
-            width=wanted.width,
-            height=wanted.height,
-            frames=wanted.frames,
-            steps=1,
-            guidance=wanted.guidance,
-            seed=0,
-        )
-        next(self._studio.engine.generate(clip))
+        ConfigurationError: what comes of it is no picture, so that no event's clip would be one.
+        """
+        numbers = self._manifest.configured_numbers(self._settings.render)
+        if not self._manifest.sampler.timesteps:  # a distilled model takes its own steps or none
+            numbers = numbers.changed(steps=1)
+        try:
+            next(self._studio.engine.generate(numbers.clip("warm-up", seed=0)))
+        except NotANumber as error:
+            raise ConfigurationError(f"model {self._manifest.name} cannot draw here: {error}") from error
+
+
+def _tell(request: VideoRequested, record: ClipRecord, *, cache_hit: bool) -> None:
+    """One line of the log for each clip that is answered with."""
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in record.timings_seconds.items())
+    log.info(
+        "video %s for product %s: %s, %s; seed %d, attempt %d",
+        record.video_id[:12],
+        request.product_id,
+        record.outcome,
+        "was there" if cache_hit else stages,
+        record.seed,
+        record.attempts,
+    )
 
 
 def _rejected(event: Event[VideoRequested], refused: PhotoRefused) -> Event[Any]:
@@ -213,21 +245,4 @@ def _rejected(event: Event[VideoRequested], refused: PhotoRefused) -> Event[Any]
         video_id=request.video_id,
         experiment=request.experiment,
     )
-    return event.follow_up("video.rejected", refusal, source=SOURCE, time=datetime.now(UTC))
-
-
-def clip_spec(spec: RenderSpec, attempt: int, image: "Image | None") -> "ClipSpec":
-    """What the engine is asked for: the event's spec, with the attempt's seed and the first frame."""
-    from model_store.wan.engine import ClipSpec  # only who draws pays for importing torch
-
-    return ClipSpec(
-        prompt=spec.prompt,
-        negative_prompt=spec.negative_prompt,
-        width=spec.width,
-        height=spec.height,
-        frames=spec.frames,
-        steps=spec.steps,
-        guidance=spec.guidance,
-        seed=spec.seed_for(attempt),
-        image=image,
-    )
+    return answer(event, refusal, source=SOURCE, time=datetime.now(UTC))

@@ -4,26 +4,22 @@ ffmpeg does the encoding, in a process of its own; here is what it is asked for,
 the finished file is what was asked for. What the frames show and what the tags say is decided elsewhere.
 """
 
-import functools
 import hashlib
 import io
 import itertools
 import re
-import subprocess
-import threading
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 from xml.sax.saxutils import quoteattr
 
-import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from functions.render_video.ffmpeg import FfmpegRun, ffmpeg_path
 from functions.render_video.mp4 import read_container
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.errors import PermanentError, TemporaryError
 
 Frame = NDArray[np.uint8]
 """One picture: (H, W, 3), RGB, uint8."""
@@ -32,8 +28,6 @@ _QUALITY = "17"
 """x264's constant rate factor: visually the source, with room for the platforms' own encoders after it."""
 _THREADS = "4"
 """A fixed number: x264's bytes depend on it, and equal requests must give equal files on any machine."""
-_FINISH_SECONDS = 300.0
-"""How long ffmpeg may take to write what it has been given; longer means a dead disk."""
 _POSTER_QUALITY = 90
 
 _TRAINED_MEDIA = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -96,14 +90,15 @@ class ProbedClip:
 
 def encode_clip(
     frames: Iterable[Frame], path: Path, *, width: int, height: int, fps: int, tags: Mapping[str, str]
-) -> EncodedClip:
+) -> ProbedClip:
     """Write frames to `path` as H.264 High, yuv420p, bt709, constant frame rate, closed groups of at most a second.
 
     Frames are taken one at a time, when ffmpeg has room for the next. Equal frames and tags give equal bytes. The file
     gets its name only after it has been decoded and found to be what was asked for; on any failure nothing is left.
 
     Raises PermanentError for frames that are no such pictures (`invalid-frames`) or that ffmpeg refuses
-    (`encoding-failed`), TemporaryError for a full disk or a killed ffmpeg, and whatever `frames` raises.
+    (`encoding-failed`), TemporaryError for a full disk and an ffmpeg that was killed or hangs, and whatever `frames`
+    raises.
     """
     _check_request(path, width, height, fps, tags)
     part = path.with_name(f"{path.name}.part")
@@ -111,13 +106,18 @@ def encode_clip(
         count = _feed(frames, _command(part, width, height, fps, tags), path.name, (height, width, 3))
         clip = probe(part)
         _check_finished(path, clip, count, width, height, fps, tags)
-        content = part.read_bytes()
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+    return clip
+
+
+def sealed(path: Path, clip: ProbedClip) -> EncodedClip:
+    """The finished clip with the digest and size of its file, which nobody changes from here on."""
+    content = path.read_bytes()
     return EncodedClip(
         frames=clip.frames,
-        fps=fps,
+        fps=round(clip.fps),
         duration_ms=clip.duration_ms,
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
@@ -146,7 +146,10 @@ def encode_poster(frame: Frame, tags: Mapping[str, str] | None = None) -> bytes:
 
 
 def probe(path: Path) -> ProbedClip:
-    """Decode a finished file whole, and read its boxes. What does not play is a PermanentError (`unplayable-clip`)."""
+    """Decode a finished file whole, and read its boxes. What does not play is a PermanentError (`unplayable-clip`).
+
+    Raises TemporaryError for a killed ffmpeg and for one that does not end.
+    """
     container = read_container(path)
     # One line a decoded frame, with its time in units of the frame rate; the first damaged frame ends it.
     command = [
@@ -154,14 +157,19 @@ def probe(path: Path) -> ProbedClip:
         *("-i", f"file:{path}", "-map", "0:v:0", "-fps_mode", "passthrough", "-enc_time_base", "demux"),
         *("-f", "framecrc", "-"),
     ]
-    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
-    report = done.stderr.decode(errors="replace")
+    with FfmpegRun(command, path.name) as run:
+        status = run.finish()
+    if status < 0:
+        raise TemporaryError(
+            f"{path.name}: ffmpeg was killed by signal {-status} while it played the clip; it is tried again"
+        )
+    report = run.complaints
     stream = _STREAM.search(report)
-    if done.returncode != 0 or stream is None:
+    if status != 0 or stream is None:
         raise PermanentError(
             f"{path.name}: ffmpeg cannot play it: {_last_line(report)}; render it again", reason="unplayable-clip"
         )
-    decoded = done.stdout.decode().splitlines()
+    decoded = run.answer.splitlines()
     (unit,) = (line.split()[-1] for line in decoded if line.startswith("#tb 0:"))
     seconds_a_tick = int(unit.split("/")[0]) / int(unit.split("/")[1])
     times = [int(line.split(",")[2]) for line in decoded if not line.startswith("#")]
@@ -186,15 +194,6 @@ def probe(path: Path) -> ProbedClip:
     )
 
 
-@functools.cache
-def ffmpeg_path() -> str:
-    """The ffmpeg that imageio-ffmpeg brings, or the one it was told of. None at all is a ConfigurationError."""
-    try:
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        raise ConfigurationError(f"ffmpeg is not there: {error}; pip install 'skureel[render]'") from error
-
-
 def _command(path: Path, width: int, height: int, fps: int, tags: Mapping[str, str]) -> list[str]:
     # Left alone, the scale filter converts by BT.601 and libx264 writes no colour at all: both are said here.
     to_yuv = "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_int+bitexact"
@@ -215,63 +214,26 @@ def _command(path: Path, width: int, height: int, fps: int, tags: Mapping[str, s
 
 def _feed(frames: Iterable[Frame], command: list[str], name: str, shape: tuple[int, int, int]) -> int:
     """Give every frame to a new ffmpeg and wait for its end, which comes before this returns or raises."""
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stderr is not None
-    complaints = _Complaints(process.stderr)
     count = 0
     try:
-        for frame in frames:
-            _check_frame(frame, count, shape)
-            if not _written(process.stdin, frame):
-                break  # ffmpeg has ended before its input; its status and last words say why
-            count += 1
-        else:
-            if count == 0:
-                raise PermanentError(
-                    f"{name}: there is no frame to encode; look at what drew it", reason="invalid-frames"
-                )
-        _close(process.stdin)
-        status = process.wait(_FINISH_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise TemporaryError(
-            f"{name}: ffmpeg did not finish in {_FINISH_SECONDS:.0f} s; the disk may hang, the clip is tried again"
-        ) from error
+        with FfmpegRun(command, name) as run:
+            for frame in frames:
+                _check_frame(frame, count, shape)
+                if not run.write(np.ascontiguousarray(frame).data):
+                    break  # ffmpeg has ended before its input; its status and last words say why
+                count += 1
+            else:
+                if count == 0:
+                    raise PermanentError(
+                        f"{name}: there is no frame to encode; look at what drew it", reason="invalid-frames"
+                    )
+            status = run.finish()
     finally:
-        process.kill()
-        process.wait()
-        complaints.end()
-        _close(process.stdin)
         if isinstance(frames, Generator):
             frames.close()  # what draws them may hold the device
     if status != 0:
-        raise _failure(name, status, count, complaints.text)
+        raise _failure(name, status, count, run.complaints)
     return count
-
-
-class _Complaints:
-    """What ffmpeg writes to standard error, taken away all the time so that it never waits for a reader."""
-
-    _KEPT_BYTES = 8192
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._kept = b""
-        self._reader = threading.Thread(target=self._read, name="ffmpeg-stderr", daemon=True)
-        self._reader.start()
-
-    @property
-    def text(self) -> str:
-        return self._kept.decode(errors="replace")
-
-    def end(self) -> None:
-        """Wait for the last words of a process that has ended."""
-        self._reader.join()
-        self._stream.close()
-
-    def _read(self) -> None:
-        for line in self._stream:
-            self._kept = (self._kept + line)[-self._KEPT_BYTES :]
 
 
 def _failure(name: str, status: int, count: int, complaints: str) -> TemporaryError | PermanentError:
@@ -288,22 +250,6 @@ def _failure(name: str, status: int, count: int, complaints: str) -> TemporaryEr
         "look at the frames and the tags",
         reason="encoding-failed",
     )
-
-
-def _written(stdin: IO[bytes], frame: Frame) -> bool:
-    """Whether the process took the frame."""
-    try:
-        stdin.write(np.ascontiguousarray(frame).data)
-    except BrokenPipeError:
-        return False
-    return True
-
-
-def _close(stdin: IO[bytes]) -> None:
-    try:
-        stdin.close()
-    except BrokenPipeError:
-        pass  # what was buffered for a process that has ended
 
 
 def _check_request(path: Path, width: int, height: int, fps: int, tags: Mapping[str, str]) -> None:

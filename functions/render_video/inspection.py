@@ -7,12 +7,18 @@ measurement has a function here that says what it measures; what counts as good 
 A black frame is also blank, frozen and blurred, and a blank one is blurred and still. Such frames are judged by the
 first word alone, so that the reasons name the defect and not its shadows.
 
+No measurement is NaN or infinite: a division by zero is an error, and a check that ends in any error has failed. Its
+clip is drawn again or goes to a person, who reads why; a clip that could be drawn is never lost to a look at it.
+
 Axes: H W picture, h w reduced picture. Luma is in [0, 255].
 """
 
+import logging
+import math
 import statistics
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Annotated, Self
@@ -26,6 +32,8 @@ from functions.render_video.encoding import Frame
 from shared.errors import PermanentError
 from shared.events import Inspection, Reason
 
+log = logging.getLogger(__name__)
+
 Luma = NDArray[np.float32]
 
 _SIDE = 96
@@ -34,6 +42,8 @@ _SHARP_SIDE = 240
 """The same for blur: an edge that is soft on this picture looks soft to a viewer."""
 _EDGE = 8
 """Pixels across which a picture's contrast is taken; also the side of the blocks for noise and motion."""
+_SMALLEST_SIDE = _EDGE + 2
+"""Pixels; in a smaller picture no block is left to look for noise in."""
 _LOOKS_A_SECOND = 8
 """How often noise and blur are measured, which cost most; neighbouring frames are alike in both."""
 
@@ -94,6 +104,7 @@ class Profile(_Part):
 class _Notes:
     """What is kept of a clip: a few numbers a frame."""
 
+    frames: int = 0
     black: list[bool] = field(default_factory=list)
     contrast: list[float] = field(default_factory=list)
     luma: list[float] = field(default_factory=list)
@@ -108,10 +119,6 @@ class _Notes:
     drift: float = 0.0
     """Largest change since the first frame that shows something."""
 
-    @property
-    def frames(self) -> int:
-        return len(self.black)
-
 
 class Inspector:
     """Measures one clip: `add` every frame in order, then read `result` and `passed`."""
@@ -120,12 +127,20 @@ class Inspector:
         self._profile = profile
         self._every = max(1, round(fps / _LOOKS_A_SECOND))
         self._notes = _Notes()
+        self._failures: dict[str, str] = {}
         self._first: Luma | None = None
         self._held: Luma
         self._last: Luma | None = None
 
     def add(self, frame: Frame) -> None:
         """Look at the next frame, (H, W, 3) uint8 in RGB, unmarked."""
+        self._notes.frames += 1
+        with self._failing(*_MEASUREMENTS):
+            self._add(frame)
+
+    def _add(self, frame: Frame) -> None:
+        if min(frame.shape[:2]) < _SMALLEST_SIDE:
+            raise ValueError(f"a picture of {frame.shape[1]}x{frame.shape[0]} is too small to be judged")
         image = Image.fromarray(frame).convert("L")
         luma = _reduced(image, _SIDE)
         shows = self._look(image, luma)
@@ -143,9 +158,11 @@ class Inspector:
         black = float((luma <= limits.black_level).mean()) >= limits.black_share
         contrast = _edge_contrast(luma)
         shows = not black and contrast >= limits.blank_contrast
-        if shows and notes.frames % self._every == 0:
-            notes.noise.append(_noise(np.asarray(image)))
-            notes.sharpness.append(_sharpness(_reduced(image, _SHARP_SIDE)))
+        if shows and (notes.frames - 1) % self._every == 0:
+            with self._failing("noise"):
+                notes.noise.append(_noise(np.asarray(image)))
+            with self._failing("blur"):
+                notes.sharpness.append(_sharpness(_reduced(image, _SHARP_SIDE)))
         notes.black.append(black)
         notes.contrast.append(contrast)
         notes.luma.append(float(luma.mean()))
@@ -161,26 +178,45 @@ class Inspector:
         if not held:
             self._held = luma
         if shows and self._first is not None:
-            blocks = _blocks(luma)
-            notes.upheaval.append(_upheaval(blocks, _blocks(before)))
-            notes.drift = max(notes.drift, _drift(blocks, self._first))
+            with self._failing("boiling", "motion"):
+                blocks = _blocks(luma)
+                notes.upheaval.append(_upheaval(blocks, _blocks(before)))
+                notes.drift = max(notes.drift, _drift(blocks, self._first))
+
+    @contextmanager
+    def _failing(self, *checks: str) -> Iterator[None]:
+        """Whatever goes wrong inside fails these checks, and nothing else; a division by zero is wrong."""
+        try:
+            with np.errstate(divide="raise", invalid="raise"):
+                yield
+        except Exception as error:
+            failed = [check for check in checks if check not in self._failures]
+            if failed:
+                log.exception("inspection: %s cannot be judged at frame %d", ", ".join(failed), self._notes.frames - 1)
+            self._failures |= dict.fromkeys(failed, f"{type(error).__name__}: {error}")
 
     def result(self) -> Inspection:
         """All scores, and a reason for each that is too low. Without a frame: PermanentError (`invalid-frames`)."""
         if self._notes.frames == 0:
             raise PermanentError("inspection has seen no frame; look at what drew the clip", reason="invalid-frames")
         measured = self.measured
-        scores = {name: self._profile.checks[name].score(value) for name, value in measured.items()}
+        scores = dict.fromkeys(_MEASUREMENTS, 0.0)
+        scores |= {name: self._profile.checks[name].score(value) for name, value in measured.items()}
         return Inspection(
             profile=self._profile.name,
             profile_version=self._profile.version,
             scores={name: round(score, 4) for name, score in scores.items()},
             reasons=tuple(
-                Reason(code=name, message=_MESSAGES[name].format(measured[name]))
+                Reason(code=name, message=self._reason(name, measured))
                 for name, score in scores.items()
-                if score < self._profile.checks[name].threshold
+                if name not in measured or score < self._profile.checks[name].threshold
             ),
         )
+
+    def _reason(self, name: str, measured: Mapping[str, float]) -> str:
+        if name in measured:
+            return _MESSAGES[name].format(measured[name])
+        return f"The check for {name} failed, so that a person has to look: {self._failures[name]}."
 
     @property
     def passed(self) -> bool:
@@ -189,8 +225,19 @@ class Inspector:
 
     @property
     def measured(self) -> Mapping[str, float]:
-        """The measurements behind the scores, for calibration."""
-        return {name: measure(self._notes) for name, measure in _MEASUREMENTS.items()}
+        """The measurements behind the scores, for calibration, without those that failed."""
+        values: dict[str, float] = {}
+        for name, measure in _MEASUREMENTS.items():
+            if name not in self._failures:
+                with self._failing(name):
+                    values[name] = _finite(measure(self._notes))
+        return values
+
+
+def _finite(measured: float) -> float:
+    if not math.isfinite(measured):
+        raise ArithmeticError(f"it was measured as {measured}")
+    return measured
 
 
 def _black(notes: _Notes) -> float:
@@ -271,6 +318,9 @@ _BENDS_OF_A_FLASH = 4
 _LEAST_SPREAD = 2.0
 """Luma: a picture whose 8 x 8 blocks differ less than that is texture all over, and has nothing else to keep."""
 
+_LEAST_EDGE = 3.0
+"""Luma: a smaller step across eight pixels is the grain of a flat place, and no edge."""
+
 _LEAST_CHANGE = 2.0
 """Luma: the mean change between frames that motion of a product makes anyway."""
 
@@ -327,8 +377,9 @@ def _sharpness(luma: Luma) -> float:
 
     Strong edges are where the step across eight pixels is at least half the picture's edge contrast; of the steepest
     single-pixel step within each, as a share of the whole, the upper tenth counts. Contrast and texture cancel out.
+    Where next to nothing has an edge, a small product before flat white, the product's own are the strong ones.
     """
-    strong = _edge_contrast(luma) / 2
+    strong = max(_edge_contrast(luma) / 2, _LEAST_EDGE)
     shares = np.concatenate([_steepness(lines, strong) for lines in (luma, luma.T)])
     return float(np.quantile(shares, 0.9)) if shares.size else _FLAWLESS_HIGH
 

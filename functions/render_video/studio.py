@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from functions.render_video.encoding import EncodedClip, encode_clip, encode_poster
+from functions.render_video.encoding import EncodedClip, encode_clip, encode_poster, sealed
 from functions.render_video.inspection import Inspector, Profile
 from functions.render_video.labels import Labeller
+from shared.drawing import ClipSpec
 from shared.events import Inspection, Label
 from shared.settings import Settings
 
@@ -20,17 +21,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from model_store.wan.engine import ClipSpec
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage (`denoise`, `decode`), what is done of it and its total."""
+OnStage = Callable[[str, int, int], None]
+"""Told a stage (`denoise`, `decode`), what is done of it and its total."""
 
 
 class Painter(Protocol):
     """What a studio needs of an engine."""
 
     def generate(
-        self, spec: "ClipSpec", progress: Callable[[int, int], None] | None = None
+        self, spec: ClipSpec, on_step: Callable[[int, int], None] | None = None
     ) -> "Generator[NDArray[np.uint8], None, None]":
         """Frames [H, W, 3], RGB, as they are decoded; the request is checked before the call returns."""
 
@@ -65,22 +64,21 @@ class Studio:
 
     def draw(
         self,
-        clip: "ClipSpec",
+        clip: ClipSpec,
         *,
-        fps: int,
         name: str,
         folder: Path,
         label_profile: str | None = None,
-        progress: Progress | None = None,
+        on_stage: OnStage | None = None,
     ) -> Draft:
         """Draw one clip into `folder`. Frames pass through one at a time: memory does not grow with the clip.
 
         The stages overlap, so `seconds` splits the time at the first frame: everything up to it is `denoise`.
         """
-        report = progress or (lambda _stage, _done, _total: None)
+        report = on_stage or (lambda _stage, _done, _total: None)
         labeller = self.labeller.of_profile(label_profile or self.labeller.profile)
         produce_id = f"{name}-{clip.seed}"
-        inspector = Inspector(self.profile, fps)
+        inspector = Inspector(self.profile, clip.fps)
         poster_index = clip.frames // 2
         poster: list[NDArray[np.uint8]] = []
         seconds: dict[str, float] = {}
@@ -99,14 +97,19 @@ class Studio:
                 yield marked
                 report("decode", index + 1, clip.frames)
 
+        # Written and proved to play as asked.
         path = folder / f"{produce_id}.mp4"
+        tags = labeller.tags(produce_id)
         with closing(frames):  # a clip that is given up must not hold the device's memory until it is collected
-            encoded = encode_clip(
-                finished(), path, width=clip.width, height=clip.height, fps=fps, tags=labeller.tags(produce_id)
-            )
-        still = encode_poster(poster[0], labeller.tags(produce_id))
+            probed = encode_clip(finished(), path, width=clip.width, height=clip.height, fps=clip.fps, tags=tags)
+        still = encode_poster(poster[0], tags)
+
+        # Signed: whoever signs the clip and its poster does it here, while their bytes may still change.
+
+        # Read back, and from here on unchanged: the digest names the file in every event.
         labeller.verify(path, produce_id)
         labeller.verify_poster(still, produce_id)
+        encoded = sealed(path, probed)
         seconds["decode"] = time.perf_counter() - started - seconds["denoise"]
         return Draft(
             seed=clip.seed,
@@ -129,15 +132,18 @@ def open_studio(settings: Settings, folder: Path) -> Studio:
 
 
 def device_options(settings: Settings) -> dict[str, Any]:
-    """The engine's device and dtype, by the settings: `auto` is the GPU in bfloat16 where there is one."""
+    """The engine's device and dtype, by the settings: `auto` is the GPU in bfloat16 where there is one.
+
+    ConfigurationError: the device is not there.
+    """
     import torch  # only who draws pays for importing torch
+
+    from model_store.wan.devices import find_device
 
     if settings.model.threads:
         torch.set_num_threads(settings.model.threads)
-    device = settings.model.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = find_device(settings.model.device)
     names = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if settings.model.dtype == "auto":
-        return {"device": device, "dtype": torch.bfloat16 if device.startswith("cuda") else torch.float32}
+        return {"device": device, "dtype": torch.bfloat16 if device.type == "cuda" else torch.float32}
     return {"device": device, "dtype": names[settings.model.dtype]}

@@ -8,25 +8,28 @@ command hands in the derivation, so that there is one of it.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
+from functions.replay_events.notebook import Mark, Notebook, Step
 from functions.replay_events.pace import Pace, Rate
-from functions.replay_events.plan import Cost, Derive, Find, Plan, Step, cost_of, describe, make_plan
+from functions.replay_events.plan import Cost, Derive, Find, Plan, cost_of, describe, make_plan
 from functions.replay_events.selection import LatestEvents, Selection, Window
 from shared.clips import ClipRecord, ClipStore
 from shared.errors import ConfigurationError, PermanentError
-from shared.events import Event, RenderSpec
-from shared.kafka import Bookmark, History, Ledger, Partition, Past
+from shared.events import ENTRY_TYPES, BulkVideoRequested, Event, type_of_answer
+from shared.events.payload import Payload
+from shared.events.sequence import EXTENSION as SEQUENCE
+from shared.kafka import Bookmark, History, Ledger, Partition
 from shared.settings import KafkaSettings
 
 __all__ = ["LookedUpLater", "Pace", "Plan", "Rate", "Replay", "Selection", "describe"]
 
 SOURCE = "/skureel/replay_events"
-CONSUMES = ("product.created", "product.updated")
 RECENT_CLIPS = 200
 """Clips of each partition of video.ready that tell how long drawing takes."""
 
@@ -59,9 +62,9 @@ class Run:
         """When the run was begun."""
         return datetime.fromtimestamp(self.begun_ms / 1000, UTC)
 
-    def is_done(self, past: Past) -> bool:
-        """Whether an earlier process has answered this event."""
-        return past.offset < self.cursors.get(past.partition, 0)
+    def is_done(self, mark: Mark) -> bool:
+        """Whether an earlier process has answered the event there."""
+        return mark.offset < self.cursors.get(mark.partition, 0)
 
     def bookmarks(self, offsets: Mapping[Partition, int], *, finished: bool = False) -> dict[Partition, Bookmark]:
         """What to write into the ledger for these partitions."""
@@ -107,6 +110,7 @@ class Replay:
         self._stack = ExitStack()
         self._history: History
         self._ledger: Ledger
+        self._notebook: Notebook
         self._latest: LatestEvents
         self.run: Run
         self.unreadable = 0
@@ -116,13 +120,16 @@ class Replay:
         with ExitStack() as stack:
             since = self._selection.since
             self._history = stack.enter_context(
-                History(self._kafka, CONSUMES, since_ms=_ms(since) if since else None, on_unreadable=self._unreadable)
+                History(
+                    self._kafka, ENTRY_TYPES, since_ms=_ms(since) if since else None, on_unreadable=self._unreadable
+                )
             )
             if not self._history.ends:
                 raise ConfigurationError(
-                    f"{self._kafka.bootstrap_servers} has no topic of {' or '.join(CONSUMES)} under the prefix "
+                    f"{self._kafka.bootstrap_servers} has no topic of {' or '.join(ENTRY_TYPES)} under the prefix "
                     f"{self._kafka.topic_prefix!r}; check SKUREEL_KAFKA__TOPIC_PREFIX, or run `skureel topics create`"
                 )
+            self._notebook = stack.enter_context(Notebook())
             self._ledger = stack.enter_context(Ledger(self._kafka, self._selection.name))
             self.run = self._unfinished_run() or self._new_run()
             self._stack = stack.pop_all()
@@ -133,7 +140,7 @@ class Replay:
 
     def plan(self) -> Plan:
         """Read the window, keep each product's latest event, and decide what becomes of it."""
-        self._latest = LatestEvents(self._selection, self.run.window)
+        self._latest = LatestEvents(self._selection, self.run.window, self._notebook)
         for past in self._history.read():
             self._latest.add(past)
         return make_plan(
@@ -141,15 +148,16 @@ class Replay:
             self._selection,
             self._derive,
             self._find,
+            self._notebook,
             # The start of the run is a number that no earlier forced replay has used, and the same after a crash.
             generation=self.run.begun_ms // 1000 if self._selection.force else 0,
             is_done=self.run.is_done,
         )
 
-    def cost(self, specs: Sequence[RenderSpec]) -> Cost:
-        """What drawing these will cost, by the clips drawn lately."""
+    def cost(self, plan: Plan) -> Cost:
+        """What drawing will cost, by the clips drawn lately."""
         with History(self._kafka, ("video.ready",), last=RECENT_CLIPS, on_unreadable=lambda _: None) as recent:
-            return cost_of(specs, [past.event.data for past in recent.read()])
+            return cost_of(plan.to_draw, (past.event.data for past in recent.read()))
 
     def send(self, plan: Plan, rate: Rate, report: Report = lambda done, total: None, pace: Pace | None = None) -> int:
         """Send what the plan says, at the rate; returns how many events went out.
@@ -159,19 +167,26 @@ class Replay:
         """
         self._claim()
         pace = pace or Pace(rate)
-        sent = 0
-        steps = [step for step in plan.steps if not self.run.is_done(step.past)]
-        for done, batch in _batches(steps, rate.batch):
+        steps = plan.steps()
+        sent = done = 0
+        while batch := list(islice(steps, rate.batch)):
+            done += len(batch)
+            batch = [step for step in batch if not self.run.is_done(step.mark)]
+            if not batch:
+                continue
             pace.wait_for(len(batch))
             for past in self._history.news():
                 self._latest.add(past)
-            events = [self._answer(step) for step in batch if not self._latest.is_out_of_date(step.past)]
-            come = {step.past.partition: step.past.offset + 1 for step in batch}
+            events = [self._answer(step) for step in batch if not self._is_out_of_date(step)]
+            come = {step.mark.partition: step.mark.offset + 1 for step in batch}
             self._ledger.write(events, self.run.bookmarks(come))
             sent += len(events)
-            report(done + len(plan.steps) - len(steps), len(plan.steps))
+            report(done, plan.to_send)
         self._ledger.write([], self.run.bookmarks(self.run.window.ends, finished=True))
         return sent
+
+    def _is_out_of_date(self, step: Step) -> bool:
+        return self._latest.is_out_of_date(step.request.product_id, step.mark)
 
     def _claim(self) -> None:
         """Become the only process of this run, and note that it has begun."""
@@ -210,19 +225,23 @@ class Replay:
         """The clip that is there, or the request for it in the bulk lane."""
         record = self._find(step.request.video_id) if step.is_there else None
         if record is None:
-            return self._event("video.requested.bulk", step, step.request)
-        return self._event(
-            "video.ready", step, record.ready(step.request.product_id, step.request.experiment, cache_hit=True)
-        )
+            return self._event(step, BulkVideoRequested(**dict(step.request)))
+        ready = record.ready(step.request.product_id, step.request.experiment, cache_hit=True)
+        return self._event(step, ready)
 
-    def _event(self, type_name: str, step: Step, data: Any) -> Event[Any]:
-        """An event of this run: its id is this run's own, and so is its trace, which names the old one."""
-        cause = step.past.event
+    def _event(self, step: Step, data: Payload) -> Event[Any]:
+        """An event of this run: its id is this run's own, and so is its trace, which names the old one. It is as new as
+        the product event that it answers again."""
+        cause = step.cause
+        type_name = type_of_answer(data)
         run = f"{self._selection.name}-{self.run.begun_ms}"
         identity = _digest(type_name, cause.source, cause.id, run)
-        extensions = {"traceparent": f"00-{_digest('trace', identity)}-{_digest('span', identity)[:16]}-01"}
-        if "traceparent" in cause.extensions:
-            extensions[_TRACE_LINK] = cause.extensions["traceparent"]
+        extensions = {
+            SEQUENCE: step.mark.sequence,
+            "traceparent": f"00-{_digest('trace', identity)}-{_digest('span', identity)[:16]}-01",
+        }
+        if cause.traceparent is not None:
+            extensions[_TRACE_LINK] = cause.traceparent
         return Event(
             type=type_name,
             source=SOURCE,
@@ -235,13 +254,6 @@ class Replay:
 
     def _unreadable(self, _: object) -> None:
         self.unreadable += 1
-
-
-def _batches(steps: Sequence[Step], size: int) -> Iterator[tuple[int, Sequence[Step]]]:
-    """Slices of at most `size`, each with how many steps are done after it."""
-    for start in range(0, len(steps), size):
-        batch = steps[start : start + size]
-        yield start + len(batch), batch
 
 
 def _digest(*parts: str) -> str:

@@ -1,9 +1,12 @@
-"""What a replay will do and what it will cost, before it does anything. No I/O but the lookups it is handed."""
+"""What a replay will do and what it will cost, before it does anything. No I/O but the lookups and the notebook it is
+handed."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from functions.replay_events.notebook import Cause, Mark, Notebook, Step
 from functions.replay_events.pace import Rate
 from functions.replay_events.selection import LatestEvents, Selection
 from shared.clips import ClipRecord
@@ -20,13 +23,11 @@ Find = Callable[[str], ClipRecord | None]
 GPU_STAGES = ("denoise", "decode")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One product to be answered: with the clip that is there, or by asking for one."""
+Kind = tuple[object, ...]
+"""What decides how long drawing takes: weights, size, length, steps, and whether guidance draws everything twice."""
 
-    past: Past
-    request: VideoRequested
-    is_there: bool
+TOLD_FAILURES = 3
+"""Of so many products whose request could not be derived it is said why; a million would say the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +42,37 @@ class Cost:
 
 @dataclass(slots=True)
 class Plan:
-    """What a replay will send, and what it leaves out and why."""
+    """What a replay will send, and what it leaves out and why. What it says of each product is in the notebook."""
 
-    steps: list[Step] = field(default_factory=list)
+    notebook: Notebook = field(repr=False)
+    requests: int = 0
+    answers: int = 0
+    """Products whose clip is there."""
+    to_draw: Counter[Kind] = field(default_factory=Counter)
+    """Videos to be drawn, by kind, each once, however many products share it."""
     done_before: int = 0
     out_of_date: int = 0
     rejected: int = 0
     in_review: int = 0
     other_template: int = 0
-    failed: list[str] = field(default_factory=list)
-    """A sentence for each product whose request could not be derived."""
+    failed: int = 0
+    failures: list[str] = field(default_factory=list)
+    """A sentence for each of the first products whose request could not be derived."""
+
+    @property
+    def to_send(self) -> int:
+        """How many products are to be answered."""
+        return self.requests + self.answers
 
     @property
     def products(self) -> int:
         """How many products there are, whatever becomes of them. Those of other categories are not among them."""
-        left_out = self.out_of_date + self.rejected + self.in_review + self.other_template + len(self.failed)
-        return len(self.steps) + self.done_before + left_out
+        left_out = self.out_of_date + self.rejected + self.in_review + self.other_template + self.failed
+        return self.to_send + self.done_before + left_out
 
-    def specs(self) -> list[RenderSpec]:
-        """The specs to be drawn, each once, however many products share it."""
-        return list({step.request.video_id: step.request.spec for step in self.steps if not step.is_there}.values())
+    def steps(self) -> Iterator[Step]:
+        """What is to be answered, in the log's order of each partition."""
+        return self.notebook.steps()
 
 
 def make_plan(
@@ -68,65 +80,90 @@ def make_plan(
     selection: Selection,
     derive: Derive,
     find: Find,
+    notebook: Notebook,
     *,
     generation: int,
-    is_done: Callable[[Past], bool],
+    is_done: Callable[[Mark], bool],
 ) -> Plan:
     """Decide for each product. A failed lookup is raised: without the store there is nothing to decide by."""
-    plan = Plan()
-    outcomes: dict[str, str | None] = {}
+    plan = Plan(notebook)
     for past in latest:
-        try:
-            (answer,) = derive(past.event)
-        except (TemporaryError, PermanentError) as error:
-            if selection.wants_category(past.event.data, None):
-                plan.failed.append(f"{past.event.data.product_id}: {error}")
-            continue
-        request = answer.data if isinstance(answer.data, VideoRequested) else None
-        if not selection.wants_category(past.event.data, request.spec.template.id if request else None):
-            continue
+        request = _request(plan, past, selection, derive)
         if request is None:
-            plan.rejected += 1
-        elif selection.template_version not in (None, request.spec.template.version):
-            plan.other_template += 1
-        elif is_done(past):
+            continue
+        if is_done(Mark.of(past)):
             plan.done_before += 1
-        elif latest.is_out_of_date(past):
+        elif latest.is_out_of_date(request.product_id, Mark.of(past)):
             plan.out_of_date += 1
         else:
-            request = _of_generation(request, generation)
-            if request.video_id not in outcomes:
-                record = find(request.video_id)
-                outcomes[request.video_id] = record.outcome if record else None
-            outcome = outcomes[request.video_id]
-            if outcome == "review":
-                plan.in_review += 1
-            else:
-                plan.steps.append(Step(past, request, is_there=outcome == "ready"))
+            _take(plan, past, _of_generation(request, generation), find)
     return plan
 
 
-def cost_of(specs: Iterable[RenderSpec], recent: Iterable[VideoReady]) -> Cost:
+def _request(plan: Plan, past: Past, selection: Selection, derive: Derive) -> VideoRequested | None:
+    """What a product asks for, if it is one that is wanted and can be filmed."""
+    product: Product = past.event.data
+    try:
+        (answer,) = derive(past.event)
+    except (TemporaryError, PermanentError) as error:
+        if selection.wants_category(product, None):
+            plan.failed += 1
+            if len(plan.failures) < TOLD_FAILURES:
+                plan.failures.append(f"{product.product_id}: {error}")
+        return None
+    request = answer.data if isinstance(answer.data, VideoRequested) else None
+    if not selection.wants_category(product, request.spec.template.id if request else None):
+        return None
+    if request is None:
+        plan.rejected += 1
+    elif selection.template_version not in (None, request.spec.template.version):
+        plan.other_template += 1
+        return None
+    return request
+
+
+def _take(plan: Plan, past: Past, request: VideoRequested, find: Find) -> None:
+    """Note what becomes of a request: its clip is there, waits for a person, or is to be drawn."""
+    known = plan.notebook.outcome_of(request.video_id)
+    if known is None:
+        record = find(request.video_id)
+        known = (record.outcome if record else None,)
+        plan.notebook.keep_outcome(request.video_id, *known)
+        if record is None:
+            plan.to_draw[_kind(request.spec)] += 1
+    (outcome,) = known
+    if outcome == "review":
+        plan.in_review += 1
+        return
+    event = past.event
+    cause = Cause(event.source, event.id, event.subject, event.extensions.get("traceparent"))
+    plan.notebook.keep_step(Step(Mark.of(past), cause, request, is_there=outcome == "ready"))
+    if outcome == "ready":
+        plan.answers += 1
+    else:
+        plan.requests += 1
+
+
+def _kind(spec: RenderSpec) -> Kind:
+    return (spec.model, spec.width, spec.height, spec.frames, spec.steps, spec.guidance > 1)
+
+
+def cost_of(to_draw: Mapping[Kind, int], recent: Iterable[VideoReady]) -> Cost:
     """What drawing these takes the GPU, by the median of recent clips of the same weights, size and steps."""
-    measured: dict[tuple[object, ...], list[float]] = {}
+    measured: dict[Kind, list[float]] = {}
     for ready in recent:
         seconds = [ready.timings_seconds[stage] for stage in GPU_STAGES if stage in ready.timings_seconds]
         if seconds:
             clip = ready.master
             kind = (ready.model, clip.width, clip.height, clip.frames, ready.steps, ready.guidance > 1)
             measured.setdefault(kind, []).append(sum(seconds))
-    videos = unknown = 0
-    total = 0.0
-    used: set[tuple[object, ...]] = set()
-    for spec in specs:
-        kind = (spec.model, spec.width, spec.height, spec.frames, spec.steps, spec.guidance > 1)
-        videos += 1
-        if kind in measured:
-            used.add(kind)
-            total += median(measured[kind])
-        else:
-            unknown += 1
-    return Cost(videos, total, unknown, sum(len(measured[kind]) for kind in used))
+    known = to_draw.keys() & measured.keys()
+    return Cost(
+        videos=sum(to_draw.values()),
+        seconds=sum(to_draw[kind] * median(measured[kind]) for kind in known),
+        unknown=sum(number for kind, number in to_draw.items() if kind not in known),
+        samples=sum(len(measured[kind]) for kind in known),
+    )
 
 
 def describe(plan: Plan, cost: Cost, rate: Rate, *, unreadable: int = 0) -> Iterator[str]:
@@ -141,18 +178,17 @@ def describe(plan: Plan, cost: Cost, rate: Rate, *, unreadable: int = 0) -> Iter
         "are rejected by the screening of today": plan.rejected,
         "have a clip that waits for a person's decision": plan.in_review,
         "have a template of another version": plan.other_template,
-        "could not be derived": len(plan.failed),
+        "could not be derived": plan.failed,
     }
     for reason, number in left_out.items():
         if number:
             yield f"left out  {number} {reason}"
-    for sentence in plan.failed[:3]:
+    for sentence in plan.failures:
         yield f"          {sentence}"
-    there = sum(step.is_there for step in plan.steps)
-    yield f"to send   {len(plan.steps) - there} requests into the bulk lane, {there} answers whose clip is there"
+    yield f"to send   {plan.requests} requests into the bulk lane, {plan.answers} answers whose clip is there"
     yield f"to draw   {cost.videos} videos"
     yield f"GPU time  {_gpu_time(cost)}"
-    yield f"sending   takes {_duration(len(plan.steps) / rate.per_second)} at {rate}"
+    yield f"sending   takes {_duration(plan.to_send / rate.per_second)} at {rate}"
 
 
 def _of_generation(request: VideoRequested, generation: int) -> VideoRequested:

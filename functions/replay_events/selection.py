@@ -1,11 +1,12 @@
-"""Which products a replay is about: what was asked for, and the latest event of each that it names. No I/O."""
+"""Which products a replay is about: what was asked for, and the latest event of each that it names."""
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
+from functions.replay_events.notebook import Mark, Notebook
 from shared.events import Product
 from shared.kafka import Partition, Past
 
@@ -18,7 +19,7 @@ class Selection:
     since: datetime | None = None
     until: datetime | None = None
     products: frozenset[str] = frozenset()
-    categories: frozenset[str] = field(default=frozenset())
+    categories: frozenset[str] = frozenset()
     template_version: int | None = None
     force: bool = False
 
@@ -71,30 +72,31 @@ class LatestEvents:
     Such a product is left to the newer event: what it asked for in the window is no longer what it is.
     """
 
-    def __init__(self, selection: Selection, window: Window) -> None:
+    def __init__(self, selection: Selection, window: Window, notebook: Notebook) -> None:
         self._selection = selection
         self._window = window
-        self._inside: dict[str, Past] = {}
-        self._beyond: dict[str, Past] = {}
+        self._notebook = notebook
 
     def add(self, past: Past) -> None:
         """Take one event into account, in any order."""
         product: Product = past.event.data
         if not self._selection.wants_product(product):
             return
-        known = self._inside if self._window.holds(past) else self._beyond
-        before = known.get(product.product_id)
-        if before is None or past.is_newer_than(before):
-            known[product.product_id] = past
+        if self._window.holds(past):
+            before, keep = self._notebook.latest_inside(product.product_id), self._notebook.keep_inside
+        else:
+            before, keep = self._notebook.latest_beyond(product.product_id), self._notebook.keep_beyond
+        if before is None or Mark.of(past).is_newer_than(before):
+            keep(past)
 
-    def is_out_of_date(self, past: Past) -> bool:
-        """Whether an event of the same product that lies beyond the window is newer."""
-        newer = self._beyond.get(past.event.data.product_id)
-        return newer is not None and newer.is_newer_than(past)
+    def is_out_of_date(self, product_id: str, mark: Mark) -> bool:
+        """Whether an event of the product that lies beyond the window is newer than the one at this mark."""
+        newer = self._notebook.latest_beyond(product_id)
+        return newer is not None and newer.is_newer_than(mark)
 
     def __iter__(self) -> Iterator[Past]:
         """In the log's order of each partition, so that one offset a partition says how far a replay has come."""
-        return iter(sorted(self._inside.values(), key=lambda past: (past.partition, past.offset)))
+        return self._notebook.events_inside()
 
     def __len__(self) -> int:
-        return len(self._inside)
+        return self._notebook.count_inside()

@@ -2,7 +2,7 @@
 
 Two sources. `spoken` captions are short sentences of this module's own words, in which every choice of a scene is said,
 motion and background too, the material in seven of ten. `written` captions are what derive_prompt makes of a product;
-they come as a file, because models know nothing of functions (`tests/tiny/write_captions.py` writes it, through
+they come as a file, because models know nothing of functions (`functions/cli/write_captions.py` writes it, through
 derive_prompt's public function).
 """
 

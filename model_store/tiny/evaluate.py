@@ -1,6 +1,6 @@
 """Measure a checkpoint on captions, seeds and scenes that it was not trained on:
 
-    python -m tests.tiny.write_captions build/held-out.jsonl.gz 6000 77
+    python -m functions.cli.write_captions build/held-out.jsonl.gz 6000 77
     python -m model_store.tiny.evaluate --captions build/held-out.jsonl.gz
 
 Short captions go round everything that can be asked for; derive_prompt's own say less in many more words. Writes
@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from model_store.manifest import ClipDefaults, model_folder, read_manifest
+from model_store.manifest import model_folder, read_manifest
 from model_store.tiny.captions import (
     BACKGROUND_WORDS,
     COLOUR_WORDS,
@@ -39,7 +39,8 @@ from model_store.tiny.clips import FRAMES, Size, as_signed
 from model_store.tiny.scenes import BACKGROUNDS, COLOURS, MATERIALS, MOTIONS, draw_scene, render
 from model_store.tiny.shapes import KINDS
 from model_store.wan.checkpoint import Checkpoint
-from model_store.wan.engine import ClipSpec, Engine
+from model_store.wan.engine import Engine
+from shared.drawing import ClipNumbers
 from shared.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ def written_cases(rows: Sequence[Written], count: int) -> list[Case]:
         if not fitting:
             raise ConfigurationError(
                 f"the captions have too few of {kind} in {language} for {count} clips; write more of them with "
-                "`python -m tests.tiny.write_captions`, or ask for fewer --clips"
+                "`python -m functions.cli.write_captions`, or ask for fewer --clips"
             )
         row = next((row for row in fitting if row.colour == colour), fitting[0])
         fitting.remove(row)
@@ -202,7 +203,7 @@ def measure_drawn(folder: Path, judge: Judge, count: int, size: Size) -> list[Dr
     return found
 
 
-def measure_first_frames(engine: Engine, count: int, defaults: ClipDefaults) -> tuple[list[float], list[bool]]:
+def measure_first_frames(engine: Engine, count: int, defaults: ClipNumbers) -> tuple[list[float], list[bool]]:
     """Image to video: dB of the first frame against the photo given, and whether the rest then moves."""
     size = (defaults.width, defaults.height)
     found, moving = [], []
@@ -210,8 +211,7 @@ def measure_first_frames(engine: Engine, count: int, defaults: ClipDefaults) -> 
         scene = draw_scene(90_000_000 + index, kind=list(KINDS)[(index * 4) % len(KINDS)], motion="turntable")
         photo = render(scene, width=size[0], height=size[1], frames=FRAMES, only=[0])[0].numpy()
         prompt = f"A {scene.colour} {KIND_WORDS[scene.kind][1][0]}, {MOTION_WORDS['turntable'][1][0]}."
-        asked = (*size, FRAMES, defaults.steps, defaults.guidance, index)
-        spec = ClipSpec(prompt, NEGATIVE_PROMPT, *asked, image=Image.fromarray(photo))
+        spec = defaults.clip(prompt, NEGATIVE_PROMPT, seed=index, image=Image.fromarray(photo))
         frames = np.stack(list(engine.generate(spec)))
         found.append(psnr(frames[0].astype(np.float64), photo.astype(np.float64)))
         moving.append(motion_of(frames)[0])
@@ -240,14 +240,13 @@ def evaluate(folder: Path, out: Path, *, clips: int, scenes: int, written: Seque
 
 
 def draw_cases(
-    engine: Engine, cases: Sequence[Case], defaults: ClipDefaults, judge: Judge, sheet: Path
+    engine: Engine, cases: Sequence[Case], defaults: ClipNumbers, judge: Judge, sheet: Path
 ) -> list[Verdict]:
     """Render cases at the model's defaults and judge them; three frames of each go on the contact sheet."""
-    size, verdicts, rows = (defaults.width, defaults.height), [], []
+    verdicts, rows = [], []
     for case in cases:
         began = time.perf_counter()
-        spec = ClipSpec(case.prompt, NEGATIVE_PROMPT, *size, FRAMES, defaults.steps, defaults.guidance, case.seed)
-        frames = np.stack(list(engine.generate(spec)))
+        frames = np.stack(list(engine.generate(defaults.clip(case.prompt, NEGATIVE_PROMPT, seed=case.seed))))
         seconds = time.perf_counter() - began
         verdicts.append(Verdict(case, look_at(frames, judge), seconds))
         rows.append(np.concatenate(list(frames[[0, 12, 24]]), axis=1))
@@ -264,51 +263,64 @@ def summarise(
     moving: Sequence[bool],
 ) -> dict[str, object]:
     """The figures with their aims, what failed, and how the measures do on the truth."""
-
-    def share(values: Iterable[bool]) -> float:
-        return round(float(np.mean(list(values) or [False])), 3)
-
-    def by_language(right: Callable[[Verdict], bool], told: Sequence[Verdict] = verdicts) -> list[float]:
-        return [share(right(v) for v in told if v.case.language == language) for language in ("zh", "en")]
-
-    def kind_right(verdict: Verdict) -> bool:
-        return verdict.seen.kind == verdict.case.kind
-
-    def colour_right(verdict: Verdict) -> bool:
-        return verdict.seen.colour == verdict.case.colour
-
-    by_kind: dict[str, list[bool]] = defaultdict(list)
-    by_colour: dict[str, list[bool]] = defaultdict(list)
-    for verdict in verdicts:
-        by_kind[verdict.case.kind].append(kind_right(verdict))
-        by_colour[verdict.case.colour].append(colour_right(verdict))
     decibels = [scene.decibels for scene in drawn]
-    written = {
-        "derive_prompt's captions: colour, zh / en": by_language(colour_right, of_written),
-        "derive_prompt's captions: kind, zh / en": by_language(kind_right, of_written),
-        "derive_prompt's captions: move without a jump": share(v.seen.moved and v.seen.smooth for v in of_written),
-    }
     return {
         "clips": len(verdicts),
-        "colour accuracy (aim 0.95)": share(map(colour_right, verdicts)),
-        "colour accuracy, zh / en": by_language(colour_right),
-        "kind accuracy (aim 0.90)": share(map(kind_right, verdicts)),
-        "kind accuracy, zh / en": by_language(kind_right),
-        "moves (aim 0.98)": share(v.seen.moved for v in verdicts),
-        "moves without a jump (aim 0.98)": share(v.seen.moved and v.seen.smooth for v in verdicts),
-        **(written if of_written else {}),
+        "colour accuracy (aim 0.95)": _share(map(_colour_right, verdicts)),
+        "colour accuracy, zh / en": _by_language(_colour_right, verdicts),
+        "kind accuracy (aim 0.90)": _share(map(_kind_right, verdicts)),
+        "kind accuracy, zh / en": _by_language(_kind_right, verdicts),
+        "moves (aim 0.98)": _share(v.seen.moved for v in verdicts),
+        "moves without a jump (aim 0.98)": _share(map(_moves_well, verdicts)),
+        **(_summary_of_written(of_written) if of_written else {}),
         "autoencoder, dB (aim 28)": round(float(np.mean(decibels)), 2),
         "autoencoder, worst scene, dB": round(float(np.min(decibels)), 2),
         "image to video, first frame, dB (aim 26)": round(float(np.mean(first_frames)), 2),
-        "image to video, moves": share(moving),
+        "image to video, moves": _share(moving),
         "seconds a clip, median": round(float(np.median([v.seconds for v in verdicts])), 2),
-        "kinds below one half": sorted(kind for kind, hits in by_kind.items() if np.mean(hits) < 0.5),
-        "colours below one half": sorted(colour for colour, hits in by_colour.items() if np.mean(hits) < 0.5),
-        "drawn scenes: colour accuracy": share(scene.seen.colour == scene.colour for scene in drawn),
-        "drawn scenes: kind accuracy": share(scene.seen.kind == scene.kind for scene in drawn),
-        "drawn scenes: move without a jump": share(scene.seen.moved and scene.seen.smooth for scene in drawn),
-        "drawn scenes: no jump after the autoencoder": share(scene.still_smooth for scene in drawn),
+        "kinds below one half": _below_half((v.case.kind, _kind_right(v)) for v in verdicts),
+        "colours below one half": _below_half((v.case.colour, _colour_right(v)) for v in verdicts),
+        "drawn scenes: colour accuracy": _share(scene.seen.colour == scene.colour for scene in drawn),
+        "drawn scenes: kind accuracy": _share(scene.seen.kind == scene.kind for scene in drawn),
+        "drawn scenes: move without a jump": _share(scene.seen.moved and scene.seen.smooth for scene in drawn),
+        "drawn scenes: no jump after the autoencoder": _share(scene.still_smooth for scene in drawn),
     }
+
+
+def _summary_of_written(verdicts: Sequence[Verdict]) -> dict[str, object]:
+    return {
+        "derive_prompt's captions: colour, zh / en": _by_language(_colour_right, verdicts),
+        "derive_prompt's captions: kind, zh / en": _by_language(_kind_right, verdicts),
+        "derive_prompt's captions: move without a jump": _share(map(_moves_well, verdicts)),
+    }
+
+
+def _kind_right(verdict: Verdict) -> bool:
+    return verdict.seen.kind == verdict.case.kind
+
+
+def _colour_right(verdict: Verdict) -> bool:
+    return verdict.seen.colour == verdict.case.colour
+
+
+def _moves_well(verdict: Verdict) -> bool:
+    return verdict.seen.moved and verdict.seen.smooth
+
+
+def _share(values: Iterable[bool]) -> float:
+    return round(float(np.mean(list(values) or [False])), 3)
+
+
+def _by_language(right: Callable[[Verdict], bool], verdicts: Sequence[Verdict]) -> list[float]:
+    return [_share(right(v) for v in verdicts if v.case.language == language) for language in ("zh", "en")]
+
+
+def _below_half(named: Iterable[tuple[str, bool]]) -> list[str]:
+    """The names of which less than half is right."""
+    hits: dict[str, list[bool]] = defaultdict(list)
+    for name, right in named:
+        hits[name].append(right)
+    return sorted(name for name, found in hits.items() if np.mean(found) < 0.5)
 
 
 def write_sheet(rows: Sequence[Frames], path: Path) -> None:

@@ -16,18 +16,18 @@ from torch import Tensor
 
 from model_store.manifest import (
     MANIFEST_NAME,
-    ClipDefaults,
     Manifest,
-    SamplerDefaults,
     list_files,
     write_manifest,
 )
+from model_store.sampling import SamplerConfig
 from model_store.tiny.clips import FPS, FRAMES, LARGE
 from model_store.tiny.tokens import END, PAD, UNKNOWN
 from model_store.tiny.train_denoiser import TEXT_FIELDS, TEXT_LEN, denoiser_config
 from model_store.tiny.train_vae import vae_config
 from model_store.wan.denoiser import Denoiser
 from model_store.wan.vae import VAE
+from shared.drawing import ClipNumbers
 from shared.errors import ConfigurationError
 
 SHIFT = 3.0
@@ -119,8 +119,9 @@ def export(
         architecture="wan2.2-ti2v",
         quantisation="none",
         licence="Apache-2.0",
-        sampler=SamplerDefaults(kind="unipc", shift=SHIFT),
-        defaults=ClipDefaults(width=LARGE[0], height=LARGE[1], frames=FRAMES, fps=FPS, steps=STEPS, guidance=GUIDANCE),
+        sampler=SamplerConfig(kind="unipc", shift=SHIFT),
+        defaults=ClipNumbers(width=LARGE[0], height=LARGE[1], frames=FRAMES, fps=FPS, steps=STEPS, guidance=GUIDANCE),
+        sizes=(LARGE,),
         files=list_files(folder),
     )
     write_manifest(folder, manifest)

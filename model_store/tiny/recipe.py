@@ -238,7 +238,7 @@ def main() -> None:
     """Parse the command line and make the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of all intermediate files")
-    parser.add_argument("--captions", type=Path, required=True, help="made by `python -m tests.tiny.write_captions`")
+    parser.add_argument("--captions", type=Path, required=True, help="made by `python -m functions.cli.write_captions`")
     parser.add_argument("--checkpoint", type=Path, default=Path("build/tiny-checkpoint"))
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--version", default="5")

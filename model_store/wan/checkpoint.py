@@ -23,15 +23,20 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from model_store.manifest import MANIFEST_NAME, read_manifest
+from model_store.sampling import SamplerConfig
 from model_store.wan.denoiser import Denoiser, DenoiserConfig
 from model_store.wan.precision import denoiser_dtype, vae_dtype
-from model_store.wan.sampler import FASTWAN_TIMESTEPS, SamplerConfig
+from model_store.wan.sampler import FASTWAN_TIMESTEPS, read_scheduler
 from model_store.wan.text_encoder import PromptTokenizer, TextEncoder, TextEncoderConfig
 from model_store.wan.vae import VAE, VAEConfig
-from shared.errors import ConfigurationError
+from shared.bounds import FRAMES_STEP, SIDE_MULTIPLE
+from shared.errors import CheckpointError
+from shared.validation import described
 
 Layout = Literal["original", "diffusers"]
 Config = TypeVar("Config")
@@ -57,10 +62,6 @@ CONFIGURATIONS: dict[Layout, tuple[str, ...]] = {
     ),
     "original": ("config.json", f"{ORIGINAL_VAE}.json", f"{ORIGINAL_TEXT_ENCODER}.json", ORIGINAL_TOKENIZER),
 }
-
-
-class CheckpointError(ConfigurationError):
-    """A model folder that cannot be loaded: incomplete, damaged, or another model's."""
 
 
 class TensorFile(Protocol):
@@ -178,6 +179,13 @@ class Checkpoint:
                 raise CheckpointError(
                     f"{folder} mixes models: {what}: {size}; {other}: {expected}; download the model again"
                 )
+        side_px = self.vae_config.pixels_per_latent * self.denoiser_config.patch[1]
+        frames = self.vae_config.frames_per_latent
+        if SIDE_MULTIPLE % side_px or FRAMES_STEP % frames:
+            raise CheckpointError(
+                f"{folder} draws sides of {side_px}n pixels and {frames}n+1 frames; clips here have sides of "
+                f"{SIDE_MULTIPLE}n and {FRAMES_STEP}n+1 frames: it is another model"
+            )
 
     def load_denoiser(self, device: torch.device, dtype: torch.dtype) -> Denoiser:
         """The denoiser, its weights on `device` in the precision policy's dtypes."""
@@ -261,7 +269,7 @@ def open_original(folder: Path, pickles: Reader | None) -> Checkpoint:
         ),
         text_encoder_weights=Weights.find(folder, ORIGINAL_TEXT_ENCODER, pickles),
         tokenizer_path=folder / ORIGINAL_TOKENIZER,
-        sampler=sampler_of_manifest(folder) or SamplerConfig("unipc"),
+        sampler=sampler_of_manifest(folder) or SamplerConfig(kind="unipc"),
     )
 
 
@@ -280,25 +288,15 @@ def find_original_denoiser(folder: Path) -> Weights:
 
 
 def sampler_of_manifest(folder: Path) -> SamplerConfig | None:
-    """What the model store's manifest says, where there is one that says it."""
-    path = folder / "manifest.json"
-    if not path.is_file():
-        return None
-
-    def read(manifest: Mapping[str, Any]) -> SamplerConfig | None:
-        sampler = manifest.get("sampler")
-        if sampler is None:
-            return None
-        return SamplerConfig(sampler["kind"], float(sampler.get("shift", 5.0)), tuple(sampler.get("timesteps", ())))
-
-    return read_config(path, read)
+    """What the model store's manifest says, where there is one. ConfigurationError: it is malformed."""
+    return read_manifest(folder).sampler if (folder / MANIFEST_NAME).is_file() else None
 
 
 def sampler_of_diffusers(folder: Path, pipeline: str) -> SamplerConfig:
     """What the pipeline's class or the scheduler's configuration says."""
     if pipeline == "WanDMDPipeline":
-        return SamplerConfig("few-step", timesteps=FASTWAN_TIMESTEPS)
-    return read_config(folder / "scheduler" / "scheduler_config.json", SamplerConfig.from_diffusers)
+        return SamplerConfig(kind="few-step", timesteps=FASTWAN_TIMESTEPS)
+    return read_config(folder / "scheduler" / "scheduler_config.json", read_scheduler)
 
 
 # Files --------------------------------------------------------------------------------------------------------------
@@ -324,7 +322,8 @@ def read_config(path: Path, read: Callable[[Mapping[str, Any]], Config]) -> Conf
     except KeyError as error:
         raise CheckpointError(f"{path} lacks {error}; is it of a Wan2.2-TI2V model?") from error
     except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: {error}; only Wan2.2-TI2V models are supported") from error
+        fact = described(error) if isinstance(error, ValidationError) else error
+        raise CheckpointError(f"{path}: {fact}; only Wan2.2-TI2V models are supported") from error
 
 
 def read_weight_map(index: Path) -> dict[str, str]:

@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from threading import Lock
 from typing import ParamSpec, TypeVar
@@ -19,44 +18,26 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
+from model_store.sampling import SamplerConfig
 from model_store.wan.checkpoint import Checkpoint
 from model_store.wan.denoiser import Denoiser, PromptState
-from model_store.wan.first_frame import cover, hold, open_photo
+from model_store.wan.first_frame import cover, hold
 from model_store.wan.precision import default_dtype
-from model_store.wan.sampler import SamplerConfig, draw_noise
+from model_store.wan.sampler import build_sampler, draw_noise
 from model_store.wan.text_encoder import PromptTokenizer, TextEncoder, clean_prompt, pad_text
 from model_store.wan.turns import Turns
 from model_store.wan.vae import VAE
-from shared.bounds import LARGEST_AREA_PX, LARGEST_GUIDANCE, MOST_FRAMES, MOST_STEPS
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.drawing import ClipSpec
+from shared.errors import ConfigurationError, DeviceOutOfMemory, NotANumber, PermanentError
 
 REMEMBERED_PROMPTS = 16
 
-Progress = Callable[[int, int], None]
+OnStep = Callable[[int, int], None]
+"""Told after each step: how many are done, and how many there are in all."""
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class ClipSpec:
-    """What to render. Sides divide by 32, frames are 4n+1; guidance up to 1 leaves the negative prompt out."""
-
-    prompt: str
-    negative_prompt: str
-    width: int
-    height: int
-    frames: int
-    steps: int
-    guidance: float
-    seed: int
-    image: Image.Image | None = None  # the first frame; scaled to cover the clip and cropped
-
-
-class DeviceOutOfMemory(TemporaryError):
-    """The device could not hold the clip. The engine has let go of it and can render again."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +69,6 @@ class Engine:
         self._networks: tuple[Denoiser, VAE, TextEncoder] | None = (denoiser, vae, text_encoder)
         self._tokenizer = tokenizer
         self._text_len = denoiser.config.text_len
-        self._side_px = vae.config.pixels_per_latent * denoiser.config.patch[1]
-        self._frames_per_latent = vae.config.frames_per_latent
         self._denoising = Turns()  # one clip's steps
         self._device_turns = Turns()  # one step, one prompt, one chunk of frames
         self._prompts: OrderedDict[str, EncodedPrompt] = OrderedDict()  # oldest first
@@ -99,7 +78,7 @@ class Engine:
     def load(
         cls,
         model_dir: Path,
-        device: str = "cpu",
+        device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
         sampler: SamplerConfig | None = None,
     ) -> "Engine":
@@ -128,32 +107,32 @@ class Engine:
 
     # From a spec to frames --------------------------------------------------------------------------------------
 
-    def generate(self, spec: ClipSpec, progress: Progress | None = None) -> Generator[NDArray[np.uint8], None, None]:
+    def generate(self, spec: ClipSpec, on_step: OnStep | None = None) -> Generator[NDArray[np.uint8], None, None]:
         """Render a clip: uint8 RGB frames [H, W, 3], handed out as they are decoded.
 
         The spec is checked before this returns; PermanentError: it cannot be rendered, `reason` says why. Work starts
-        with the first frame asked for. `progress(steps done, steps in all)` is called after each step and may raise to
-        cancel: what it raises comes out here, and the engine stays usable. Close the iterator of a clip that is given
-        up: it holds the clip's memory. DeviceOutOfMemory: see there.
+        with the first frame asked for. `on_step` may raise to cancel: what it raises comes out here, and the engine
+        stays usable. Close the iterator of a clip that is given up: it holds the clip's memory. DeviceOutOfMemory,
+        NotANumber: see there.
         """
         self._loaded()
         self._check(spec)
-        photo = None if spec.image is None else cover(open_photo(spec.image), spec.width, spec.height)
-        return self._render(spec, photo, progress)
+        photo = None if spec.image is None else cover(spec.image, spec.width, spec.height)
+        return self._render(spec, photo, on_step)
 
     def _render(
-        self, spec: ClipSpec, photo: Tensor | None, progress: Progress | None
+        self, spec: ClipSpec, photo: Tensor | None, on_step: OnStep | None
     ) -> Generator[NDArray[np.uint8], None, None]:
-        latents = self.denoise(spec, photo, progress)
+        latents = self.denoise(spec, photo, on_step)
         for chunk in self.decode(latents):
             yield from to_pictures(chunk)
 
-    def denoise(self, spec: ClipSpec, photo: Tensor | None = None, progress: Progress | None = None) -> Tensor:
+    def denoise(self, spec: ClipSpec, photo: Tensor | None = None, on_step: OnStep | None = None) -> Tensor:
         """The clip's normalised latents, float32 [1, z, F, H, W]. photo [1, 3, 1, H, W] in [-1, 1]: its first frame."""
         with self._denoising.taken(), self._guarded(spec):
             denoiser, vae, _ = self._loaded()
             generator = torch.Generator().manual_seed(spec.seed)
-            sampler = self.sampler.build(spec.steps, generator)
+            sampler = build_sampler(self.sampler, spec.steps, generator)
             latents = draw_noise(self._latent_shape(spec), generator, self.device)
             shape = denoiser.shape_state(latents.shape)
             wanted = self._prompt_state(spec.prompt)
@@ -175,8 +154,9 @@ class Engine:
 
             for done, timestep in enumerate(sampler.timesteps, start=1):
                 latents = self._on_device(step, latents, timestep)
-                if progress is not None:
-                    progress(done, len(sampler.timesteps))
+                check_numbers(latents, f"latents of a {said(spec)}, after step {done} of {len(sampler.timesteps)}")
+                if on_step is not None:
+                    on_step(done, len(sampler.timesteps))
             return latents if first_frame is None else hold(first_frame, latents)
 
     def decode(self, latents: Tensor) -> Iterator[Tensor]:
@@ -188,6 +168,7 @@ class Engine:
                 chunk = self._on_device(next, chunks, None)
             if chunk is None:
                 return
+            check_numbers(chunk, "decoded frames")
             yield chunk
 
     def encode_prompt(self, prompt: str) -> EncodedPrompt:
@@ -204,6 +185,7 @@ class Engine:
         _, _, text_encoder = self._loaded()
         with self._guarded(None):
             embeddings = self._on_device(text_encoder, torch.tensor([tokens], device=self.device))
+        check_numbers(embeddings, "an encoded prompt")  # before it is remembered: it would spoil clip after clip
         encoded = EncodedPrompt(pad_text(embeddings, self._text_len), len(tokens))
         with self._prompts_guard:
             self._prompts[key] = encoded
@@ -248,60 +230,38 @@ class Engine:
         return tokens
 
     def _check(self, spec: ClipSpec) -> None:
-        """PermanentError: the spec asks for something that the model cannot render."""
+        """PermanentError: this model cannot render it. What no model can is never a ClipSpec."""
         if not clean_prompt(spec.prompt):
             raise PermanentError("prompt is empty; describe the clip", reason="empty-prompt")
         self._tokens(spec.prompt, "prompt")
         self._tokens(spec.negative_prompt, "negative prompt")
-
-        side, size = self._side_px, f"{spec.width}x{spec.height}"
-        if min(spec.width, spec.height) < side or spec.width % side or spec.height % side:
-            width, height = (max(side, round(length / side) * side) for length in (spec.width, spec.height))
-            raise PermanentError(
-                f"size {size} cannot be rendered: sides must be multiples of {side}; the nearest is {width}x{height}",
-                reason="invalid-size",
-            )
-        if spec.width * spec.height > LARGEST_AREA_PX:
-            raise PermanentError(
-                f"size {size} is beyond what the model was trained for; stay within {LARGEST_AREA_PX:,} pixels",
-                reason="invalid-size",
-            )
-        step = self._frames_per_latent
-        if spec.frames < 1 or (spec.frames - 1) % step:
-            below = max(0, (spec.frames - 1) // step) * step + 1
-            raise PermanentError(
-                f"{spec.frames} frames cannot be rendered: counts are {step}n+1, nearest {below} and {below + step}",
-                reason="invalid-frame-count",
-            )
-        if spec.frames > MOST_FRAMES:
-            raise PermanentError(
-                f"{spec.frames} frames are more than the model can hold together; ask for at most {MOST_FRAMES}",
-                reason="invalid-frame-count",
-            )
-        self._check_sampling(spec)
-
-    def _check_sampling(self, spec: ClipSpec) -> None:
         levels = len(self.sampler.timesteps)
         if levels and spec.steps != levels:
             raise PermanentError(
                 f"{spec.steps} steps cannot be taken: this model was distilled to {levels}; ask for {levels}",
                 reason="invalid-steps",
             )
-        if not 1 <= spec.steps <= MOST_STEPS:
-            raise PermanentError(f"{spec.steps} steps: ask for 1 to {MOST_STEPS}", reason="invalid-steps")
-        if not (isfinite(spec.guidance) and 0 <= spec.guidance <= LARGEST_GUIDANCE):
-            raise PermanentError(
-                f"guidance {spec.guidance}: ask for 0 to {LARGEST_GUIDANCE:g}; up to 1 is none",
-                reason="invalid-guidance",
-            )
-        if not 0 <= spec.seed < 2**63:
-            raise PermanentError(f"seed {spec.seed}: ask for 0 to 2^63 - 1", reason="invalid-seed")
 
     @contextmanager
     def _guarded(self, spec: ClipSpec | None) -> Iterator[None]:
-        subject = "clip" if spec is None else f"clip of {spec.width}x{spec.height}, {spec.frames} frames"
+        subject = "clip" if spec is None else said(spec)
         with out_of_memory_translated(subject, self.device, "render fewer frames or a smaller size"):
             yield
+
+
+def said(spec: ClipSpec) -> str:
+    """The clip, as messages call it."""
+    return f"clip of {spec.width}x{spec.height}, {spec.frames} frames"
+
+
+def check_numbers(values: Tensor, subject: str) -> None:
+    """NotANumber: values are NaN or infinite. A picture made of them would be black, and the next one too."""
+    lost = int((~values.isfinite()).sum())
+    if lost:
+        raise NotANumber(
+            f"{subject}: {lost:,} of {values.numel():,} values are NaN or infinite on {values.device}; prove the "
+            "model's files, then try float32 or another device"
+        )
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model_store.wan.checkpoint import CheckpointError, TensorFile
+from model_store.wan.checkpoint import TensorFile
+from shared.errors import CheckpointError
 
 STORED_AS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 

@@ -7,60 +7,32 @@ Sources: UniPC, arXiv 2302.04867; few-step sampling, distribution matching disti
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from math import expm1, inf, log
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-TRAINED_TIMESTEPS = 1000
+from model_store.sampling import TRAINED_TIMESTEPS, SamplerConfig
+
 SIGMA_BELOW_ONE = 1e-6  # the first sigma stays this far below 1, where log(1 - sigma) would be infinite
-FASTWAN_TIMESTEPS = (1000.0, 757.0, 522.0)  # FastVideo's FastWan2.2-TI2V-5B
+FASTWAN_TIMESTEPS = (1000, 757, 522)  # FastVideo's FastWan2.2-TI2V-5B
 
 
-@dataclass(frozen=True)
-class SamplerConfig:
-    """Which sampler a checkpoint was trained for, checked on construction (ValueError)."""
-
-    kind: Literal["unipc", "few-step"]
-    shift: float = 5.0  # unipc: above 1 spends more steps on high noise
-    timesteps: tuple[float, ...] = ()  # few-step: the levels the checkpoint was distilled for, falling
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("unipc", "few-step"):
-            raise ValueError(f"sampler kind {self.kind!r} is unknown; 'unipc' and 'few-step' exist")
-        if self.shift <= 0:
-            raise ValueError(f"shift is {self.shift}; it must be above 0")
-        if (self.kind == "few-step") != bool(self.timesteps):
-            raise ValueError(f"a {self.kind} sampler has timesteps {self.timesteps}; only few-step is given any")
-        bounds = (*self.timesteps, 0)
-        if any(later >= earlier for earlier, later in zip((inf, *bounds), bounds, strict=False)):
-            raise ValueError(f"timesteps {self.timesteps} must fall, and stay above 0")
-        if self.timesteps and self.timesteps[0] > TRAINED_TIMESTEPS:
-            raise ValueError(f"timesteps start at {self.timesteps[0]}; {TRAINED_TIMESTEPS} is pure noise")
-
-    @classmethod
-    def from_diffusers(cls, scheduler: Mapping[str, Any]) -> "SamplerConfig":
-        """Read `scheduler/scheduler_config.json`. KeyError: a setting is missing; ValueError: another sampler."""
-        expected = {
-            "_class_name": "UniPCMultistepScheduler",
-            "prediction_type": "flow_prediction",
-            "use_flow_sigmas": True,
-            "solver_order": 2,
-            "solver_type": "bh2",
-            "num_train_timesteps": TRAINED_TIMESTEPS,
-        }
-        for key, value in expected.items():
-            if scheduler[key] != value:
-                raise ValueError(f"{key} is {scheduler[key]!r}; Wan2.2-TI2V samples with {value!r}")
-        return cls("unipc", shift=float(scheduler["flow_shift"]))
-
-    def build(self, steps: int, generator: torch.Generator) -> "Sampler":
-        """A sampler for one clip. `generator` (CPU) draws the noise of a few-step sampler."""
-        if self.kind == "few-step":
-            return FewStep(self.timesteps, generator)
-        return UniPC(steps, self.shift)
+def read_scheduler(scheduler: Mapping[str, Any]) -> SamplerConfig:
+    """What `scheduler/scheduler_config.json` says. KeyError: a setting is missing; ValueError: another sampler."""
+    expected = {
+        "_class_name": "UniPCMultistepScheduler",
+        "prediction_type": "flow_prediction",
+        "use_flow_sigmas": True,
+        "solver_order": 2,
+        "solver_type": "bh2",
+        "num_train_timesteps": TRAINED_TIMESTEPS,
+    }
+    for key, value in expected.items():
+        if scheduler[key] != value:
+            raise ValueError(f"{key} is {scheduler[key]!r}; Wan2.2-TI2V samples with {value!r}")
+    return SamplerConfig(kind="unipc", shift=scheduler["flow_shift"])
 
 
 class Sampler(Protocol):
@@ -71,6 +43,13 @@ class Sampler(Protocol):
     def step(self, latents: Tensor, velocity: Tensor) -> Tensor:
         """From the latents at the current timestep and the velocity there to those at the next; float32."""
         ...
+
+
+def build_sampler(config: SamplerConfig, steps: int, generator: torch.Generator) -> Sampler:
+    """A sampler for one clip. `generator` (CPU) draws the noise of a few-step sampler, which takes its own steps."""
+    if config.kind == "few-step":
+        return FewStep(tuple(map(float, config.timesteps)), generator)
+    return UniPC(steps, config.shift)
 
 
 def flow_sigmas(steps: int, shift: float) -> Iterator[float]:
@@ -126,11 +105,17 @@ class UniPC:
         slope = clean - self.cleans[-1]
         if self.order == 1:
             return corrected - self._growth() * 0.5 * slope
+        # UniC of order 2 weighs the slopes at r_1 < 0 (past) and r_2 = 1 (this step) by rho, with R(h) rho = b(h); here
+        # B(h) = e^-h - 1, and clean latents are predicted:
+        #     rho_1 +       rho_2 = b_1,    b_1 = (phi_1 - 1) / B(h),              phi_1 = (e^-h - 1) / -h
+        #     r_1 rho_1 +   rho_2 = b_2,    b_2 = 2 ((phi_1 - 1) / -h - 1/2) / B(h)
         h = self._h(self.index)
-        first = (expm1(-h) / -h - 1) / expm1(-h)
-        second = 2 * ((expm1(-h) / -h - 1) / -h - 0.5) / expm1(-h)
-        past_share = (second - first) / (self._past_ratio() - 1)
-        return corrected - self._growth() * (past_share * self._past_slope() + (first - past_share) * slope)
+        phi_1 = expm1(-h) / -h
+        b_1 = (phi_1 - 1) / expm1(-h)
+        b_2 = 2 * ((phi_1 - 1) / -h - 0.5) / expm1(-h)
+        rho_1 = (b_2 - b_1) / (self._past_ratio() - 1)
+        rho_2 = b_1 - rho_1
+        return corrected - self._growth() * (rho_1 * self._past_slope() + rho_2 * slope)
 
     def _constant_prediction(self, start: Tensor, clean: Tensor) -> Tensor:
         """Where `start` at index - 1 arrives at `index` if the clean prediction stays as it is."""

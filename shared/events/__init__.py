@@ -3,10 +3,23 @@
 No I/O is done here. The table of event types is `EVENT_TYPES`; the event type is the topic's name.
 """
 
-from shared.events.envelope import EVENT_TYPES, FINAL_TYPES, Event, EventType, event_type, follow_up_id
+from shared.events.envelope import (
+    ENTRY_TYPES,
+    EVENT_TYPES,
+    READ_TYPES,
+    Event,
+    EventType,
+    answer,
+    event_type,
+    follow_up_id,
+    read_by,
+    type_of_answer,
+    written_by,
+)
 from shared.events.product import Experiment, Product
 from shared.events.spec import ModelReference, RenderSpec, TemplateReference
 from shared.events.video import (
+    BulkVideoRequested,
     Clip,
     Inspection,
     Label,
@@ -20,8 +33,10 @@ from shared.events.video import (
 )
 
 __all__ = [
+    "ENTRY_TYPES",
     "EVENT_TYPES",
-    "FINAL_TYPES",
+    "READ_TYPES",
+    "BulkVideoRequested",
     "Clip",
     "Event",
     "EventType",
@@ -39,6 +54,10 @@ __all__ = [
     "VideoRejected",
     "VideoRequested",
     "VideoReview",
+    "answer",
     "event_type",
     "follow_up_id",
+    "read_by",
+    "type_of_answer",
+    "written_by",
 ]

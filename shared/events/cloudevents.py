@@ -7,10 +7,11 @@ Sources: CloudEvents 1.0.2, its Kafka, HTTP and JSON bindings.
 
 import base64
 import binascii
+import codecs
 import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from shared.errors import PermanentError
 from shared.events.envelope import Event, event_type
 from shared.events.reading import read
+from shared.validation import described, first_problem
 
 MAX_DATA_BYTES = 512 * 1024
 """A product event is a few KiB; half a MiB of it is a mistake or an attack."""
@@ -122,7 +124,7 @@ def _from_structured(content_type: str, value: bytes) -> Event[Any]:
             reason="not-a-cloudevent",
         )
     _check_size(value)
-    document = _json(_utf8(value, "the structured event"))
+    document = _json(_utf8(value.removeprefix(codecs.BOM_UTF8), "the structured event"))
     if not isinstance(document, dict):
         raise PermanentError("the structured event is not a JSON object; send one event", reason="not-a-cloudevent")
     data = document.pop("data", None)
@@ -216,28 +218,29 @@ def _encodable(text: str | None) -> str | None:
 
 
 def _time(text: str | None) -> datetime | None:
-    """Read an RFC 3339 time. One that does not parse is dropped: nothing depends on it, no product is lost for it."""
+    """Read an RFC 3339 time. One that does not parse is dropped: the record's own takes its place, no product is lost
+    for it."""
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text.upper())  # RFC 3339 takes t and z as well
-    except ValueError:
+        moment.astimezone(UTC)  # at the ends of the calendar there are moments that UTC has not
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else None
 
 
 def _invalid_data(identity: str, payload: bytes, error: ValidationError) -> PermanentError:
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    first = problems[0]
+    first = first_problem(error)
     if first["type"] == "json_invalid":
         try:
             payload.decode()
         except UnicodeDecodeError as utf8_error:
             return PermanentError(f"event {identity!r}: data is not UTF-8: {utf8_error}", reason="invalid-utf8")
         return PermanentError(f"event {identity!r}: data is not JSON: {first['msg']}", reason="invalid-json")
-    where = ".".join(str(part) for part in first["loc"]) or "data"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return PermanentError(f"event {identity!r}: {where[:200]}: {first['msg'][:500]}{more}", reason="invalid-data")
+    others = error.error_count() - 1
+    more = f" (and {others} more)" if others else ""
+    return PermanentError(f"event {identity!r}: {described(error, whole='data')}{more}", reason="invalid-data")
 
 
 def _check_size(payload: bytes) -> None:

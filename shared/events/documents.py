@@ -1,19 +1,16 @@
 """The documents that other teams read: a JSON Schema for each event type and one AsyncAPI 3 document for all.
 
-Made from the pydantic models by `skureel schemas`, committed, and checked for drift by `make check`.
+Made from the pydantic models; `skureel schemas` writes them to `documents/` beside this, and `make check` finds drift.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from shared.events.envelope import EVENT_TYPES, FINAL_TYPES, EventType
-
-DOCUMENTS = Path(__file__).parent / "documents"
+from shared.events.envelope import EVENT_TYPES, EventType
 
 _ATTRIBUTES = {
     "type": "object",
@@ -25,6 +22,12 @@ _ATTRIBUTES = {
         "ce_type": {"type": "string", "description": "The topic's name, without the prefix."},
         "ce_time": {"type": "string", "format": "date-time"},
         "ce_traceparent": {"type": "string"},
+        "ce_sequence": {
+            "type": "string",
+            "description": "On what is answered to a product: orders answers for one product, as text. It tells the "
+            "product event's time, type, partition and offset. What a producer writes of it is not looked at.",
+            "examples": ["2026-11-21T08:30:00.000000Z-1-0000000003-0000000000000000042"],
+        },
         "content-type": {"type": "string", "const": "application/json"},
     },
 }
@@ -32,7 +35,8 @@ _TEXT = {"type": "string"}
 _NUMBER = {"type": "string", "pattern": "^[0-9]+$"}
 _STORY = {
     "type": "object",
-    "description": "What the runtime tells of a record that failed, beside the record's own headers, which stay.",
+    "description": "What the runtime tells of a record that failed, beside the record's own headers, which stay. A "
+    "record that came back to its topic for a retry has it too.",
     "required": ["__connect.errors.topic", "__connect.errors.partition", "__connect.errors.offset", "skureel.reason"],
     "properties": {
         "__connect.errors.topic": {**_TEXT, "description": "Where the record first came from, with the prefix."},
@@ -47,12 +51,16 @@ _STORY = {
         "__connect.errors.exception.stacktrace": {**_TEXT, "description": "Of a defect alone."},
         "skureel.reason": {**_TEXT, "description": "A stable word for machines, e.g. invalid-json."},
         "skureel.attempts": {**_NUMBER, "description": "Times a handler was called with it, over all rounds."},
-        "skureel.rounds": {**_NUMBER, "description": "Times it went through the retry topic."},
+        "skureel.rounds": {**_NUMBER, "description": "Times it went through a retry topic."},
         "skureel.replays": {**_NUMBER, "description": "Times it was taken back from the dead letters."},
         "skureel.first-failed-at": {**_TEXT, "format": "date-time"},
-        "skureel.due-at": {
+        "skureel.written-at": {
             **_NUMBER,
-            "description": "Milliseconds since the epoch before which it is not tried again.",
+            "description": "The record's own time where it first was, in milliseconds since the epoch.",
+        },
+        "skureel.left-out-headers": {
+            **_TEXT,
+            "description": "Names of the record's own headers that were too many to travel with it.",
         },
         "skureel.omitted-bytes": {
             **_NUMBER,
@@ -60,15 +68,11 @@ _STORY = {
         },
     },
 }
-_WRITTEN_BY = {
-    "product.created": "receive",
-    "product.updated": "receive",
-    "video.requested": "send",
-    "video.requested.bulk": "send",
-    "video.ready": "send",
-    "video.review": "send",
-    "video.rejected": "send",
+_DELAY = {
+    "description": "How long a record waits there: seconds, as SKUREEL_KAFKA__RETRY_DELAYS_SECONDS has them.",
+    "examples": ["30s", "300s", "0.5s"],
 }
+_NOT_IN_NAMES = str.maketrans("", "", "{}")
 
 
 def render() -> dict[str, str]:
@@ -76,27 +80,6 @@ def render() -> dict[str, str]:
     documents: dict[str, Any] = {f"{row.name}.schema.json": _schema(row) for row in EVENT_TYPES.values()}
     documents["asyncapi.json"] = _asyncapi()
     return {name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in documents.items()}
-
-
-def write(folder: Path = DOCUMENTS) -> list[Path]:
-    """Write the documents; returns the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, text in render().items():
-        path = folder / name
-        path.write_text(text, encoding="utf-8")
-        files.append(path)
-    return files
-
-
-def drift(folder: Path = DOCUMENTS) -> Iterator[str]:
-    """Names of documents that differ from the models, are missing, or belong to no model."""
-    rendered = render()
-    for name, text in rendered.items():
-        path = folder / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            yield name
-    yield from (path.name for path in folder.glob("*.json") if path.name not in rendered)
 
 
 class _Schema(GenerateJsonSchema):
@@ -116,13 +99,14 @@ def _asyncapi() -> dict[str, Any]:
     operations: dict[str, Any] = {}
     messages: dict[str, Any] = {}
 
-    def describe(address: str, actions: Sequence[str], message: dict[str, Any]) -> None:
-        name = address.replace(".", "_")
+    def describe(address: str, actions: Sequence[str], message: dict[str, Any], **more: Any) -> None:
+        name = address.replace(".", "_").translate(_NOT_IN_NAMES)
         messages[name] = {"name": address, **message}
         channels[name] = {
             "address": address,
             "description": message["summary"],
             "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+            **more,
         }
         for action in actions:
             operations[name if len(actions) == 1 else f"{action}_{name}"] = {
@@ -138,17 +122,23 @@ def _asyncapi() -> dict[str, Any]:
             "bindings": _keyed(f"{row.key_field} of the data"),
         }
         attributes, story = ({"$ref": f"#/components/schemas/{name}"} for name in ("attributes", "story"))
-        describe(row.name, [_WRITTEN_BY[row.name]], {"summary": row.description, "headers": attributes, **event})
-        if row.name in FINAL_TYPES:
+        describe(
+            row.name,
+            ["send" if row.written_by else "receive"],
+            {"summary": row.description, "headers": attributes, **event},
+        )
+        if not row.read_by:
             continue
         describe(
-            f"{row.name}.retry",
+            f"{row.name}.retry.{{delay}}",
             ["send", "receive"],
             {
-                "summary": f"A {row.name} whose handling failed for now: as it came, tried again when it is due.",
+                "summary": f"A {row.name} whose handling failed for now: as it came, and back in its topic after the "
+                "delay.",
                 "headers": {"allOf": [attributes, story]},
                 **event,
             },
+            parameters={"delay": _DELAY},
         )
         describe(
             f"{row.name}.dlq",

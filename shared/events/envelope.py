@@ -12,36 +12,102 @@ from typing import Any, Generic, TypeVar
 from shared.errors import PermanentError
 from shared.events.payload import Payload
 from shared.events.product import Product
-from shared.events.video import VideoReady, VideoRejected, VideoRequested, VideoReview
+from shared.events.sequence import EXTENSION as SEQUENCE
+from shared.events.video import BulkVideoRequested, VideoReady, VideoRejected, VideoRequested, VideoReview
 
+P = TypeVar("P", bound=Payload)
 P_co = TypeVar("P_co", bound=Payload, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """One row of the table: the type, which is also the topic, its payload, its record key and what it means."""
+    """One row of the table: the type, which is also the topic, its payload, its record key, what it means, and which
+    functions here write and read it. What none writes comes from outside; what none reads is for others alone."""
 
     name: str
+    description: str
     payload: type[Payload]
     key_field: str
-    description: str
+    written_by: tuple[str, ...] = ()
+    read_by: tuple[str, ...] = ()
 
 
+# Where a function reads several types, the more urgent come first: a later one yields to them.
 EVENT_TYPES: Mapping[str, EventType] = {
     row.name: row
     for row in (
-        EventType("product.created", Product, "product_id", "A marketplace listed a product."),
-        EventType("product.updated", Product, "product_id", "A marketplace changed a product."),
-        EventType("video.requested", VideoRequested, "video_id", "A clip is wanted and not yet in the store."),
-        EventType("video.requested.bulk", VideoRequested, "video_id", "The same, from regeneration; yields to live."),
-        EventType("video.ready", VideoReady, "product_id", "A product's clip lies in the store, checked and labelled."),
-        EventType("video.review", VideoReview, "product_id", "A clip did not pass inspection; a person decides."),
-        EventType("video.rejected", VideoRejected, "product_id", "A product gets no clip; the reasons say why."),
+        EventType(
+            name="product.created",
+            description="A marketplace listed a product.",
+            payload=Product,
+            key_field="product_id",
+            read_by=("derive_prompt",),
+        ),
+        EventType(
+            name="product.updated",
+            description="A marketplace changed a product.",
+            payload=Product,
+            key_field="product_id",
+            read_by=("derive_prompt",),
+        ),
+        EventType(
+            name="video.requested",
+            description="A clip is wanted and not yet in the store.",
+            payload=VideoRequested,
+            key_field="video_id",
+            written_by=("derive_prompt",),
+            read_by=("render_video",),
+        ),
+        EventType(
+            name="video.requested.bulk",
+            description="The same, from regeneration; yields to live.",
+            payload=BulkVideoRequested,
+            key_field="video_id",
+            written_by=("replay_events",),
+            read_by=("render_video",),
+        ),
+        EventType(
+            name="video.ready",
+            description="A product's clip lies in the store, checked and labelled.",
+            payload=VideoReady,
+            key_field="product_id",
+            written_by=("derive_prompt", "render_video", "replay_events"),
+        ),
+        EventType(
+            name="video.review",
+            description="A clip did not pass inspection; a person decides.",
+            payload=VideoReview,
+            key_field="product_id",
+            written_by=("render_video",),
+        ),
+        EventType(
+            name="video.rejected",
+            description="A product gets no clip; the reasons say why.",
+            payload=VideoRejected,
+            key_field="product_id",
+            written_by=("derive_prompt", "render_video"),
+        ),
     )
 }
 
-FINAL_TYPES = frozenset({"video.ready", "video.rejected"})
-"""Types that no function here consumes, so that they need no retry and no dead letters."""
+ENTRY_TYPES = tuple(row.name for row in EVENT_TYPES.values() if not row.written_by)
+"""Types that come from outside."""
+
+READ_TYPES = tuple(row.name for row in EVENT_TYPES.values() if row.read_by)
+"""Types that functions here read, so that they need retries and dead letters."""
+
+_ANSWERS = {row.payload: row.name for row in EVENT_TYPES.values() if row.written_by}
+_HANDED_ON = ("traceparent", "tracestate", SEQUENCE)
+
+
+def read_by(function: str) -> tuple[str, ...]:
+    """The types that a function reads, most urgent first."""
+    return tuple(row.name for row in EVENT_TYPES.values() if function in row.read_by)
+
+
+def written_by(function: str) -> tuple[str, ...]:
+    """The types that a function writes."""
+    return tuple(row.name for row in EVENT_TYPES.values() if function in row.written_by)
 
 
 def event_type(name: str) -> EventType:
@@ -59,7 +125,8 @@ class Event(Generic[P_co]):
 
     `source` and `id` together are unique for ever; redelivery repeats them. `extensions` holds CloudEvents extension
     attributes (lowercase letters and digits), e.g. `traceparent`. `left_out` names the fields of the data that could
-    not be read, or not wholly; whoever handles the event says so to those who operate it.
+    not be read, or not wholly; whoever handles the event says so to those who operate it. `last_round` is the
+    trigger's word that nobody brings this event again after a TemporaryError: what would wait is to be answered now.
     """
 
     type: str
@@ -71,23 +138,39 @@ class Event(Generic[P_co]):
     extensions: Mapping[str, str] = field(default_factory=dict)
     dataschema: str | None = None
     left_out: tuple[str, ...] = field(default=(), compare=False)
+    last_round: bool = field(default=False, compare=False)
 
     @property
     def key(self) -> str:
         """The Kafka record key: product id or video id, by the table."""
         return str(getattr(self.data, event_type(self.type).key_field))
 
-    def follow_up(self, type_name: str, data: Payload, *, source: str, time: datetime) -> "Event[Any]":
-        """The event that this one leads to: deterministic id, same trace, so that a redelivery repeats the same id."""
-        return Event(
-            type=type_name,
-            source=source,
-            id=follow_up_id(type_name, self),
-            data=data,
-            time=time,
-            subject=self.subject,
-            extensions={k: v for k, v in self.extensions.items() if k in ("traceparent", "tracestate")},
-        )
+    @property
+    def sequence(self) -> str:
+        """What orders the answers for one product (`shared.events.sequence`); empty where nothing does."""
+        return self.extensions.get(SEQUENCE, "")
+
+
+def answer(cause: Event[Any], data: P, *, source: str, time: datetime) -> Event[P]:
+    """The event that another leads to; the payload's class says which type.
+
+    Its id is a function of the cause and the type, so that a redelivery repeats it. Trace and sequence are handed on.
+    """
+    type_name = type_of_answer(data)
+    return Event(
+        type=type_name,
+        source=source,
+        id=follow_up_id(type_name, cause),
+        data=data,
+        time=time,
+        subject=cause.subject,
+        extensions={name: text for name, text in cause.extensions.items() if name in _HANDED_ON},
+    )
+
+
+def type_of_answer(data: Payload) -> str:
+    """The type of the events that carry such a payload."""
+    return _ANSWERS[type(data)]
 
 
 def follow_up_id(type_name: str, cause: Event[Any]) -> str:

@@ -3,6 +3,7 @@
 A product whose locale is odd is still a product: what cannot be read of an optional field is left out, and named.
 """
 
+import codecs
 import json
 from collections.abc import Callable, Mapping
 from itertools import islice
@@ -12,6 +13,7 @@ from pydantic import AliasChoices, ValidationError
 from pydantic_core import ErrorDetails
 
 from shared.events.payload import Payload
+from shared.validation import first_problem
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
 
@@ -33,6 +35,8 @@ def read(kind: type[PayloadT], data: bytes) -> tuple[PayloadT, tuple[str, ...]]:
 
     Raises pydantic's ValidationError where a required field, or the whole, is not what it must be.
     """
+    # Whoever writes JSON on Windows may begin with one; JSON itself knows none.
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         return kind.model_validate_json(data), ()
     except ValidationError:
@@ -84,7 +88,7 @@ def _problem(kind: type[Payload], needed: Mapping[str, Any], name: str) -> Probl
         try:
             kind.model_validate({**needed, name: part})
         except ValidationError as error:
-            return error.errors(include_url=False, include_input=False)[0]
+            return first_problem(error)
         return None
 
     return problem
@@ -94,17 +98,24 @@ def _readable(part: Any, problem: Problem, depth: int = DEPTH) -> Any:
     """As much of a part as has no problem, or `_NOTHING`."""
     if problem(part) is None:
         return part
-    if isinstance(part, list) and depth:
-        items = (_readable(item, lambda alone: problem([alone]), depth - 1) for item in part)
-        part = [item for item in items if item is not _NOTHING]
-    elif isinstance(part, dict) and depth:
-        entries = ((name, _readable(item, _named(name, problem), depth - 1)) for name, item in part.items())
-        part = {name: item for name, item in entries if item is not _NOTHING}
+    if depth:
+        part = _readable_within(part, problem, depth - 1)
     found = problem(part)
     if found is not None and found["type"] in ("too_long", "string_too_long"):
         part = _beginning(part, found["ctx"]["max_length"])
         found = problem(part)
     return part if part and found is None else _NOTHING
+
+
+def _readable_within(part: Any, problem: Problem, depth: int) -> Any:
+    """A list or an object with as much of each item as has no problem; anything else as it is."""
+    if isinstance(part, list):
+        items = (_readable(item, lambda alone: problem([alone]), depth) for item in part)
+        return [item for item in items if item is not _NOTHING]
+    if isinstance(part, dict):
+        entries = ((name, _readable(item, _named(name, problem), depth)) for name, item in part.items())
+        return {name: item for name, item in entries if item is not _NOTHING}
+    return part
 
 
 def _named(name: str, problem: Problem) -> Problem:

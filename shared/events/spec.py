@@ -3,11 +3,12 @@
 import hashlib
 import json
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field
 
-from shared.bounds import Fps, Frames, Guidance, Seed, Side, Steps, check_area
+from shared.bounds import Seed
+from shared.drawing import ClipNumbers, ClipSpec
 from shared.events.payload import Identifier, LongText, Payload, Sha256
 
 
@@ -26,33 +27,25 @@ class TemplateReference(Payload):
     version: Annotated[int, Field(ge=1)]
 
 
-class RenderSpec(Payload):
+class RenderSpec(ClipNumbers, Payload):
     """Everything that decides a clip's bytes, and nothing else. Equal specs are one clip.
 
     `seed` None means the policy "from the video id": equal specs draw equal noise, different specs do not.
     `generation` sets a clip apart that was asked for again although nothing else differs; 0 is the first.
     """
 
+    # A payload's config, where the six numbers' own would refuse fields that are not known yet.
+    model_config = ConfigDict(**Payload.model_config)
+
     prompt: Annotated[LongText, Field(min_length=1)]
     negative_prompt: LongText
     negative_prompt_version: Identifier
-    width: Side
-    height: Side
-    frames: Frames
-    fps: Fps
-    steps: Steps
-    guidance: Guidance
     seed: Seed | None = None
     model: ModelReference
     template: TemplateReference
     image_sha256: Sha256 | None = None
     label_profile: Identifier
     generation: Annotated[int, Field(ge=0, lt=2**53)] = 0
-
-    @model_validator(mode="after")
-    def _the_area_is_bounded(self) -> Self:
-        check_area(self.width, self.height)
-        return self
 
     def canonical_json(self) -> bytes:
         """The spec as sorted, compact UTF-8 JSON: the same bytes for equal specs, in any process."""
@@ -71,6 +64,10 @@ class RenderSpec(Payload):
         """The noise seed of an attempt (0 is the first); a clip that fails inspection is drawn again with the next."""
         first = int(self.video_id[:12], 16) if self.seed is None else self.seed
         return (first + attempt) % 2**63
+
+    def attempt(self, number: int, image: Any = None) -> ClipSpec:
+        """What an engine is to draw at an attempt, 0 the first; `image` is the photo of `image_sha256`, opened."""
+        return self.clip(self.prompt, self.negative_prompt, seed=self.seed_for(number), image=image)
 
     @property
     def mode(self) -> Literal["t2v", "ti2v"]:

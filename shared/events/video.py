@@ -85,6 +85,10 @@ class VideoRequested(Payload):
         return self
 
 
+class BulkVideoRequested(VideoRequested):
+    """The data of `video.requested.bulk`: the same, from regeneration."""
+
+
 class VideoReady(Payload):
     """The data of `video.ready`: everything a consumer needs, without a call back."""
 

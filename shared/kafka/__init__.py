@@ -3,6 +3,8 @@
 The only package that imports the Kafka client. Functions never see it: they take an event and return events.
 """
 
+from shared.kafka.client import topic_name
+from shared.kafka.codecs import missing_codecs
 from shared.kafka.operating.deadletters import (
     DeadLetter,
     Replayed,
@@ -33,10 +35,12 @@ __all__ = [
     "check",
     "create_topics",
     "list_dead_letters",
+    "missing_codecs",
     "needed_topics",
     "read_lag",
     "replay_dead_letters",
     "serve",
     "show_dead_letter",
     "tail",
+    "topic_name",
 ]

@@ -4,21 +4,23 @@ Settings become kafka-python arguments here and nowhere else.
 """
 
 import logging
-import socket
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
+from decimal import Decimal
 from itertools import count
 from typing import Any, Final
 
 from kafka import KafkaConsumer
-from kafka.errors import KafkaError
 from kafka.serializer import Serializer
 
-from shared.errors import ConfigurationError, TemporaryError
+from shared.errors import ConfigurationError
+from shared.kafka.batches import Limits
+from shared.kafka.listener import problem_of, sasl_arguments
+from shared.kafka.mends import open_client, read_patiently
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
-RETRY_SUFFIX = ".retry"
 DEAD_LETTER_SUFFIX = ".dlq"
 GROUP_PREFIX = "skureel-"
 
@@ -32,6 +34,12 @@ _BOOTSTRAP_MS = 30_000
 
 FETCH_BYTES = 256 * 1024
 """What one fetch brings of a partition at most, unless a single record is larger: about a hundred product events."""
+
+POLL_RECORDS = 500
+"""What one poll brings at most."""
+
+UNPACKED_RECORDS = 8
+"""How many of the largest records a packed batch may unpack to: a bomb unpacks to a thousand times its size."""
 
 
 class NullableBytes(Serializer):  # type: ignore[misc]  # kafka-python is untyped
@@ -58,9 +66,40 @@ def group_name(settings: KafkaSettings, function_name: str) -> str:
     return GROUP_PREFIX + settings.topic_prefix + function_name
 
 
+_RETRY_ENDING = r"\.retry\.(\d+(?:\.\d+)?)s$"
+"""How the name of a retry topic ends: with its delay, in seconds."""
+
+
+def retry_topic(topic: str, delay_seconds: float) -> str:
+    """Where a topic's records wait that long: `product.created.retry.30s`, `product.created.retry.0.5s`."""
+    return f"{topic}.retry.{format(Decimal(repr(delay_seconds)).normalize(), 'f')}s"
+
+
+def retry_topics(settings: KafkaSettings, event_type: str) -> tuple[str, ...]:
+    """The retry topics of an event type with the delays of today, shortest first."""
+    topic = topic_name(settings, event_type)
+    return tuple(retry_topic(topic, delay) for delay in sorted(set(settings.retry_delays_seconds)))
+
+
+def any_retry_topic(settings: KafkaSettings, event_types: Iterable[str]) -> str:
+    """A regular expression of all retry topics of these event types, with delays of former settings too."""
+    return f"^{re.escape(settings.topic_prefix)}(?:{'|'.join(map(re.escape, event_types))}){_RETRY_ENDING}"
+
+
+def retry_delay(topic: str) -> float | None:
+    """How long records wait in a retry topic, in seconds; None for any other topic."""
+    found = re.search(_RETRY_ENDING, topic)
+    return float(found[1]) if found else None
+
+
 def base_topic(topic: str) -> str:
     """The topic that a retry or dead letter topic belongs to; any other topic is its own."""
-    return topic.removesuffix(DEAD_LETTER_SUFFIX).removesuffix(RETRY_SUFFIX)
+    return re.sub(_RETRY_ENDING, "", topic.removesuffix(DEAD_LETTER_SUFFIX))
+
+
+def place_of(record: Any) -> str:
+    """Where a record lies, as everything prints it and `skureel deadletters show` takes it: topic:partition:offset."""
+    return f"{record.topic}:{record.partition}:{record.offset}"
 
 
 def connection(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:
@@ -85,52 +124,28 @@ def connection(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:
             if path is not None:
                 arguments[name] = str(path)
     if settings.security_protocol.startswith("SASL_"):
-        if not (settings.sasl_mechanism and settings.sasl_username and settings.sasl_password):
-            raise ConfigurationError(
-                f"{settings.security_protocol} needs a mechanism, a user name and a password; "
-                "set SKUREEL_KAFKA__SASL_MECHANISM, __SASL_USERNAME and __SASL_PASSWORD"
-            )
-        arguments["sasl_mechanism"] = settings.sasl_mechanism
-        arguments["sasl_plain_username"] = settings.sasl_username
-        arguments["sasl_plain_password"] = settings.sasl_password.get_secret_value()
+        arguments |= sasl_arguments(settings)
     return arguments
 
 
-def unreachable(settings: KafkaSettings, error: KafkaError) -> TemporaryError:
-    """What a command ends with when no broker answers it."""
-    return TemporaryError(
-        f"Kafka at {settings.bootstrap_servers} does not answer: {type(error).__name__}: {error}; "
-        "check SKUREEL_KAFKA__BOOTSTRAP_SERVERS and the security settings beside it"
-    )
-
-
 def wait_for_broker(settings: KafkaSettings, *, give_up: Callable[[], bool], pause: Callable[[float], object]) -> bool:
-    """Wait until one of the brokers takes connections; False if `give_up()` said so before.
+    """Wait until one of the brokers takes us; False if `give_up()` said so before. Raises ConfigurationError when one
+    says that it never will.
 
-    kafka-python's clients give up connecting in their constructor and leave their sockets behind; a plain connection
-    can be tried as often as it takes.
+    kafka-python's clients give up connecting in their constructor; the listener can be asked as often as it takes.
     """
-    addresses = [_address(server) for server in connection(settings, client_id="")["bootstrap_servers"]]
     for attempt in count():
-        for address in addresses:
-            if give_up():
-                return False
-            try:
-                socket.create_connection(address, timeout=2).close()
-            except OSError as error:
-                if attempt % 30 == 0:
-                    log.warning("Kafka at %s:%d does not answer (%s); asking on", *address, error)
-            else:
-                return True
+        if give_up():
+            return False
+        problem = problem_of(settings)
+        if problem is None:
+            return True
+        if isinstance(problem, ConfigurationError):
+            raise problem
+        if attempt % 30 == 0:
+            log.warning("%s; asking on", problem)
         pause(1.0)
     raise AssertionError("unreachable")
-
-
-def _address(server: str) -> tuple[str, int]:
-    host, _, port = server.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ConfigurationError(f"{server!r} is no broker; SKUREEL_KAFKA__BOOTSTRAP_SERVERS takes host:port")
-    return host.strip("[]"), int(port)
 
 
 def producer_arguments(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:
@@ -153,10 +168,13 @@ def producer_arguments(settings: KafkaSettings, *, client_id: str) -> dict[str, 
 def open_consumer(settings: KafkaSettings, *, client_id: str, **more: Any) -> Any:
     """A consumer that reads committed records only and never commits by itself; `more` are kafka-python arguments.
 
-    Raises KafkaError when no broker answers.
+    What it polls are records and `UnreadableBatch`es, at most `POLL_RECORDS` at once, each partition's in its turn. A
+    partition that cannot be read on is held: see `mends.held_partitions`. Raises KafkaError when no broker answers.
     """
-    consumer = KafkaConsumer(**{**_consumer_arguments(settings, client_id=client_id), **more})
+    consumer = open_client(KafkaConsumer, **{**_consumer_arguments(settings, client_id=client_id), **more})
     try:
+        most_bytes = settings.max_request_size_bytes
+        read_patiently(consumer, Limits(unpacked_bytes=UNPACKED_RECORDS * most_bytes, raw_bytes=most_bytes))
         # Told the brokers' version, kafka-python 3.0.12 asks for the cluster's metadata beside its caller. Topics that
         # are subscribed to before the answer are taken for answered, and found five minutes later.
         consumer.bootstrap(timeout_ms=_BOOTSTRAP_MS)
@@ -172,9 +190,6 @@ def _consumer_arguments(settings: KafkaSettings, *, client_id: str) -> dict[str,
         **_NO_SENSORS,
         "isolation_level": "read_committed",
         "enable_auto_commit": False,
-        # A poll takes whole fetched batches, so their size bounds what it brings. A limit in records would leave
-        # batches half read, and kafka-python 3.0.12 never returns to one whose partition was paused and resumed while
-        # another partition was read: it only looks for it in a slot that is empty, not in one that is used up.
-        "max_poll_records": 2**31 - 1,
+        "max_poll_records": POLL_RECORDS,
         "max_partition_fetch_bytes": FETCH_BYTES,
     }

@@ -1,68 +1,56 @@
-"""Records as they are read: events, and what is no event although the client would choke on it.
-
-kafka-python 3.0.12 takes a header whose name is not UTF-8 for a corrupt batch, and polls it again and again: one such
-record, which every broker accepts, would stop its partition for ever. Importing this module mends its reader.
-"""
+"""Records as they are read: what a poll gives, in what the books, the bounds and the handlers ask of it."""
 
 from typing import Any
-
-from kafka.record.default_records import DefaultRecordBatch
 
 from shared.errors import PermanentError
 from shared.events import Event
 from shared.events.cloudevents import from_kafka
+from shared.kafka.batches import UnreadableBatch
+from shared.kafka.log_format import GarbledName
 
+__all__ = ["UNREADABLE", "GarbledName", "UnreadableBatch", "check_readable", "event_of", "next_offset", "size_of"]
 
-class GarbledName(str):
-    """A header's name that is not UTF-8. It reads with escapes, and is sent again with its own bytes."""
-
-    _raw: bytes
-
-    def __new__(cls, raw: bytes) -> "GarbledName":
-        name = super().__new__(cls, raw.decode("utf-8", "backslashreplace"))
-        name._raw = raw
-        return name
-
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        """The bytes it came with."""
-        return self._raw
+UNREADABLE = "unreadable-batch"
+"""The reason of a dead letter that is a part of a log, and no record."""
 
 
 def event_of(record: Any) -> Event[Any]:
-    """Read a consumed record's event. Raises PermanentError as `from_kafka`; a garbled header is `invalid-utf8`."""
+    """Read a consumed record's event.
+
+    Raises PermanentError as `from_kafka`; a garbled header is `invalid-utf8`, a batch that cannot be read
+    `unreadable-batch`.
+    """
+    check_readable(record)
     for name, _ in record.headers:
         if isinstance(name, GarbledName):
             raise PermanentError(f"the name of header {name!r} is not UTF-8; send it as UTF-8", reason="invalid-utf8")
     return from_kafka(record.headers, record.value)
 
 
-class _Bytes(bytes):
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        try:
-            return super().decode(encoding, errors)
-        except UnicodeDecodeError:
-            return GarbledName(self)
+def check_readable(record: Any) -> None:
+    """Let a record pass, and raise PermanentError `unreadable-batch` for a batch of which none can be had."""
+    if isinstance(record, UnreadableBatch):
+        raise _unreadable(record)
 
 
-class _Buffer(bytearray):
-    """The reader takes names out as slices and decodes those; keys and values it copies as they are."""
-
-    def __getitem__(self, place: Any) -> Any:
-        found = super().__getitem__(place)
-        return _Bytes(found) if isinstance(place, slice) else found
+def next_offset(record: Any) -> int:
+    """The offset to commit once this is done with: of what comes after it."""
+    last: int = record.last_offset if isinstance(record, UnreadableBatch) else record.offset
+    return last + 1
 
 
-_read_strictly = DefaultRecordBatch._read_msg
+def size_of(record: Any) -> int:
+    """What a record holds in bytes: key, value, and its headers' names and values."""
+    size = len(record.key or b"") + len(record.value or b"")
+    for name, raw in record.headers:
+        size += len(name) + len(raw or b"")
+    return size
 
 
-def _read(batch: Any) -> Any:
-    try:
-        return _read_strictly(batch)
-    except UnicodeDecodeError:
-        # Nothing is noted of a record before it is read to its end, so it can be read anew; the batch's other records
-        # come out of the same buffer.
-        batch._buffer = _Buffer(batch._buffer)
-        return _read_strictly(batch)
-
-
-DefaultRecordBatch._read_msg = _read
+def _unreadable(batch: UnreadableBatch) -> PermanentError:
+    many = batch.last_offset - batch.offset + 1
+    return PermanentError(
+        f"{batch.topic}[{batch.partition}] cannot be read at the offsets {batch.offset} to {batch.last_offset}, which "
+        f"are {many} records at most: the batch there {batch.why}; have what was lost with them sent again",
+        reason=UNREADABLE,
+    )

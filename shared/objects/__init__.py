@@ -3,6 +3,7 @@
 What the objects mean (clips, records, photos, model files) is said elsewhere.
 """
 
-from shared.objects.store import ObjectFacts, ObjectStore
+from shared.objects.answers import ObjectFacts
+from shared.objects.store import ObjectStore
 
 __all__ = ["ObjectFacts", "ObjectStore"]

@@ -2,135 +2,102 @@
 
 import os
 import secrets
-import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
-from urllib.parse import quote, urlsplit, urlunsplit
-from xml.etree import ElementTree
+from typing import BinaryIO
 
-import urllib3
-from minio import Minio
-from minio.datatypes import Part
 from minio.error import S3Error
-from minio.helpers import DictType, check_bucket_name, md5sum_hash
-from urllib3.response import BaseHTTPResponse
+from minio.helpers import DictType
 
-from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError
-from shared.objects.failures import missing_bucket, translated
+from shared.errors import PermanentError, SkureelError, Unavailable
+from shared.objects import listing, multipart
+from shared.objects.answers import Body, ObjectFacts, check_stored, facts
+from shared.objects.connecting import Addresses, connect
+from shared.objects.failures import denied, is_denied, translated
 from shared.objects.keys import check_key, check_prefix
+from shared.objects.mends import send
+from shared.objects.multipart import OpenUpload, Upload
 from shared.settings import ObjectSettings
 
 GET_LIMIT_BYTES = 64 * 1024 * 1024
 """What `get` holds in memory unless told otherwise; larger objects are downloaded to files."""
-PART_BYTES = 16 * 1024 * 1024
-"""Files above this go up in parts of this size: one part is what an upload holds in memory, and S3's limit of 10,000
-parts allows 156 GiB."""
 LOOK_FIRST_BYTES = 128 * 1024
 """Writes of this size and more ask first whether the object is there. A server that refuses an upload it has not read
 keeps the connection for a while (MinIO: 0.5 s), a look-up is under a millisecond."""
-CHUNK_BYTES = 1024 * 1024
-CONNECTIONS = 64
-"""Connections kept open: as many as a worker may have handler threads. They are opened only when used."""
 
-_SAFE_IN_PATHS = "/-_.~"
-_TRIAL_KEY = "skureel-may-write"
-"""Never an object: an upload of it is begun, which asks for the same permission as a put, and given up."""
-
-
-class ObjectFacts(NamedTuple):
-    """What the store knows of an object without reading it. `etag` names the bytes, but not by a promised hash."""
-
-    key: str
-    size_bytes: int
-    etag: str
-    content_type: str | None
+_TRIAL_NAME = "skureel-trial"
+"""Never an object. It is looked for, which asks for the same permission as a get, and an upload in parts is begun and
+given up, which asks for the same permission as a put, and of the disk for the same room."""
+_TRIAL_BYTES = 4 * 1024 * 1024
+"""Room for a clip: on a disk that is full for clips small objects are still stored."""
+_NEW: DictType = {"If-None-Match": "*"}
 
 
 class ObjectStore:
     """One bucket of an S3 store. Safe to use from several threads, not across a fork.
 
-    Every method raises TemporaryError when the store does not answer (it is asked once; whoever calls decides about
-    retries), ConfigurationError when it refuses the credentials or lacks the bucket, and PermanentError `bad-key` for a
-    key that `check_key` refuses. No call waits longer than `timeout_seconds` for a connection or for the next byte.
+    Every method raises Unavailable when the store as such does not answer (it is asked once; whoever calls decides
+    about retries), ConfigurationError when it refuses the credentials or lacks the bucket, and PermanentError `bad-key`
+    for a key that `check_key` refuses. An object that may not be read, where the bucket is open otherwise, is a
+    PermanentError `object-denied`; one that may not be written is Unavailable, since its key is always of our making:
+    `check` of its folder tells whether the next would fare better. No call waits longer than `timeout_seconds` for a
+    connection or for the next byte, nor reads longer than the `deadlines.within` block it is made in.
     """
 
     def __init__(self, settings: ObjectSettings) -> None:
         """Connects to nothing yet: `check` does."""
-        if settings.endpoint is None:
-            raise ConfigurationError("no object store is configured; set SKUREEL_OBJECTS__ENDPOINT to its host:port")
-        if (settings.access_key is None) != (settings.secret_key is None):
-            raise ConfigurationError("SKUREEL_OBJECTS__ACCESS_KEY and __SECRET_KEY go together; set both or neither")
-        if settings.public_url is not None and settings.presign_seconds:
-            raise ConfigurationError(
-                "SKUREEL_OBJECTS__PUBLIC_URL and __PRESIGN_SECONDS exclude each other, for a public url is not signed; "
-                "set one"
-            )
-        self._settings = settings
+        self._client = connect(settings)
+        self._addresses = Addresses(settings)
         self._bucket = settings.bucket
+        self._create_bucket = settings.create_bucket
         self._name = f"object store {settings.endpoint}"
-        try:
-            self._client = Minio(
-                settings.endpoint,
-                access_key=settings.access_key,
-                secret_key=settings.secret_key.get_secret_value() if settings.secret_key else None,
-                secure=settings.secure,
-                # Without it every first request asks the store for the bucket's region.
-                region=settings.region,
-                http_client=urllib3.PoolManager(
-                    timeout=urllib3.Timeout(connect=settings.timeout_seconds, read=settings.timeout_seconds),
-                    retries=False,
-                    maxsize=CONNECTIONS,
-                    ssl_context=ssl.create_default_context() if settings.secure else None,
-                ),
-            )
-        except ValueError as error:
-            raise ConfigurationError(
-                f"{self._name}: {error}; SKUREEL_OBJECTS__ENDPOINT is host:port without scheme or path"
-            ) from error
-        try:
-            check_bucket_name(settings.bucket, strict=True, s3_check=self._client._base_url.is_aws_host)
-        except ValueError as error:
-            raise ConfigurationError(f"{self._name}: {error}; name another in SKUREEL_OBJECTS__BUCKET") from error
 
-    def check(self, *, writes: bool = False) -> None:
-        """Prove at start that the bucket is there and, for who `writes`, that it may be written to; nothing is left
-        there. Create it where the settings say so.
+    def check(self, *, reads: Iterable[str] = (), writes: Iterable[str] = ()) -> None:
+        """Prove that the bucket is there, and that what lies below these folders (`videos/`) may be read or written;
+        nothing is left there. Create the bucket where the settings say so.
         """
         self._find_bucket()
-        if writes:
-            with translated(f"{self._name}, asking to write", self._bucket):
-                self._give_up(_TRIAL_KEY, self._client._create_multipart_upload(self._bucket, _TRIAL_KEY, {}))
+        for folder in reads:
+            with self._translated(f"asking to read {folder}*"):
+                self._try_reading(folder + _TRIAL_NAME)
+        for folder in writes:
+            with self._translated(f"asking to write {folder}*"):
+                self._try_writing(folder + _TRIAL_NAME)
+
+    def _try_reading(self, key: str) -> None:
+        with _suppressed("NoSuchKey"):
+            send(self._client, "GET", self._bucket, key)
+
+    def _try_writing(self, key: str) -> None:
+        upload = Upload.begin(self._client, self._bucket, key, {"Content-Type": "text/plain"})
+        try:
+            upload.add(bytes(_TRIAL_BYTES))
+        finally:
+            self._give_up(upload)
 
     def _find_bucket(self) -> None:
-        subject = f"{self._name}, looking for its bucket"
-        with translated(subject, self._bucket):
-            if self._client.bucket_exists(self._bucket):
-                return
-            if not self._settings.create_bucket:
-                raise missing_bucket(subject, self._bucket)
+        with self._translated("looking for its bucket"):
             try:
-                self._client.make_bucket(self._bucket)
+                # Not HEAD, whose answers give no reason and could be any server's.
+                listing.first_page(self._client, self._bucket, most="1")
             except S3Error as error:
-                # Another process made it in between.
-                if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                if error.code != "NoSuchBucket" or not self._create_bucket:
                     raise
+                # Another process may have made it in between.
+                with _suppressed("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                    self._client.make_bucket(self._bucket)
 
     def get(self, key: str, *, limit_bytes: int = GET_LIMIT_BYTES) -> bytes | None:
         """An object's bytes, or None where there is none. Over `limit_bytes`: PermanentError `object-too-large`."""
-        with self._opened(key) as response:
-            if response is None:
+        with self._opened(key) as body:
+            if body is None:
                 return None
-            data = bytearray()
-            while chunk := response.read(min(CHUNK_BYTES, limit_bytes + 1 - len(data))):
-                data += chunk
-                if len(data) > limit_bytes:
-                    raise PermanentError(
-                        f"object {key} has over {limit_bytes} bytes; put a smaller one there", reason="object-too-large"
-                    )
-            return bytes(data)
+            if body.facts.size_bytes > limit_bytes:
+                raise PermanentError(
+                    f"object {key} has over {limit_bytes} bytes; put a smaller one there", reason="object-too-large"
+                )
+            return b"".join(body.chunks())
 
     def head(self, key: str) -> ObjectFacts | None:
         """What the store knows of an object, or None where there is none.
@@ -138,25 +105,23 @@ class ObjectStore:
         A bucket that has gone looks like an object that is not there: answers to HEAD carry no reason.
         """
         check_key(key)
-        with translated(f"{self._name}, looking up {key}", self._bucket):
-            try:
-                found = self._client.stat_object(self._bucket, key)
-            except S3Error as error:
-                if error.code == "NoSuchKey":
-                    return None
-                raise
-        return ObjectFacts(key, found.size or 0, found.etag or "", found.content_type)
+        with self._reading(f"looking up {key}"):
+            return self._facts(key)
 
     def put_new(self, key: str, data: bytes, content_type: str, *, cache_control: str | None = None) -> bool:
         """Store an object unless there is one of that key; False: there was, and it is unchanged."""
         check_key(key)
-        headers: DictType = {"Content-Type": content_type, "If-None-Match": "*"}
-        if cache_control is not None:
-            headers["Cache-Control"] = cache_control
-        if len(data) >= LOOK_FIRST_BYTES and self.head(key) is not None:
-            return False
-        with translated(f"{self._name}, storing {key}", self._bucket):
-            return self._unless_present("PUT", key, data, headers)
+        with self._storing(key):
+            if len(data) >= LOOK_FIRST_BYTES and self._facts(key) is not None:
+                return False
+            return self._stored(key, data, {**_headers(content_type, cache_control), **_NEW})
+
+    def replace(self, key: str, data: bytes, content_type: str, *, etag: str) -> bool:
+        """Store an object in the place of the one that `etag` names; False: that one is no longer there."""
+        check_key(key)
+        headers: DictType = {"Content-Type": content_type, "If-Match": f'"{etag}"'}
+        with self._storing(key):
+            return self._stored(key, data, headers)
 
     def put_file_new(self, key: str, path: Path, content_type: str, *, cache_control: str | None = None) -> bool:
         """Store a file unless there is an object of that key; False: there was, and it is unchanged.
@@ -165,138 +130,167 @@ class ObjectStore:
         one winner.
         """
         check_key(key)
-        if path.stat().st_size <= PART_BYTES:
+        if path.stat().st_size <= multipart.PART_BYTES:
             return self.put_new(key, path.read_bytes(), content_type, cache_control=cache_control)
-        if self.head(key) is not None:
-            return False
-        headers: DictType = {"Content-Type": content_type}
-        if cache_control is not None:
-            headers["Cache-Control"] = cache_control
-        with translated(f"{self._name}, storing {key}", self._bucket):
-            upload_id = self._client._create_multipart_upload(self._bucket, key, headers)
+        with self._storing(key):
+            if self._facts(key) is not None:
+                return False
+            upload = Upload.begin(self._client, self._bucket, key, _headers(content_type, cache_control))
             try:
-                return self._complete(key, upload_id, self._upload_parts(key, upload_id, path))
-            except BaseException:
-                self._give_up(key, upload_id)
+                upload.add_file(path)
+                upload.complete(_NEW)
+            except BaseException as error:
+                self._give_up(upload)
+                if _is_condition(error):
+                    return False
                 raise
+            return True
 
     def download(self, key: str, path: Path) -> ObjectFacts:
         """Write an object to `path`, which exists afterwards whole or not at all; an older file there is replaced.
 
         An object that is not there is a PermanentError `missing-object`.
         """
-        with self._opened(key) as response:
-            if response is None:
+        with self._opened(key) as body:
+            if body is None:
                 raise PermanentError(
                     f"{self._name}: there is no object {key}; whatever names it must be made again",
                     reason="missing-object",
                 )
-            expected = int(response.headers["Content-Length"])
             with _replacing(path) as file:
-                received = 0
-                while chunk := response.read(CHUNK_BYTES):
-                    received += len(chunk)
-                    file.write(chunk)
-                if received != expected:
-                    raise TemporaryError(
-                        f"{self._name}, reading {key}: {received} of {expected} bytes came; to be tried again"
-                    )
-            return ObjectFacts(
-                key, received, response.headers.get("ETag", "").strip('"'), response.headers.get("Content-Type")
-            )
+                file.writelines(body.chunks())
+            return body.facts
 
     def list(self, prefix: str = "") -> Iterator[ObjectFacts]:
         """Every object whose key begins with `prefix`, in the order of their keys, fetched in pages of 1,000."""
         check_prefix(prefix)
-        with translated(f"{self._name}, listing {prefix}*", self._bucket):
-            for found in self._client.list_objects(self._bucket, prefix=prefix, recursive=True):
-                yield ObjectFacts(found.object_name or "", found.size or 0, found.etag or "", found.content_type)
+        with self._translated(f"listing {prefix}*"):
+            yield from listing.objects(self._client, self._bucket, prefix)
+
+    def open_uploads(self) -> Iterator[OpenUpload]:
+        """Every upload in parts that nobody has completed or given up."""
+        with self._translated("listing unfinished uploads"):
+            # All keys: MinIO takes a prefix for the whole key.
+            yield from listing.uploads(self._client, self._bucket)
+
+    def delete(self, key: str) -> None:
+        """Delete an object. One that is not there is deleted already."""
+        check_key(key)
+        with self._translated(f"deleting {key}"):
+            send(self._client, "DELETE", self._bucket, key)
+
+    def give_up(self, key: str, upload_id: str) -> None:
+        """Delete the parts of an upload. One that is not open has none."""
+        check_key(key)
+        with self._translated(f"giving up an upload of {key}"), _suppressed("NoSuchUpload"):
+            Upload(self._client, self._bucket, key, upload_id).give_up()
 
     def url(self, key: str) -> str:
         """The address of an object for those who read events: below the public url, signed for a time, or plain."""
         check_key(key)
-        settings = self._settings
-        if settings.public_url is not None:
-            base = urlsplit(settings.public_url)
-            path = quote(f"{base.path.rstrip('/')}/", safe=f"{_SAFE_IN_PATHS}%") + quote(key, safe=_SAFE_IN_PATHS)
-            return urlunsplit((base.scheme, base.netloc, path, "", ""))
-        if settings.presign_seconds:
-            return self._client.presigned_get_object(
-                self._bucket, key, expires=timedelta(seconds=settings.presign_seconds)
-            )
-        scheme = "https" if settings.secure else "http"
-        return f"{scheme}://{settings.endpoint}/{self._bucket}/{quote(key, safe=_SAFE_IN_PATHS)}"
+        return self._addresses.of(key)
+
+    def refused_url(self, key: str) -> str | None:
+        """What the url of an object that is there answers, where nobody can open it. None: it opens, or cannot be
+        tried from here.
+        """
+        check_key(key)
+        return self._addresses.refused(key)
+
+    def _stored(self, key: str, data: bytes, headers: DictType) -> bool:
+        """Whether the object was stored; False: the condition in its headers does not hold."""
+        try:
+            answer = send(self._client, "PUT", self._bucket, key, body=data, headers=headers)
+        except S3Error as error:
+            if not _is_condition(error):
+                raise
+            return False
+        check_stored(answer, data)
+        return True
+
+    def _facts(self, key: str) -> ObjectFacts | None:
+        try:
+            return facts(key, send(self._client, "HEAD", self._bucket, key))
+        except S3Error as error:
+            if error.code != "NoSuchKey":
+                raise
+            return None
 
     @contextmanager
-    def _opened(self, key: str) -> Iterator[BaseHTTPResponse | None]:
-        """The response whose body is an object, None where there is none; its connection is used again afterwards."""
+    def _opened(self, key: str) -> Iterator[Body | None]:
+        """An object to be read, None where there is none; its connection is used again afterwards."""
         check_key(key)
-        with translated(f"{self._name}, reading {key}", self._bucket):
+        with self._reading(f"reading {key}"):
             try:
-                response = self._client.get_object(self._bucket, key)
+                response = send(self._client, "GET", self._bucket, key, stream=True)
             except S3Error as error:
                 if error.code != "NoSuchKey":
                     raise
                 yield None
                 return
             try:
-                yield response
+                yield Body(key, response)
             except BaseException:
                 response.close()  # what is left of it must not reach the connection's next user
                 raise
             finally:
                 response.release_conn()
 
-    def _unless_present(
-        self, method: str, key: str, body: bytes, headers: DictType, query: DictType | None = None
-    ) -> bool:
-        """Send a conditional write. False: the condition failed, the object exists.
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        with translated(f"{self._name}, {doing}", self._bucket):
+            yield
 
-        The client's public methods turn an If-None-Match header into user metadata, and completing an upload takes no
-        headers at all, so its request method, which signs and sends, is called directly. tests/objects would notice
-        a release of the client that changes it.
+    @contextmanager
+    def _reading(self, doing: str) -> Iterator[None]:
+        """An object that is denied while the bucket answers is that object's own matter.
+
+        Its key may be a merchant's word, and that must never look like a fault of the set-up.
         """
-        try:
-            response = self._client._execute(method, self._bucket, key, body=body, headers=headers, query_params=query)
-        except S3Error as error:
-            if error.response.status == 412:
-                return False
+        with self._translated(doing):
+            try:
+                yield
+            except S3Error as error:
+                if not is_denied(error):
+                    raise
+                self._find_bucket()
+                raise denied(f"{self._name}, {doing}") from error
+
+    @contextmanager
+    def _storing(self, key: str) -> Iterator[None]:
+        with self._translated(f"storing {key}"):
+            try:
+                yield
+            except S3Error as error:
+                if error.code != "AccessDenied":
+                    raise
+                raise Unavailable(
+                    f"{self._name}, storing {key}: access denied ({error.message}); allow s3:PutObject on "
+                    f"{self._bucket}/{key}"
+                ) from error
+
+    def _give_up(self, upload: Upload) -> None:
+        """What fails here leaves parts behind that `skureel store sweep` collects."""
+        with suppress(SkureelError), self._translated("giving up an upload"):
+            upload.give_up()
+
+
+def _headers(content_type: str, cache_control: str | None) -> DictType:
+    return {"Content-Type": content_type, **({} if cache_control is None else {"Cache-Control": cache_control})}
+
+
+def _is_condition(error: BaseException) -> bool:
+    """Whether a conditional write was refused for its condition, one on an object that is not there included."""
+    return isinstance(error, S3Error) and (error.response.status == 412 or error.code == "NoSuchKey")
+
+
+@contextmanager
+def _suppressed(*codes: str) -> Iterator[None]:
+    try:
+        yield
+    except S3Error as error:
+        if error.code not in codes:
             raise
-        # The completion of an upload may fail after its status 200 has been sent.
-        if response.data and ElementTree.fromstring(response.data).tag == "Error":
-            raise S3Error.fromxml(response)
-        return True
-
-    def _give_up(self, key: str, upload_id: str) -> None:
-        """Parts of an upload that nobody completes are paid for and never seen."""
-        with suppress(SkureelError), translated(f"{self._name}, giving up {key}", self._bucket):
-            self._client._abort_multipart_upload(self._bucket, key, upload_id)
-
-    def _upload_parts(self, key: str, upload_id: str, path: Path) -> Iterator[Part]:
-        with path.open("rb") as file:
-            number = 0
-            while data := file.read(PART_BYTES):
-                number += 1
-                yield Part(
-                    number, self._client._upload_part(self._bucket, key, data, None, upload_id, part_number=number)
-                )
-
-    def _complete(self, key: str, upload_id: str, parts: Iterator[Part]) -> bool:
-        completion = ElementTree.Element("CompleteMultipartUpload", xmlns="http://s3.amazonaws.com/doc/2006-03-01/")
-        for part in parts:
-            element = ElementTree.SubElement(completion, "Part")
-            ElementTree.SubElement(element, "PartNumber").text = str(part.part_number)
-            ElementTree.SubElement(element, "ETag").text = f'"{part.etag}"'
-        body = ElementTree.tostring(completion)
-        headers: DictType = {
-            "Content-Type": "application/xml",
-            "Content-MD5": str(md5sum_hash(body)),
-            "If-None-Match": "*",
-        }
-        won = self._unless_present("POST", key, body, headers, {"uploadId": upload_id})
-        if not won:
-            self._client._abort_multipart_upload(self._bucket, key, upload_id)
-        return won
 
 
 @contextmanager

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from functions.derive_prompt import DerivePrompt, SpecMaker
-from functions.derive_prompt.prompts import visible_fields
-from model_store.manifest import ClipDefaults, Manifest, SamplerDefaults
+from functions.derive_prompt.recognise.understanding import visible_fields
+from model_store.manifest import Manifest
+from model_store.sampling import SamplerConfig
 from shared.clips import ClipRecord, ClipStore
+from shared.drawing import ClipNumbers
 from shared.events import Clip, Event, Inspection, Label, Poster, Product, RenderSpec
 from shared.kafka import Publisher, create_topics
 from shared.objects import ObjectStore
@@ -35,8 +37,8 @@ MANIFEST = Manifest(
     architecture="wan2.2-ti2v",
     quantisation="none",
     licence="Apache-2.0",
-    sampler=SamplerDefaults(kind="unipc"),
-    defaults=ClipDefaults(width=640, height=480, frames=73, fps=24, steps=50, guidance=5.0),
+    sampler=SamplerConfig(kind="unipc"),
+    defaults=ClipNumbers(width=640, height=480, frames=73, fps=24, steps=50, guidance=5.0),
     files=(),
 )
 SHADES = "青岚霞月松竹雪云烟雨晨暮秋春夏冬山海星河石玉花叶露霜江湖风林泉溪沙谷岩荷梅兰菊桃"
@@ -134,13 +136,14 @@ def all_different(count: int) -> Iterator[Product]:
 
 
 def keep_clips(catalogue: list[Product], objects: ObjectSettings) -> int:
-    """A ready record for every look of the catalogue; returns how many there are."""
+    """A ready record, and files, for every look of the catalogue; returns how many there are."""
     maker = SpecMaker(Settings(), MANIFEST)
     store = ClipStore(ObjectStore(objects))
     store.objects.check()
     specs = {spec.video_id: spec for spec in (maker.spec(visible_fields(product)) for product in catalogue)}
     for spec in specs.values():
-        store.keep_record(record(spec))
+        for key in store.keep_record(record(spec)).keys():
+            store.objects.put_new(key, b"x", "video/mp4")
     return len(specs)
 
 

@@ -105,12 +105,13 @@ def clip(folder: Path, rounds: int) -> None:
     import numpy as np
     from diffusers import WanPipeline
 
-    from model_store.wan.engine import ClipSpec, Engine
+    from model_store.wan.engine import Engine
+    from shared.drawing import ClipNumbers
 
     theirs = WanPipeline.from_pretrained(folder)
     theirs.set_progress_bar_config(disable=True)
     ours = Engine.load(folder)
-    spec = ClipSpec(PROMPT, "blue", 320, 256, 25, 4, 5.0, 7)
+    spec = ClipNumbers(width=320, height=256, frames=25, fps=24, steps=4, guidance=5.0).clip(PROMPT, "blue", seed=7)
 
     def their_clip() -> np.ndarray:
         return theirs(

@@ -36,12 +36,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 
 from functions.render_video.encoding import encode_clip
+from model_store.sampling import SamplerConfig
 from model_store.wan.denoiser import Denoiser, DenoiserConfig, PromptState, ShapeState
-from model_store.wan.engine import ClipSpec, Engine
+from model_store.wan.engine import Engine
 from model_store.wan.precision import denoiser_dtype, vae_dtype
-from model_store.wan.sampler import FASTWAN_TIMESTEPS, SamplerConfig
+from model_store.wan.sampler import FASTWAN_TIMESTEPS
 from model_store.wan.text_encoder import END, PromptTokenizer, TextEncoder, TextEncoderConfig
 from model_store.wan.vae import VAE, VAEConfig
+from shared.drawing import ClipNumbers, ClipSpec
 from tests.engine.closeness import relative_error
 
 Shape = tuple[int, int, int]  # width, height, frames
@@ -414,7 +416,7 @@ def clip_contest(arena: Arena, shape: Shape, name: str) -> None:
     width, height, frames = shape
     replayed: Any = ReplayedDenoiser(arena.denoiser, arena.device)
     engine = Engine(
-        replayed, arena.vae, arena.text_encoder, tokenizer(arena.scratch), SamplerConfig("unipc"), arena.device
+        replayed, arena.vae, arena.text_encoder, tokenizer(arena.scratch), SamplerConfig(kind="unipc"), arena.device
     )
     pipeline = WanPipeline(
         None,
@@ -428,14 +430,15 @@ def clip_contest(arena: Arena, shape: Shape, name: str) -> None:
     )
     pipeline.set_progress_bar_config(disable=True)
     text = arena.text().to(arena.dtype)
-    distilled = SamplerConfig("few-step", timesteps=FASTWAN_TIMESTEPS)
+    distilled = SamplerConfig(kind="few-step", timesteps=FASTWAN_TIMESTEPS)
     taken: list[float] = []
+    numbers = ClipNumbers(width=width, height=height, frames=frames, fps=FPS, steps=20, guidance=5.0)
 
     def to_mp4(spec: ClipSpec) -> None:
         began = time.perf_counter()
 
         def timed() -> Iterator[NDArray[Any]]:
-            yield from engine.generate(replace(spec, prompt=f"{PROMPT} {len(taken)}"))  # one it does not remember
+            yield from engine.generate(spec.changed(prompt=f"{PROMPT} {len(taken)}"))  # one it does not remember
             taken.append(time.perf_counter() - began)
 
         encode_clip(timed(), arena.scratch / "clip.mp4", width=width, height=height, fps=FPS, tags={})
@@ -453,11 +456,11 @@ def clip_contest(arena: Arena, shape: Shape, name: str) -> None:
         )
 
     for label, sampler, steps, guidance, target_seconds in (
-        ("20 steps, guided", SamplerConfig("unipc"), 20, 5.0, 6.0),
+        ("20 steps, guided", SamplerConfig(kind="unipc"), 20, 5.0, 6.0),
         ("3 steps", distilled, 3, 1.0, 2.0),
     ):
         engine.sampler = sampler
-        spec = ClipSpec(PROMPT, "blue", width, height, frames, steps, guidance, seed=1)
+        spec = numbers.changed(steps=steps, guidance=guidance).clip(PROMPT, "blue", seed=1)
         contestants: dict[str, Callable[[], object]] = {
             "skureel": lambda spec=spec: to_mp4(spec),
             "diffusers": lambda spec=spec: to_frames(spec),

@@ -34,6 +34,7 @@ class Forward:
 
     name = "derive_prompt"
     consumes: Sequence[str] = ("product.created",)
+    deadline_seconds = 60.0
 
     def __init__(self) -> None:
         self.handled = 0
@@ -49,6 +50,8 @@ class Forward:
 
     def stop(self) -> None: ...
 
+    def check(self) -> None: ...
+
     def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
         self.handled += 1
         return [Event("video.rejected", "/benchmark", event.id, self._data, self._now)]
@@ -59,6 +62,7 @@ class Device:
 
     name = "render_video"
     consumes: Sequence[str] = ("product.created",)
+    deadline_seconds = 60.0
 
     def __init__(self) -> None:
         self.handled = 0
@@ -73,6 +77,8 @@ class Device:
         return True
 
     def stop(self) -> None: ...
+
+    def check(self) -> None: ...
 
     def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
         _compute(BEFORE_SECONDS)

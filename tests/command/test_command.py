@@ -93,7 +93,7 @@ def test_a_pipe_is_published_as_it_comes(on_broker: KafkaSettings, tmp_path: Pat
     writer = threading.Thread(target=pipe.write_bytes, args=(b'{"id": "1", "name": "x"}\n{"id": "2"}\n',))
     writer.start()
     result = skureel("publish", str(pipe))
-    writer.join(10)
+    writer.join(60)
     assert "products, line 2: name: Field required; 1 events before it were published" in result.stderr
     assert [record.key for record in records_of(on_broker, "product.created")] == [b"1"]
 

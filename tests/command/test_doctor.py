@@ -1,6 +1,7 @@
 """What cannot start is said before it fails: by `skureel doctor`, and by the functions when they start."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from functions.cli.command import main
 from functions.derive_prompt import DerivePrompt
 from shared.clips import ClipStore
 from shared.errors import ConfigurationError
+from shared.kafka import codecs
 from shared.objects import ObjectStore
 from shared.settings import ObjectSettings, Settings, describe, load_settings
 
@@ -106,7 +108,7 @@ def test_doctor_waits_for_no_broker_that_never_answers(monkeypatch: pytest.Monke
         result = doctor()
     finally:
         released.set()
-    assert asked.wait(10)
+    assert asked.wait(60)
     assert result.exit_code == 1
     assert "WRONG  kafka: Kafka at broker:9093 gave no answer" in result.stdout
     assert "ok     model: " in result.stdout
@@ -115,10 +117,16 @@ def test_doctor_waits_for_no_broker_that_never_answers(monkeypatch: pytest.Monke
 def test_doctor_asks_whether_the_bucket_may_be_written_to(
     embedded_objects: ObjectSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(self: ObjectStore, *, writes: bool = False) -> None:
-        if writes:
-            raise ConfigurationError("the bucket may not be written to")
+    def refused(self: ObjectStore, *, reads: Sequence[str], writes: Sequence[str]) -> None:
+        raise ConfigurationError(f"{', '.join(writes)} may not be written to")
 
     monkeypatch.setattr(ObjectStore, "check", refused)
     (finding,) = (one for one in doctors.examine(Settings(objects=embedded_objects)) if one.subject == "objects")
-    assert (finding.good, finding.fact) == (False, "the bucket may not be written to")
+    assert (finding.good, finding.fact) == (False, "videos/, photos/ may not be written to")
+
+
+def test_a_codec_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "ok     codecs: " in doctor().output
+    find = codecs.find_spec
+    monkeypatch.setattr(codecs, "find_spec", lambda name: None if name in ("lz4", "snappy") else find(name))
+    assert "WRONG  codecs: python-snappy, lz4 missing" in doctor().output

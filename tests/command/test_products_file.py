@@ -99,3 +99,12 @@ def test_all_bad_lines_of_a_file_are_counted(tmp_path: Path) -> None:
     bad = write(tmp_path / "p.jsonl", '{"id": "1", "name": "x"}', "{", '{"id": "1"}', "[]")
     with pytest.raises(PermanentError, match=r"line 2: not JSON.*\(and 2 more bad lines\)$"):
         refuse_bad_lines(bad)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_line(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "p.jsonl", b'\xef\xbb\xbf{"id": "1", "name": "x"}', b"\xef\xbb\xbf" + json.dumps(EVENT).encode()
+    )
+    bare, event = read_lines(file, "product.created", source="/here")
+    assert (bare.event.data.product_id, bare.data) == ("1", b'{"id": "1", "name": "x"}')
+    assert event.event.id == "e-7"

@@ -57,6 +57,15 @@ def test_every_function_and_folder_of_the_tree_exists() -> None:
         assert f"  {package.rsplit('.', 1)[1]}/" in tree.group(1)
 
 
+def test_the_files_from_poll_to_commit_exist_and_are_few() -> None:
+    told = re.search(r"\*\*From poll to commit\*\*, in `([a-z/]+)`:(.*?)\n\n", README, re.DOTALL)
+    assert told is not None
+    files = re.findall(r"`(\w+\.py)`", told.group(2))
+    assert 1 < len(set(files)) <= 12
+    for name in files:
+        assert (ROOT / told.group(1) / name).is_file(), name
+
+
 def test_every_make_target_of_the_readme_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make ([a-z]+)", README, re.MULTILINE):

@@ -9,7 +9,7 @@ from typing import Any
 
 from kafka.admin import KafkaAdminClient
 
-from shared.kafka.client import RETRY_SUFFIX, connection, group_name
+from shared.kafka.client import connection, group_name
 from shared.settings import KafkaSettings
 from tests.delivery.harness import committed, ends
 from tests.delivery.worker_process import WorkerProcess
@@ -55,8 +55,11 @@ class Fleet:
         return [worker.wait(1) for worker in workers]
 
     @contextmanager
-    def frozen(self, chance: random.Random) -> Iterator[WorkerProcess]:
-        """SIGSTOP a worker that has records in work, and wait until the group has forgotten it; it thaws at the end."""
+    def frozen(self, chance: random.Random, more: Callable[[], None]) -> Iterator[WorkerProcess]:
+        """SIGSTOP a worker that has records in work, and wait until the group has forgotten it; it thaws at the end.
+
+        `more` publishes: it is called each time that nobody was caught at work.
+        """
         victim: WorkerProcess | None = None
 
         def caught() -> bool:
@@ -66,6 +69,7 @@ class Fleet:
             if len(victim.noted("began")) > len(victim.noted("ended")):
                 return True
             victim.signal(signal.SIGCONT)
+            more()
             return False
 
         eventually(caught, PATIENCE_SECONDS, describe=self.logs)
@@ -106,8 +110,7 @@ class Fleet:
         missing = set(products)
         eventually(lambda: missing <= set(self.noted("ended")), 2 * PATIENCE_SECONDS, describe=self.logs)
         for topic in topics:
-            for name in (topic, topic + RETRY_SUFFIX):
-                eventually(lambda: self._complete(name), PATIENCE_SECONDS, describe=lambda: self._behind(name))  # noqa: B023 - called at once
+            eventually(lambda: self._complete(topic), PATIENCE_SECONDS, describe=lambda: self._behind(topic))  # noqa: B023 - called at once
 
     def _complete(self, topic: str) -> bool:
         end = ends(self.settings, topic)

@@ -8,10 +8,10 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from shared.events import Event, Product, Reason, VideoRejected
-from shared.function import Function
+from shared.events import Event, Product, Reason, VideoRejected, answer
+from shared.function import Carrier, Function
 from shared.kafka import Publisher, Worker
-from shared.kafka.client import connection
+from shared.kafka.client import connection, open_consumer, retry_topic
 from shared.settings import KafkaSettings
 from tests.servers import make_topics
 
@@ -25,6 +25,7 @@ class Answering:
 
     name = "answering"
     consumes: Sequence[str] = (CREATED,)
+    deadline_seconds = 60.0
 
     def __init__(self, behave: Callable[[Event[Any]], None] = lambda event: None) -> None:
         self._behave = behave
@@ -38,6 +39,8 @@ class Answering:
 
     def stop(self) -> None: ...
 
+    def check(self) -> None: ...
+
     def handle(self, event: Event[Any]) -> Sequence[Event[Any]]:
         self.handled.append(event.data.product_id)
         self._behave(event)
@@ -48,7 +51,7 @@ def answer_to(event: Event[Any]) -> Event[Any]:
     """The small event that a product leads to; its id is a function of the product event's."""
     reasons = (Reason(code="test", message="a test's answer"),)
     data = VideoRejected(product_id=event.data.product_id, stage="screening", reasons=reasons)
-    return event.follow_up(ANSWER, data, source="/tests", time=NOW)
+    return answer(event, data, source="/tests", time=NOW)
 
 
 def product_event(product_id: str, *, event_id: str | None = None) -> Event[Any]:
@@ -67,12 +70,13 @@ def publish_products(settings: KafkaSettings, product_ids: Sequence[str]) -> Non
 
 def make_delivery_topics(settings: KafkaSettings, *, partitions: int = 4) -> None:
     """The topics of an `Answering`."""
-    make_topics(settings, CREATED, CREATED + ".retry", CREATED + ".dlq", ANSWER, partitions=partitions)
+    retries = [retry_topic(CREATED, delay) for delay in sorted(set(settings.retry_delays_seconds))]
+    make_topics(settings, CREATED, *retries, CREATED + ".dlq", ANSWER, partitions=partitions)
 
 
 @contextmanager
 def running(
-    function: Function, settings: KafkaSettings, *, clock: Callable[[], float] | None = None
+    function: Function | Carrier, settings: KafkaSettings, *, clock: Callable[[], float] | None = None
 ) -> Iterator[Worker]:
     """A worker whose owner is a thread of its own; drained at the end. What `run` raised is raised here."""
     worker = Worker(function, settings) if clock is None else Worker(function, settings, clock=clock)
@@ -100,10 +104,11 @@ def records_of(settings: KafkaSettings, topic: str, *, isolation: str = "read_co
     """All records of a topic, named without prefix, that are there now, in partition and offset order."""
     name = settings.topic_prefix + topic
     found: dict[TopicPartition, list[Any]] = {}
-    consumer = KafkaConsumer(
-        **connection(settings, client_id="test-reader"),
+    # The client's own reader does not get past a header's name that is not UTF-8.
+    consumer = open_consumer(
+        settings,
+        client_id="test-reader",
         group_id=None,
-        enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level=isolation,
     )

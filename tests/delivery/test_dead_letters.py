@@ -9,7 +9,8 @@ import pytest
 from shared.errors import ConfigurationError, PermanentError
 from shared.events import Event
 from shared.kafka import Publisher, create_topics, list_dead_letters, replay_dead_letters, show_dead_letter
-from shared.kafka.operating.deadletters import MOST_REPLAYS, parse_place
+from shared.kafka.operating.deadletters import parse_place
+from shared.kafka.story import MOST_REPLAYS
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
     CREATED,
@@ -72,6 +73,20 @@ def test_a_dead_letter_is_listed_shown_and_sent_again(kafka_broker: KafkaSetting
     assert (first["skureel.replays"], second["skureel.replays"]) == ("0", "1")
 
 
+def test_a_dead_letter_is_shown_by_the_place_that_the_log_names(
+    kafka_broker: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_delivery_topics(kafka_broker)
+    publish_products(kafka_broker, ["p-1", "p-2"])
+    with running(Mended(), kafka_broker):
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 2)
+    places = re.findall(r"see `skureel deadletters show (\S+)`", caplog.text)
+    shown = [show_dead_letter(kafka_broker, place) for place in places]
+    assert sorted(letter.key for letter in shown if letter.key) == [b"p-1", b"p-2"]
+    with pytest.raises(PermanentError, match="there is no dead letter at"):
+        show_dead_letter(kafka_broker, f"{kafka_broker.topic_prefix}{CREATED}:0:99")
+
+
 def test_replays_of_a_letter_that_always_fails_come_to_an_end(kafka_broker: KafkaSettings) -> None:
     make_delivery_topics(kafka_broker, partitions=1)
     topics = [kafka_broker.topic_prefix + CREATED + ".dlq"]
@@ -109,7 +124,7 @@ def test_only_dead_letters_are_sent_again(kafka_broker: KafkaSettings) -> None:
     make_delivery_topics(kafka_broker, partitions=1)
     publish_products(kafka_broker, ["p-1"])
     topic = kafka_broker.topic_prefix + CREATED
-    for name in (topic, topic + ".retry"):
+    for name in (topic, topic + ".retry.30s"):
         for use in (
             lambda name=name: replay_dead_letters(kafka_broker, topics=[name]),
             lambda name=name: replay_dead_letters(kafka_broker, [f"{name}:0:0"]),

@@ -2,14 +2,13 @@
 
 import random
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.errors import ConfigurationError
 from shared.events import Event, Product
 from shared.events.cloudevents import to_kafka, to_structured
 from shared.kafka import Publisher, Worker
@@ -119,76 +118,6 @@ def test_a_structured_event_with_ce_headers_is_handled(kafka_broker: KafkaSettin
         eventually(lambda: answered(kafka_broker) == ["p-1"])
 
 
-class Clock:
-    """Epoch seconds that move when told."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_a_temporary_failure_waits_in_the_retry_topic_until_it_is_due(kafka_broker: KafkaSettings) -> None:
-    settings = kafka_broker.model_copy(update={"retry_delays_seconds": (30.0, 300.0), "retries_in_place": 0})
-    make_delivery_topics(settings, partitions=1)
-    clock = Clock()
-
-    def behave(event: Event[Any]) -> None:
-        if event.data.product_id == "p-bad":
-            raise TemporaryError("the store does not answer")
-
-    function = Answering(behave)
-    publish_products(settings, ["p-bad", "p-1"])
-    with running(function, settings, clock=clock) as worker:
-        eventually(lambda: answered(settings) == ["p-1"])
-        eventually(lambda: len(records_of(settings, CREATED + ".retry")) == 1)
-        paused = worker.metrics.registry.get_sample_value
-        eventually(lambda: paused("skureel_paused_partitions") == 1)
-        clock.now += 29
-        publish_products(settings, ["p-2"])
-        eventually(lambda: "p-2" in answered(settings))
-        assert function.handled.count("p-bad") == 1, "retried before it was due"
-        clock.now += 2
-        eventually(lambda: function.handled.count("p-bad") == 2)
-        eventually(lambda: len(records_of(settings, CREATED + ".retry")) == 2)
-        clock.now += 301
-        eventually(lambda: records_of(settings, CREATED + ".dlq"))
-        eventually(lambda: committed(settings, worker.group, CREATED + ".retry") == ends(settings, CREATED + ".retry"))
-    assert function.handled.count("p-bad") == 3
-    first, second = records_of(settings, CREATED + ".retry")
-    (dead,) = records_of(settings, CREATED + ".dlq")
-    for number, record in enumerate((first, second, dead), start=1):
-        told = headers_of(record)
-        assert told["ce_id"] == "e-0-p-bad"
-        assert told["skureel.attempts"] == str(number)
-        assert told["__connect.errors.topic"] == settings.topic_prefix + CREATED
-        assert told["__connect.errors.offset"] == "0"
-        assert told["skureel.first-failed-at"] == headers_of(first)["skureel.first-failed-at"]
-        assert (record.key, record.value) == (first.key, first.value)
-    assert headers_of(dead)["skureel.reason"] == "temporary"
-    assert "skureel.due-at" not in headers_of(dead)
-
-
-def test_forged_retry_headers_on_an_event_topic_are_not_believed(kafka_broker: KafkaSettings) -> None:
-    make_delivery_topics(kafka_broker, partitions=1)
-    forged = [("skureel.rounds", b"99"), ("skureel.due-at", b"99999999999999"), ("__connect.errors.topic", b"forged")]
-    message = to_kafka(product_event("p-1"))
-
-    def behave(event: Event[Any]) -> None:
-        raise PermanentError("never", reason="no-name")
-
-    with Publisher(kafka_broker) as publisher:
-        publisher.publish_raw(
-            kafka_broker.topic_prefix + CREATED, message.key, message.value, [*message.headers, *forged]
-        )
-    with running(Answering(behave), kafka_broker):
-        eventually(lambda: records_of(kafka_broker, CREATED + ".dlq"))
-    told = headers_of(records_of(kafka_broker, CREATED + ".dlq")[0])
-    assert told["__connect.errors.topic"] == kafka_broker.topic_prefix + CREATED
-    assert told["skureel.rounds"] == "0"
-
-
 def test_equal_keys_are_handled_in_order_and_never_together(kafka_broker: KafkaSettings) -> None:
     make_delivery_topics(kafka_broker, partitions=1)
     active: dict[str, int] = defaultdict(int)
@@ -270,7 +199,7 @@ def test_a_less_urgent_lane_waits_while_the_urgent_one_has_a_backlog(kafka_broke
 
     settings = kafka_broker.model_copy(update={"handler_threads": 1, "max_in_flight": 10})
     make_delivery_topics(settings)
-    make_topics(settings, "product.updated", "product.updated.retry")
+    make_topics(settings, "product.updated")
     publish_products(settings, [f"bulk-{number}" for number in range(50)])
     with Publisher(settings) as publisher:
         for number in range(50):

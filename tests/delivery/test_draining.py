@@ -8,7 +8,7 @@ from shared.kafka.runtime.release import Verdict
 from shared.kafka.runtime.tracker import Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import Answering
-from tests.delivery.test_epochs import PARTITIONS, Client, Handlers, Log, Transactions
+from tests.delivery.test_epochs import PARTITIONS, Client, Handlers, Log, Transactions, read, release, stage
 
 
 class Queueing(Handlers):
@@ -31,7 +31,7 @@ class Queueing(Handlers):
     def take_up(self, offset: int) -> None:
         (work,) = (work for work in self.queue if work.record.offset == offset)
         self.queue.remove(work)
-        work.started = True
+        work.started_at = 1.0
         self.in_work.append(work)
 
     def finish(self, offset: int) -> None:
@@ -52,20 +52,18 @@ class Draining:
         self.handlers = Queueing()
         self.outbox = Transactions(logs, client)
         self.worker: Any = Worker(Answering(), KafkaSettings(commit_interval_seconds=0))
-        self.worker._consumer, self.worker._pool, self.worker._outbox = client, self.handlers, self.outbox
-        self.worker._joined = True
+        stage(self.worker, client, self.handlers, self.outbox)
         client.assign(partition)
-        self.worker.assigned_to_me([partition])
-        self.worker._take(partition, client.fetch(partition, 100))
+        self.worker.received([partition])
+        read(self.worker, partition, client.fetch(partition, 100))
 
     def come_round(self) -> None:
         self.worker._collect()
         self.worker._hand_back()
-        self.worker._release_due = self.worker._idle_commit_due = 0.0
-        self.worker._release()
+        release(self.worker)
         if self.outbox.under_way is not None:
             self.outbox.end(Verdict.RELEASED, True)
-        self.worker._settle(self.worker._outbox_ended())
+        self.worker._settlement.settle()
 
 
 def test_what_nobody_has_taken_up_is_left_to_the_next_owner() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from shared.endings import Ending, ending_of
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, TemporaryError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.kafka.runtime.handling import Handling
-from shared.kafka.runtime.tracker import PartitionTracker, Work
+from shared.kafka.runtime.rejecting import Rejecting
+from shared.kafka.runtime.tracker import Outcome, PartitionTracker, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import ANSWER, CREATED, Answering, answer_to, product_event
 
@@ -23,23 +24,24 @@ class Clockwork:
 
     def __init__(self, function: Any, settings: KafkaSettings, *, abandoned_after: float = float("inf")) -> None:
         """The worker is abandoned as soon as more than `abandoned_after` seconds were paused."""
+        self.function = function
         self.pauses: list[float] = []
+        self.holding = False
         self.handling = Handling(
             function,
             settings,
-            group="g",
-            client_id="c",
+            rejecting=Rejecting(settings, group="g", client_id="c", clock=lambda: CLOCK),
             clock=lambda: CLOCK,
+            holding=lambda: self.holding,
             interrupted=lambda: sum(self.pauses) > abandoned_after,
             pause=self.pauses.append,
         )
 
-    def end(self, event: Event[Any] | None = None, topic: str = CREATED, **changes: Any) -> Work:
+    def end(self, event: Event[Any] | None = None, topic: str = CREATED, **changes: Any) -> Outcome:
         message = to_kafka(event or product_event("p-1"))
-        record = {"topic": topic, "partition": 2, "offset": 7, **message._asdict(), **changes}
+        record = {"topic": topic, "partition": 2, "offset": 7, "timestamp": 0, **message._asdict(), **changes}
         work = Work(SimpleNamespace(**record), PartitionTracker(None))  # type: ignore[arg-type]  # unused
-        self.handling.finish(work)
-        return work
+        return self.handling.finish(work)
 
 
 def raising(error: BaseException) -> Callable[[Event[Any]], None]:
@@ -69,6 +71,31 @@ def test_each_error_has_one_ending(error: BaseException, ending: Ending) -> None
     assert bool(work.outputs) is (ending is not Ending.HALTED)
 
 
+def test_a_photo_that_is_not_there_yet_is_waited_for_without_a_thread() -> None:
+    function = Answering(raising(PhotoNotYet("not there")))
+    clockwork = Clockwork(function, KafkaSettings(retries_in_place=5))
+    work = clockwork.end()
+    assert work.ending is Ending.RETRIED
+    assert (len(function.handled), clockwork.pauses) == (1, [])
+
+
+def test_a_function_is_told_of_the_last_round_and_may_answer_instead_of_waiting() -> None:
+    rounds: list[bool] = []
+
+    def wait(event: Event[Any]) -> None:
+        rounds.append(event.last_round)
+        if not event.last_round:
+            raise TemporaryError("not yet")
+
+    clockwork = Clockwork(Answering(wait), KafkaSettings(retries_in_place=0, retry_delays_seconds=(1.0, 2.0)))
+    work = clockwork.end()
+    while work.ending is Ending.RETRIED:
+        (again,) = work.outputs
+        work = clockwork.end(topic=again.topic, headers=again.headers)
+    assert work.ending is Ending.EMITTED
+    assert rounds == [False, False, True]
+
+
 def test_events_of_a_handler_are_encoded_for_their_topics() -> None:
     event = product_event("p-1")
     work = Clockwork(Answering(), KafkaSettings(topic_prefix="x.")).end(event, topic="x." + CREATED)
@@ -82,7 +109,7 @@ def test_what_is_left_out_of_a_product_is_one_log_line(caplog: pytest.LogCapture
     work = Clockwork(Answering(), KafkaSettings()).end(value=odd)
     assert work.ending is Ending.EMITTED
     (line,) = caplog.records
-    assert line.getMessage() == ("product.created[2]@7: what cannot be read of these fields is left out: color, locale")
+    assert line.getMessage() == ("product.created:2:7: what cannot be read of these fields is left out: color, locale")
 
 
 def test_a_temporary_error_that_passes_in_place_is_not_seen() -> None:
@@ -134,18 +161,23 @@ def test_retries_in_place_are_bounded_and_counted() -> None:
     assert len(function.handled) == 3
     assert work.ending is Ending.RETRIED
     headers = dict(work.outputs[0].headers)
-    assert work.outputs[0].topic == CREATED + ".retry"
+    assert work.outputs[0].topic == CREATED + ".retry.30s"
     assert headers["skureel.attempts"] == b"3"
-    assert headers["skureel.due-at"] == str(int((CLOCK + 30) * 1000)).encode()
 
 
 def test_what_asks_for_a_long_wait_holds_no_thread() -> None:
     function = Answering(raising(TemporaryError("busy", delay_seconds=90)))
-    clockwork = Clockwork(function, KafkaSettings(retries_in_place=5, retry_delays_seconds=(30.0,)))
+    clockwork = Clockwork(function, KafkaSettings(retries_in_place=5, retry_delays_seconds=(30.0, 120.0, 600.0)))
     work = clockwork.end()
     assert clockwork.pauses == []
     assert len(function.handled) == 1
-    assert dict(work.outputs[0].headers)["skureel.due-at"] == str(int((CLOCK + 90) * 1000)).encode()
+    assert work.outputs[0].topic == CREATED + ".retry.120s"
+
+
+def test_what_asks_for_a_longer_wait_than_any_gets_the_longest() -> None:
+    function = Answering(raising(TemporaryError("busy", delay_seconds=9999)))
+    work = Clockwork(function, KafkaSettings(retry_delays_seconds=(30.0, 120.0))).end()
+    assert work.outputs[0].topic == CREATED + ".retry.120s"
 
 
 def test_an_error_of_another_kind_ends_the_retries() -> None:

@@ -17,14 +17,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from kafka import ConsumerGroupMetadata, TopicPartition
 
 from shared.endings import Ending
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, Unavailable
 from shared.kafka import Worker
-from shared.kafka.runtime.release import Release, Verdict
-from shared.kafka.runtime.tracker import Work
+from shared.kafka.runtime.release import Ended, Release, Verdict
+from shared.kafka.runtime.tracker import Outcome, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import CREATED, Answering
 
-pytestmark = pytest.mark.timeout(600)  # a failure is first made small
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a failure is first made small
 
 PARTITIONS = [TopicPartition(CREATED, number) for number in range(3)]
 LIMIT = 6
@@ -44,7 +44,13 @@ class Log:
         offset = self.end + gap
         self.records.append(
             SimpleNamespace(
-                topic=topic.topic, partition=topic.partition, offset=offset, key=key, value=b"vv", headers=[]
+                topic=topic.topic,
+                partition=topic.partition,
+                offset=offset,
+                key=key,
+                value=b"vv",
+                headers=[],
+                timestamp=0,
             )
         )
         self.end = offset + 1
@@ -96,20 +102,71 @@ class Client:
         self._paused.discard(partition)
 
 
+GONE_WELL = Outcome(Ending.EMITTED, [])
+
+
 class Handlers:
     """Holds what is in work until the test ends it."""
 
     def __init__(self) -> None:
         self.in_work: list[Work] = []
-        self.finished: deque[Work] = deque()
+        self.finished: deque[tuple[Work, Outcome | None]] = deque()
+        self.late: list[Work] = []
+        """What has been in work for too long."""
+        self.stuck: list[Work] = []
+        """What was given up, and may still come back."""
+
+    def overdue(self, deadline_seconds: float) -> list[Work]:
+        return list(self.late)
+
+    def relieve(self, work: Work) -> bool:
+        self.late.remove(work)
+        self.in_work.remove(work)
+        self.stuck.append(work)
+        return True
+
+    def take_back(self) -> list[tuple[int, Work]]:
+        return []
+
+    def oldest_seconds(self) -> float:
+        return 0.0
+
+    @property
+    def relieved(self) -> int:
+        return len(self.stuck)
 
     def submit(self, lane: int, works: Iterable[Work]) -> None:
         self.in_work.extend(works)
 
-    def end(self, work: Work) -> None:
+    def end(self, work: Work, outcome: Outcome = GONE_WELL) -> None:
         self.in_work.remove(work)
-        work.ending = Ending.EMITTED
-        self.finished.append(work)
+        if work in self.late:
+            self.late.remove(work)
+        self.finished.append((work, outcome))
+
+    def come_back(self, work: Work) -> None:
+        self.stuck.remove(work)
+        self.finished.append((work, GONE_WELL))
+
+
+def stage(worker: Any, client: Client, handlers: Handlers, outbox: "Transactions") -> None:
+    """Put a test's client, handlers and outbox around a worker that is a member."""
+    worker._membership._consumer = client
+    worker._membership._stable = True
+    worker._workbench._pool = handlers
+    worker._settlement._outbox = outbox
+
+
+def read(worker: Any, partition: TopicPartition, records: list[Any]) -> None:
+    """Let records arrive and be taken, as far as they may."""
+    worker._books.arrive(partition, records)
+    worker._take()
+
+
+def release(worker: Any) -> None:
+    """Have the worker release what it may, at once."""
+    worker._settlement._due = worker._settlement._idle_due = 0.0
+    worker._settlement.release(more_in_work=worker._workbench.in_work > 0)
 
 
 class Transactions:
@@ -119,7 +176,9 @@ class Transactions:
         self._logs = logs
         self._client = client
         self.under_way: Release | None = None
-        self._ended: Release | None = None
+        self._ended: Ended | None = None
+        self.fenced = False
+        """Whether a partition of the release has been read again since: then its offsets had not reached the group."""
         self.next_end: tuple[Verdict, bool] | None = None
         """How a release ends that somebody waits for; None: not before the wait is over."""
 
@@ -133,9 +192,14 @@ class Transactions:
 
     def put(self, release: Release) -> None:
         assert not self.busy
-        self.under_way = release
+        self.under_way, self.fenced = release, False
 
-    def take(self, timeout_seconds: float = 0.0) -> Release | None:
+    def note_read(self, partition: TopicPartition) -> None:
+        """Whoever is told where to begin waits for the end of a transaction that holds offsets of the partition."""
+        if self.under_way is not None and partition in self.under_way.offsets:
+            self.fenced = True
+
+    def take(self, timeout_seconds: float = 0.0) -> Ended | None:
         if timeout_seconds and self.under_way is not None and self.next_end is not None:
             self.end(*self.next_end)
         ended, self._ended = self._ended, None
@@ -146,15 +210,14 @@ class Transactions:
         release = self.under_way
         assert release is not None
         self.under_way = None
-        if release.group.generation_id != self._client.generation and not late:
+        if release.group.generation_id != self._client.generation and (self.fenced or not late):
             verdict, committed = Verdict.STALE, False
         if committed:
             for part in release.parts:
                 log = self._logs[part.tracker.partition]
                 log.answered += [work.record.offset for work in part.works]
                 log.committed = part.offset
-        release.verdict = verdict
-        self._ended = release
+        self._ended = Ended(release, verdict)
 
 
 class Desk:
@@ -169,11 +232,10 @@ class Desk:
         self.handlers = Handlers()
         self.outbox = Transactions(logs, self.client)
         self.worker: Any = Worker(Answering(), KafkaSettings(commit_interval_seconds=0))
-        self.worker._consumer, self.worker._pool, self.worker._outbox = self.client, self.handlers, self.outbox
-        self.worker._joined = True
+        stage(self.worker, self.client, self.handlers, self.outbox)
         self.client.assign(self.partition)
-        self.worker.assigned_to_me([self.partition])
-        self.worker._take(self.partition, self.client.fetch(self.partition, 1))
+        self.worker.received([self.partition])
+        read(self.worker, self.partition, self.client.fetch(self.partition, 1))
 
     def counted(self) -> float | None:
         labels = {"topic": CREATED, "ending": "emitted"}
@@ -200,7 +262,7 @@ def test_who_is_no_member_any_more_releases_nothing(revoked: bool) -> None:
         asyncio.run(desk.worker.revoked([desk.partition]))
     else:
         desk.worker._collect()
-        desk.worker._release()
+        release(desk.worker)
     assert desk.outbox.under_way is None
 
 
@@ -211,10 +273,9 @@ def test_what_finishes_after_its_partition_was_lost_neither_counts_nor_stops_the
     desk.handlers.end(late)
     desk.worker._collect()
     assert desk.counted() is None
-    assert desk.worker._in_work == 0
-    late.ending, late.error = Ending.HALTED, ConfigurationError("no bucket")
-    desk.handlers.finished.append(late)
-    desk.worker._in_work = 1
+    assert desk.worker._workbench.in_work == 0
+    desk.handlers.finished.append((late, Outcome(Ending.HALTED, [], ConfigurationError("no bucket"))))
+    desk.worker._workbench.in_work = 1
     desk.worker._collect()
     assert desk.worker._stopped_by is None
 
@@ -224,16 +285,16 @@ def test_offsets_that_come_again_are_other_records(caplog: pytest.LogCaptureFixt
     desk = Desk()
     (old,) = desk.handlers.in_work
     desk.client.assign(desk.partition)
-    desk.worker._take(desk.partition, desk.client.fetch(desk.partition, 1))
+    read(desk.worker, desk.partition, desk.client.fetch(desk.partition, 1))
     assert "went back from offset 1 to 0" in caplog.text
     new = desk.handlers.in_work[1]
     desk.handlers.end(old)
     desk.worker._collect()
-    desk.worker._release()
+    release(desk.worker)
     assert desk.outbox.under_way is None, "the old record's answer went out"
     desk.handlers.end(new)
     desk.worker._collect()
-    desk.worker._release()
+    release(desk.worker)
     assert desk.outbox.under_way is not None
     assert desk.outbox.under_way.works() == [new]
 
@@ -242,10 +303,10 @@ def test_what_the_broker_does_not_allow_stops_the_worker() -> None:
     desk = Desk()
     desk.handlers.end(desk.handlers.in_work[0])
     desk.worker._collect()
-    desk.worker._release()
+    release(desk.worker)
     desk.outbox.end(Verdict.IMPOSSIBLE, False)
     with pytest.raises(ConfigurationError, match="ACLs"):
-        desk.worker._settle(desk.worker._outbox_ended())
+        desk.worker._settlement.settle()
     assert desk.log.committed == 0
 
 
@@ -276,10 +337,9 @@ class Ownership(RuleBasedStateMachine):
         self.handlers = Handlers()
         self.outbox = Transactions(self.logs, self.client)
         self.worker: Any = Worker(Answering(), KafkaSettings(max_in_flight=LIMIT, commit_interval_seconds=0))
-        self.worker._consumer = self.client
-        self.worker._pool = self.handlers
-        self.worker._outbox = self.outbox
-        self.worker._joined = True
+        stage(self.worker, self.client, self.handlers, self.outbox)
+        self.time = 0.0
+        self.worker._workbench._clock = lambda: self.time
         self.owned: set[TopicPartition] = set()
         for partition in PARTITIONS:
             self.append(partition, gaps)
@@ -302,7 +362,7 @@ class Ownership(RuleBasedStateMachine):
         for partition in sorted(self.owned - self.client.paused()):
             found = self.client.fetch(partition, most)
             if found:
-                self.worker._take(partition, found)
+                read(self.worker, partition, found)
 
     @precondition(lambda self: self.handlers.in_work)
     @rule(data=st.data(), number=st.integers(1, 4), turn=st.booleans())
@@ -311,6 +371,28 @@ class Ownership(RuleBasedStateMachine):
             self.handlers.end(data.draw(st.sampled_from(self.handlers.in_work)))
         if turn:
             self._come_round()
+
+    @precondition(lambda self: self.handlers.in_work)
+    @rule(data=st.data(), away=st.booleans(), turn=st.booleans())
+    def fail_for_an_outage(self, data: st.DataObject, away: bool, turn: bool) -> None:
+        error = Unavailable("no answer")
+        held = Outcome(Ending.HELD, [], error, 1, 0.0, error if away else None)
+        self.handlers.end(data.draw(st.sampled_from(self.handlers.in_work)), held)
+        if turn:
+            self._come_round()
+
+    @precondition(lambda self: set(self.handlers.in_work) - set(self.handlers.late))
+    @rule(data=st.data(), turn=st.booleans())
+    def be_overdue(self, data: st.DataObject, turn: bool) -> None:
+        in_time = [work for work in self.handlers.in_work if work not in self.handlers.late]
+        self.handlers.late.append(data.draw(st.sampled_from(in_time)))
+        if turn:
+            self._come_round()
+
+    @precondition(lambda self: self.handlers.stuck)
+    @rule(data=st.data())
+    def come_back_late(self, data: st.DataObject) -> None:
+        self.handlers.come_back(data.draw(st.sampled_from(self.handlers.stuck)))
 
     @precondition(lambda self: self.outbox.under_way is None)
     @rule()
@@ -332,8 +414,9 @@ class Ownership(RuleBasedStateMachine):
     def _assign(self, partition: TopicPartition) -> None:
         self.client.generation += 1
         self.client.assign(partition)
+        self.outbox.note_read(partition)
         self.owned.add(partition)
-        self.worker.assigned_to_me([partition])
+        self.worker.received([partition])
 
     @precondition(lambda self: self.owned)
     @rule(
@@ -377,10 +460,13 @@ class Ownership(RuleBasedStateMachine):
 
     def _come_round(self) -> None:
         """A turn of the owner, without its waits."""
+        self.time += 60
         self.worker._collect()
-        self.worker._settle(self.worker._outbox_ended())
-        self.worker._release_due = self.worker._idle_commit_due = 0.0
-        self.worker._release()
+        self.worker._workbench.give_up_overdue(self.worker._may_start)
+        self.worker._workbench.hold_or_go_on()
+        self.worker._settlement.settle()
+        self.worker._take()
+        release(self.worker)
         self.worker._steer()
 
     @invariant()
@@ -390,10 +476,13 @@ class Ownership(RuleBasedStateMachine):
 
     @invariant()
     def the_counts_that_bound_memory_are_those_of_the_books(self) -> None:
-        trackers = self.worker._trackers.values()
-        assert sum(self.worker._in_flight) == sum(len(tracker) for tracker in trackers)
-        assert self.worker._in_flight_bytes == sum(tracker.size_bytes for tracker in trackers)
-        assert self.worker._in_work == len(self.handlers.in_work) + len(self.handlers.finished)
+        for tracker in self.worker._books.trackers:
+            works = [*tracker._open, *tracker._finished]
+            assert len(tracker) == len(works) <= LIMIT
+            assert tracker.size_bytes == sum(work.size_bytes for work in works)
+        given_up = self.worker._workbench._given_up
+        finished = [work for work, _ in self.handlers.finished if work not in given_up]
+        assert self.worker._workbench.in_work == len(self.handlers.in_work) + len(finished)
 
     def teardown(self) -> None:
         """Whatever has happened: with handlers and a broker that work, all that is owned is committed to its end."""

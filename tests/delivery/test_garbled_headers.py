@@ -3,9 +3,9 @@
 import pytest
 from kafka import KafkaProducer
 from kafka.record.default_records import DefaultRecordBatchBuilder
-from kafka.record.memory_records import MemoryRecords
 
 from shared.kafka import Unreadable, list_dead_letters, replay_dead_letters, tail
+from shared.kafka.batches import Fetched, Limits
 from shared.kafka.client import connection
 from shared.kafka.reading import GarbledName
 from shared.settings import KafkaSettings
@@ -78,7 +78,8 @@ def test_a_batch_of_garbled_headers_is_read_in_one_pass() -> None:
     builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, 1 << 24)
     for offset in range(20_000):
         builder.append(offset, 0, b"k", b"v" * 20, [(_Name("x"), b"1"), ("good", b"2")])
-    records = list(MemoryRecords(bytes(builder.build())).next_batch())
+    limits = Limits(unpacked_bytes=1 << 24, raw_bytes=1 << 24)
+    records = list(Fetched(bytes(builder.build()), CREATED, 0, position=0, limits=limits))
     assert len(records) == 20_000
     assert {record.headers[0][0].encode() for record in records} == {RAW}
     assert {record.headers[1][0] for record in records} == {"good"}

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.logs import JsonLine, TextLine, configure_logging, one_line
+from shared.logs import JsonLine, TextLine, configure_logging
+from shared.printable import one_line
 from shared.settings import LogSettings
 
 NASTY = "p-1\n2026-11-20T00:00:00Z ERROR root: all is lost\r\x1b[31m\x00\u202etxt.exe\u2028\ud800 黑色 🎧"

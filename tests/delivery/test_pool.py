@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from kafka import TopicPartition
 
+from shared.endings import Ending
 from shared.kafka.runtime.pool import HandlerPool
-from shared.kafka.runtime.tracker import PartitionTracker, Work
+from shared.kafka.runtime.tracker import Outcome, PartitionTracker, Work
 from tests.polling import eventually
 
 
@@ -29,9 +30,10 @@ def one_busy_thread() -> Iterator[tuple[Any, threading.Event, list[str]]]:
     handled: list[str] = []
     go_on = threading.Event()
 
-    def handle(work: Work) -> None:
+    def handle(work: Work) -> Outcome:
         handled.append(work.record.key.decode())
-        assert go_on.wait(30)
+        assert go_on.wait(60)
+        return Outcome(Ending.EMITTED, [])
 
     pool = HandlerPool(handle, threads=1, lanes=2, wake=threading.Event())
     pool.submit(1, [work("first", PartitionTracker(TopicPartition("t", 1)))])

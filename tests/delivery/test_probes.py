@@ -10,18 +10,29 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer
-from kafka.errors import GroupAuthorizationFailedError, KafkaTimeoutError
+from kafka.errors import GroupAuthorizationFailedError
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from shared.errors import ConfigurationError, PermanentError
+from shared.errors import ConfigurationError, PermanentError, SkureelError
 from shared.events import Event
 from shared.health import HealthServer
 from shared.kafka import Worker
+from shared.kafka.client import retry_topic
+from shared.kafka.listener import problem_of
 from shared.metrics import JOB_BUCKETS_SECONDS
 from shared.settings import HealthSettings, KafkaSettings
-from tests.delivery.harness import Answering, answered, make_delivery_topics, publish_products, running
+from tests.delivery.harness import (
+    ANSWER,
+    CREATED,
+    Answering,
+    answered,
+    make_delivery_topics,
+    publish_products,
+    running,
+)
 from tests.polling import eventually
+from tests.servers import make_topics
 
 LOOPBACK = HealthSettings(host="127.0.0.1", port=0)
 
@@ -37,21 +48,27 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize(("live", "ready"), [(True, True), (True, False), (False, True), (False, False)])
 def test_probes_answer_by_status_and_body(live: bool, ready: bool) -> None:
-    with HealthServer(LOOPBACK, live=lambda: live, ready=lambda: ready, registry=CollectorRegistry()) as server:
+    reason = None if ready else "its topics are missing\x1b"
+    with HealthServer(LOOPBACK, live=lambda: live, unready=lambda: reason, registry=CollectorRegistry()) as server:
         status, body = get(server.port, "/health/live")
         assert (status, json.loads(body)) == (200 if live else 503, {"live": live})
         status, body = get(server.port, "/health/ready?verbose")
-        assert (status, json.loads(body)) == (200 if live and ready else 503, {"ready": live and ready})
+        told = json.loads(body)
+        assert (status, told["ready"]) == (200 if live and ready else 503, live and ready)
+        if not live:
+            assert told["reason"] == "the worker has not come round for too long"
+        else:
+            assert told.get("reason") == (None if ready else "its topics are missing\\x1b")
         assert get(server.port, "/elsewhere")[0] == 404
 
 
 def test_a_probe_that_fails_is_one_line_of_the_log(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def broken() -> bool:
+    def broken() -> str:
         raise RuntimeError("the function cannot tell")
 
-    with HealthServer(LOOPBACK, live=lambda: True, ready=broken, registry=CollectorRegistry()) as server:
+    with HealthServer(LOOPBACK, live=lambda: True, unready=broken, registry=CollectorRegistry()) as server:
         with pytest.raises(http.client.RemoteDisconnected):
             get(server.port, "/health/ready")
         assert get(server.port, "/health/live")[0] == 200
@@ -60,11 +77,31 @@ def test_a_probe_that_fails_is_one_line_of_the_log(
 
 
 def test_a_port_that_is_taken_is_a_configuration_error() -> None:
-    with HealthServer(LOOPBACK, live=lambda: True, ready=lambda: True, registry=CollectorRegistry()) as server:
+    with HealthServer(LOOPBACK, live=lambda: True, unready=lambda: None, registry=CollectorRegistry()) as server:
         taken = HealthSettings(host="127.0.0.1", port=server.port)
-        second = HealthServer(taken, live=lambda: True, ready=lambda: True, registry=CollectorRegistry())
+        second = HealthServer(taken, live=lambda: True, unready=lambda: None, registry=CollectorRegistry())
         with pytest.raises(ConfigurationError, match="SKUREEL_HEALTH__PORT"):
             second.__enter__()
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("::", ("127.0.0.1", "[::1]")), ("::1", ("[::1]",)), ("0.0.0.0", ("127.0.0.1",)), ("localhost", ("localhost",))],
+)
+def test_probes_are_answered_on_both_kinds_of_addresses(host: str, asked: tuple[str, ...]) -> None:
+    settings = HealthSettings(host=host, port=0)
+    with HealthServer(settings, live=lambda: True, unready=lambda: None, registry=CollectorRegistry()) as server:
+        for name in asked:
+            with urllib.request.urlopen(f"http://{name}:{server.port}/health/ready", timeout=5) as response:
+                assert response.status == 200
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
+def test_an_address_that_is_not_ours_is_a_configuration_error(host: str) -> None:
+    settings = HealthSettings(host=host, port=0)
+    server = HealthServer(settings, live=lambda: True, unready=lambda: None, registry=CollectorRegistry())
+    with pytest.raises(ConfigurationError, match="SKUREEL_HEALTH__HOST"):
+        server.__enter__()
 
 
 def test_a_worker_is_ready_only_with_a_warm_function_and_a_group(kafka_broker: KafkaSettings) -> None:
@@ -116,13 +153,13 @@ def test_an_owner_that_is_stuck_is_not_live(kafka_broker: KafkaSettings, monkeyp
     go_on = threading.Event()
     with running(Answering(), kafka_broker) as worker:
         eventually(worker.ready)
-        poll = worker._consumer.poll
+        poll = worker._membership._consumer.poll
 
         def hang(timeout_ms: int) -> Any:
             assert go_on.wait(60)
             return poll(timeout_ms=timeout_ms)
 
-        monkeypatch.setattr(worker._consumer, "poll", hang)
+        monkeypatch.setattr(worker._membership._consumer, "poll", hang)
         try:
             eventually(lambda: not worker.live())
         finally:
@@ -133,11 +170,12 @@ def test_an_owner_that_is_stuck_is_not_live(kafka_broker: KafkaSettings, monkeyp
 def test_a_broker_that_takes_connections_and_answers_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts: list[str] = []
 
-    def unanswered(client_id: str, **_: object) -> None:
-        attempts.append(client_id)
-        raise KafkaTimeoutError("no answer")
+    def unanswered(settings: KafkaSettings) -> SkureelError:
+        attempts.append(str(settings.bootstrap_servers))
+        return problem_of(settings) or pytest.fail("nobody has answered")
 
-    monkeypatch.setattr("shared.kafka.runtime.release.KafkaProducer", unanswered)
+    monkeypatch.setattr("shared.kafka.listener.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("shared.kafka.client.problem_of", unanswered)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         broker = KafkaSettings(bootstrap_servers=f"127.0.0.1:{listener.getsockname()[1]}")
         with running(Answering(), broker) as worker:
@@ -169,13 +207,35 @@ def test_a_worker_without_its_topics_says_so_and_is_not_ready(
     with running(Answering(), real_kafka) as worker:
         eventually(lambda: "run `skureel topics create`" in caplog.text)
         topic = real_kafka.topic_prefix + "product.created"
-        assert f"has no {topic}, {topic}.retry" in caplog.text
+        assert f"has no {topic}, {topic}.dlq, {topic}.retry.30s, {topic}.retry.300s, or does not" in caplog.text
         assert worker.live()
         assert not worker.ready()
         make_delivery_topics(real_kafka, partitions=2)
         publish_products(real_kafka, ["p-1"])
         # The client by itself would find them after five minutes.
         eventually(lambda: answered(real_kafka) == ["p-1"], 60)
+        eventually(worker.ready)
+
+
+class Derive(Answering):
+    name = "derive_prompt"
+    """The table of event types says what it writes."""
+
+
+@pytest.mark.connected
+@pytest.mark.parametrize("missing", [CREATED + ".dlq", retry_topic(CREATED, 300.0), ANSWER])
+def test_a_worker_that_lacks_a_topic_it_writes_to_says_so_and_is_not_ready(
+    real_kafka: KafkaSettings, caplog: pytest.LogCaptureFixture, missing: str
+) -> None:
+    needed = [CREATED, CREATED + ".dlq", *(retry_topic(CREATED, delay) for delay in (30.0, 300.0))]
+    needed += ["video.requested", "video.ready", ANSWER]
+    make_topics(real_kafka, *(topic for topic in needed if topic != missing))
+    with running(Derive(), real_kafka) as worker:
+        eventually(lambda: f"has no {real_kafka.topic_prefix}{missing}, or does not" in caplog.text)
+        assert worker.live()
+        assert not worker.ready()
+        assert f"Kafka has no {real_kafka.topic_prefix}{missing}" in (worker.unready_reason() or "")
+        make_topics(real_kafka, missing)
         eventually(worker.ready)
 
 
@@ -190,7 +250,7 @@ def test_metrics_count_every_ending(kafka_broker: KafkaSettings) -> None:
     with running(Answering(behave), kafka_broker) as worker:
         eventually(lambda: len(answered(kafka_broker)) == 2)
         registry = worker.metrics.registry
-        with HealthServer(LOOPBACK, live=worker.live, ready=worker.ready, registry=registry) as server:
+        with HealthServer(LOOPBACK, live=worker.live, unready=lambda: None, registry=registry) as server:
             text = get(server.port, "/metrics")[1]
     families = {family.name: family for family in text_string_to_metric_families(text)}
     topic = kafka_broker.topic_prefix + "product.created"

@@ -35,11 +35,11 @@ def die_in_a_transaction(settings: KafkaSettings, *, group: str, topic: str, nam
     )
     producer.init_transactions()
     producer.begin_transaction()
-    producer.send(settings.topic_prefix + CREATED, b"half").get(timeout=10)
+    producer.send(settings.topic_prefix + CREATED, b"half").get(timeout=60)
     offsets = {TopicPartition(settings.topic_prefix + topic, 0): OffsetAndMetadata(offset, "", -1)}
     producer.send_offsets_to_transaction(offsets, group)
     producer._sender.force_close()
-    producer._sender.join(10)
+    producer._sender.join(60)
     producer.close(timeout=0)
 
 

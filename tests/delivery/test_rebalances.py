@@ -131,7 +131,10 @@ def test_new_partitions_are_taken_up_while_a_job_runs(real_kafka: KafkaSettings)
             admin.create_partitions({real_kafka.topic_prefix + CREATED: 5})
         # Otherwise known after five minutes.
         eventually(
-            lambda: worker._consumer._cluster.request_update() and len(partitions_of(worker, real_kafka)) == 5, 30
+            lambda: (
+                worker._membership._consumer._cluster.request_update() and len(partitions_of(worker, real_kafka)) == 5
+            ),
+            30,
         )
         function.gate.set()
         eventually(lambda: answered(real_kafka) == ["p-1"])
@@ -195,7 +198,7 @@ def test_a_membership_that_ends_while_joining_takes_its_partitions_along(real_ka
     function = Gated()
     with running(function, real_kafka) as worker:
         eventually(lambda: function.handled == ["p-1"])
-        coordinator = worker._consumer._coordinator
+        coordinator = worker._membership._consumer._coordinator
         prepare = coordinator._on_join_prepare_async
         expelled: list[str] = []
 

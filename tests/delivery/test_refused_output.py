@@ -13,8 +13,10 @@ from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.kafka import Publisher, Worker
 from shared.kafka.client import connection
-from shared.kafka.runtime.release import Outbox, Release, Verdict
-from shared.kafka.runtime.tracker import Outgoing, PartitionTracker, Released, Work
+from shared.kafka.producing import Outgoing
+from shared.kafka.runtime.outbox import Outbox
+from shared.kafka.runtime.release import Release, Verdict
+from shared.kafka.runtime.tracker import Part, PartitionTracker, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
     ANSWER,
@@ -42,7 +44,7 @@ LIMIT = 50_000
 def kafka(request: pytest.FixtureRequest, real_kafka: KafkaSettings) -> KafkaSettings:
     """Apache Kafka, both ways of committing. All that is finished is released together."""
     settings = real_kafka.model_copy(update={"offsets": request.param, "commit_interval_seconds": 60.0})
-    make_topics(settings, CREATED, CREATED + ".retry", CREATED + ".dlq", partitions=1)
+    make_topics(settings, CREATED, CREATED + ".dlq", partitions=1)
     make_topic(settings, ANSWER, {"max.message.bytes": str(LIMIT)})
     return settings
 
@@ -125,7 +127,7 @@ def test_only_the_record_at_fault_becomes_a_dead_letter(
 
 
 def test_a_dead_letter_that_is_refused_leaves_its_story(real_kafka: KafkaSettings) -> None:
-    make_topics(real_kafka, CREATED, CREATED + ".retry", ANSWER, partitions=1)
+    make_topics(real_kafka, CREATED, ANSWER, partitions=1)
     make_topic(real_kafka, CREATED + ".dlq", {"max.message.bytes": "20000"})
     value = random.Random(1).randbytes(40_000)
     with Publisher(real_kafka) as publisher:
@@ -144,7 +146,7 @@ def test_a_dead_letter_that_is_refused_leaves_its_story(real_kafka: KafkaSetting
 
 
 def test_a_topic_that_takes_no_dead_letter_at_all_stops_the_worker(real_kafka: KafkaSettings) -> None:
-    make_topics(real_kafka, CREATED, CREATED + ".retry", ANSWER, partitions=1)
+    make_topics(real_kafka, CREATED, ANSWER, partitions=1)
     make_topic(real_kafka, CREATED + ".dlq", {"max.message.bytes": "100"})
     with Publisher(real_kafka) as publisher:
         publisher.publish_raw(real_kafka.topic_prefix + CREATED, b"k", b"poison")
@@ -169,7 +171,7 @@ def finished(settings: KafkaSettings, outputs: Sequence[Outgoing]) -> Release:
     works = [Work(None, tracker) for _ in outputs]
     for work, output in zip(works, outputs, strict=True):
         work.outputs = [output]
-    return Release([Released(tracker, works, len(works))], settings.topic_prefix + "group")
+    return Release([Part(tracker, works, len(works))], settings.topic_prefix + "group")
 
 
 NO_KEY: dict[str, str] = {"cleanup.policy": "compact"}
@@ -192,13 +194,14 @@ def test_whatever_is_refused_for_ever_is_told_apart_from_its_neighbours(
     release = finished(kafka, [*good[:2], bad(topic), *good[2:]])
     outbox.put(release)
     ended = outbox.take(30)
-    assert ended is release
+    assert ended is not None
+    assert ended.release is release
     assert ended.verdict is Verdict.REFUSED
     assert [work.outputs for work in ended.refused] == [[bad(topic)]]
     for work in ended.refused:
         work.outputs = []
-    again = Release(ended.parts, ended.group)
-    outbox.put(again)
-    assert outbox.take(30) is again
+    outbox.put(Release(release.parts, release.group))
+    again = outbox.take(30)
+    assert again is not None
     assert again.verdict in (Verdict.RELEASED, Verdict.SENT), again.error
     assert [record.key for record in records_of(kafka, "compacted")] == [output.key for output in good]

@@ -54,11 +54,12 @@ def test_a_null_header_value_becomes_an_empty_one() -> None:
     assert stories.original([("x", None)]) == [("x", b"")]
 
 
-def test_a_replay_counts_and_forgets_the_rest() -> None:
-    dead = hop(OWN, 0)
+def test_a_replay_counts_and_tells_where_the_record_first_was_alone() -> None:
+    place = [("__connect.errors.topic", b"t"), ("__connect.errors.partition", b"3"), ("__connect.errors.offset", b"7")]
+    dead = hop([*OWN, *place], 0)
     headers = stories.replayed(dead, stories.read(dead))
     again = stories.read(headers)
-    assert again == Story(replays=1, first_failed_at="2027-01-15T08:00:00.000Z")
+    assert again == Story(topic="t", partition=3, offset=7, replays=1, first_failed_at="2027-01-15T08:00:00.000Z")
     assert stories.read(stories.replayed(headers, again)).replays == 2
 
 
@@ -66,7 +67,7 @@ def test_a_replay_counts_and_forgets_the_rest() -> None:
     st.lists(
         st.tuples(
             st.sampled_from(
-                [stories.ATTEMPTS, stories.DUE_AT, stories.ROUNDS, stories.REPLAYS, "__connect.errors.offset"]
+                [stories.ATTEMPTS, stories.WRITTEN_AT, stories.ROUNDS, stories.REPLAYS, "__connect.errors.offset"]
             ),
             st.none() | st.binary() | st.integers().map(lambda number: str(number).encode()),
         )
@@ -75,7 +76,7 @@ def test_a_replay_counts_and_forgets_the_rest() -> None:
 def test_a_forged_story_never_makes_poison(headers: list[tuple[str, bytes | None]]) -> None:
     told = stories.read(headers)
     assert told.attempts >= 0
-    assert told.due_at >= 0
+    assert told.written_at_ms >= 0
     failure = PermanentError("no", reason="r")
     told = stories.failed(told, failure, reason="r", stage="decode", attempts=0, now=0.0, defect=False)
     stories.written(headers, told, group="g", client_id="c")

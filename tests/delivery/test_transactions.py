@@ -8,8 +8,9 @@ from kafka import ConsumerGroupMetadata, KafkaProducer, TopicPartition
 
 from shared.events import Event
 from shared.kafka.client import connection
-from shared.kafka.runtime.release import Outbox, Release, Verdict
-from shared.kafka.runtime.tracker import PartitionTracker, Released
+from shared.kafka.runtime.outbox import Outbox
+from shared.kafka.runtime.release import Release, Verdict
+from shared.kafka.runtime.tracker import Part, PartitionTracker
 from shared.settings import KafkaSettings
 from tests.delivery.conftest import with_short_sessions
 from tests.delivery.harness import (
@@ -48,7 +49,9 @@ def test_a_fenced_producer_is_replaced_and_nothing_is_lost_or_repeated(real_kafk
     publish_products(real_kafka, [f"p-{number}" for number in range(5)])
     with running(Answering(), real_kafka) as worker:
         eventually(lambda: len(answered(real_kafka)) == 5)
-        thief = KafkaProducer(**connection(real_kafka, client_id="thief"), transactional_id=worker._client_id)
+        thief = KafkaProducer(
+            **connection(real_kafka, client_id="thief"), transactional_id=worker._membership._client_id
+        )
         thief.init_transactions()
         thief.close(timeout=5)
         publish_products(real_kafka, [f"q-{number}" for number in range(5)])
@@ -131,11 +134,11 @@ def test_a_broker_fences_members_of_the_past_but_not_who_names_none(real_kafka: 
         outbox = Outbox(real_kafka, client_id=real_kafka.topic_prefix + "zombie", wake=lambda: None)
         outbox.start()
         tracker = PartitionTracker(TopicPartition(real_kafka.topic_prefix + CREATED, 0))
-        member = worker._consumer.group_metadata()
+        member = worker._membership._consumer.group_metadata()
         past = ConsumerGroupMetadata(worker.group, member.generation_id - 1, member.member_id)
         verdicts = []
         for group in (past, ConsumerGroupMetadata(worker.group)):
-            outbox.put(Release([Released(tracker, [], 1)], group))
+            outbox.put(Release([Part(tracker, [], 1)], group))
             ended = outbox.take(60)
             assert ended is not None
             verdicts.append(ended.verdict)
@@ -154,7 +157,7 @@ def test_offsets_of_an_aborted_transaction_are_not_committed_by_the_next(real_ka
     try:
         verdicts = []
         for tracker, group in ((first, expelled), (second, nobody)):
-            outbox.put(Release([Released(tracker, [], 18)], group))
+            outbox.put(Release([Part(tracker, [], 18)], group))
             ended = outbox.take(60)
             assert ended is not None
             verdicts.append(ended.verdict)

@@ -9,9 +9,12 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, TopicAuthorizationFailedError
 
-from shared.kafka.runtime import release as releasing
-from shared.kafka.runtime.release import Outbox, Release, Verdict
-from shared.kafka.runtime.tracker import Outgoing, PartitionTracker, Released, Work
+from shared.kafka import producing
+from shared.kafka.producing import Outgoing
+from shared.kafka.runtime import outbox as releasing
+from shared.kafka.runtime.outbox import Outbox
+from shared.kafka.runtime.release import Release, Verdict
+from shared.kafka.runtime.tracker import Part, PartitionTracker, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
     CREATED,
@@ -43,7 +46,7 @@ class Producer:
     def _note(self, call: str) -> None:
         self.calls.append(call)
         if call == self.hangs_in:
-            assert self.go_on.wait(30)
+            assert self.go_on.wait(60)
         if call == "commit" and self.fails is not None:
             raise self.fails
 
@@ -88,7 +91,7 @@ class Producers:
 @pytest.fixture
 def producers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Producers]:
     producers = Producers()
-    monkeypatch.setattr(releasing, "KafkaProducer", producers)
+    monkeypatch.setattr(producing, "KafkaProducer", producers)
     yield producers
     for producer in producers.opened:
         producer.go_on.set()
@@ -106,7 +109,7 @@ def one_record() -> Release:
     tracker = PartitionTracker(TopicPartition(CREATED, 0))
     work = Work(None, tracker)
     work.outputs = [Outgoing("t", b"k", b"v", [])]
-    return Release([Released(tracker, [work], 1)], "group")
+    return Release([Part(tracker, [work], 1)], "group")
 
 
 def test_a_hanging_release_is_given_up_and_found_out_about(producers: Producers) -> None:
@@ -130,12 +133,12 @@ def test_a_hanging_release_is_given_up_and_found_out_about(producers: Producers)
     producers.opened[1].go_on.set()
     found = successor.take(10)
     assert found is not None
-    assert found is not release
+    assert found.release is not release
     assert found.verdict is Verdict.UNCERTAIN
-    assert found.works() == release.works()
+    assert found.release.works() == release.works()
     # The hanging thread comes back, and leaves it at that.
     producers.opened[0].go_on.set()
-    outbox._thread.join(10)
+    outbox._thread.join(60)
     assert not outbox._thread.is_alive()
     assert len(producers.opened) == 2
     successor.put(one_record())
@@ -158,7 +161,7 @@ def test_who_was_given_up_while_connecting_sends_nothing(producers: Producers) -
     successor = outbox.forsake()
     assert successor.take(10) is not None
     producers.opened[1].go_on.set()
-    outbox._thread.join(10)
+    outbox._thread.join(60)
     assert not outbox._thread.is_alive()
     assert "begin" not in producers.opened[1].calls
     assert len(producers.opened) == 3
@@ -238,7 +241,7 @@ class Unheard(KafkaProducer):  # type: ignore[misc]  # kafka-python is untyped
 
 @pytest.fixture
 def unheard(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Unheard]]:
-    monkeypatch.setattr(releasing, "KafkaProducer", Unheard)
+    monkeypatch.setattr(producing, "KafkaProducer", Unheard)
     monkeypatch.setattr(Unheard, "armed", threading.Event())
     monkeypatch.setattr(Unheard, "go_on", threading.Event())
     yield Unheard
@@ -281,7 +284,7 @@ def test_what_may_be_committed_is_not_sent_again_when_its_partition_is_revoked(
     function = Gated()
     with running(function, settings) as one:
         eventually(lambda: len(function.handled) == 20)
-        ask = one._consumer.committed
+        ask = one._membership._consumer.committed
 
         def away(partition: TopicPartition, timeout_ms: int) -> Any:
             asked.set()
@@ -289,7 +292,7 @@ def test_what_may_be_committed_is_not_sent_again_when_its_partition_is_revoked(
                 raise KafkaTimeoutError("the coordinator is away")
             return ask(partition, timeout_ms=timeout_ms)
 
-        monkeypatch.setattr(one._consumer, "committed", away)
+        monkeypatch.setattr(one._membership._consumer, "committed", away)
         monkeypatch.setattr(unheard, "way", "made")
         unheard.armed.set()
         function.gate.set()
@@ -312,7 +315,7 @@ def test_an_old_answer_about_committed_offsets_is_not_believed_after_a_rebalance
     with running(function, real_kafka) as worker:
         eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka))
         # As when a rebalance came between: asked for, given up, and answered to nobody.
-        coordinator = worker._consumer._coordinator
+        coordinator = worker._membership._consumer._coordinator
         with pytest.raises(KafkaTimeoutError):
             coordinator.fetch_committed_offsets(sorted(worker.assigned), timeout_ms=0)
         eventually(lambda: all(found.is_done for found in coordinator._offset_fetch_futures.values()))

@@ -8,15 +8,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from kafka import TopicPartition
 
-from shared.kafka.runtime.tracker import PartitionTracker, Released, Work
+from shared.endings import Ending
+from shared.kafka.runtime.tracker import Outcome, Part, PartitionTracker, Work
 
 PARTITION = TopicPartition("product.created", 0)
 
 
 def taken(tracker: PartitionTracker, offset: int, key: bytes | None = None) -> Work:
     work = Work(SimpleNamespace(offset=offset, key=key), tracker, size_bytes=1)
-    work.started = tracker.take(work)
+    work.started_at = float(tracker.take(work))
     return work
+
+
+def ended(tracker: PartitionTracker, work: Work) -> Work | None:
+    work.end(Outcome(Ending.EMITTED, []))
+    return tracker.finish(work)
 
 
 class Books(RuleBasedStateMachine):
@@ -31,7 +37,7 @@ class Books(RuleBasedStateMachine):
         self.finished: set[int] = set()
         self.released: list[int] = []
         self.all: list[int] = []
-        self.under_way: Released | None = None
+        self.under_way: Part | None = None
 
     @rule(gap=st.integers(0, 3), key=st.sampled_from([None, b"a", b"b"]))
     def take(self, gap: int, key: bytes | None) -> None:
@@ -39,7 +45,7 @@ class Books(RuleBasedStateMachine):
         work = taken(self.tracker, offset, key)
         self.position = offset + 1
         self.all.append(offset)
-        if work.started:
+        if work.started_at:
             self.in_work.append(work)
 
     @rule(gap=st.integers(1, 3))
@@ -50,7 +56,7 @@ class Books(RuleBasedStateMachine):
     @rule(data=st.data())
     def finish(self, data: st.DataObject) -> None:
         work = self.in_work.pop(data.draw(st.integers(0, len(self.in_work) - 1)))
-        following = self.tracker.finish(work)
+        following = ended(self.tracker, work)
         self.finished.add(work.record.offset)
         if following is not None:
             assert following.record.key == work.record.key
@@ -95,7 +101,7 @@ class Books(RuleBasedStateMachine):
         if self.under_way is not None:
             self.end_release(commits=True)
         while self.in_work:
-            following = self.tracker.finish(self.in_work.pop())
+            following = ended(self.tracker, self.in_work.pop())
             if following is not None:
                 self.in_work.append(following)
         last = self.tracker.releasable(self.position)
@@ -119,7 +125,7 @@ def test_nothing_is_offered_before_the_first_record_is_finished(order: list[int]
     for offset in order:
         if offset == 0:
             break
-        tracker.finish(works[offset])
+        ended(tracker, works[offset])
         assert tracker.releasable(8) is None
 
 
@@ -132,7 +138,7 @@ def test_an_offset_that_comes_again_needs_a_new_epoch() -> None:
 
 def test_markers_behind_the_last_record_are_committed_over() -> None:
     tracker = PartitionTracker(PARTITION)
-    tracker.finish(taken(tracker, 3))
+    ended(tracker, taken(tracker, 3))
     released = tracker.releasable(4)
     assert released is not None
     assert released.offset == 4
@@ -146,11 +152,11 @@ def test_markers_behind_the_last_record_are_committed_over() -> None:
 def test_a_record_waits_for_an_equal_key_before_it_only() -> None:
     tracker = PartitionTracker(PARTITION)
     first, other, second = taken(tracker, 0, b"k"), taken(tracker, 1, b"o"), taken(tracker, 2, b"k")
-    assert (first.started, other.started, second.started) == (True, True, False)
-    assert tracker.finish(other) is None
-    assert tracker.finish(first) is second
+    assert (first.started_at, other.started_at, second.started_at) == (1, 1, 0)
+    assert ended(tracker, other) is None
+    assert ended(tracker, first) is second
 
 
 def test_records_without_a_key_wait_for_none() -> None:
     tracker = PartitionTracker(PARTITION)
-    assert [taken(tracker, offset).started for offset in range(3)] == [True, True, True]
+    assert [taken(tracker, offset).started_at for offset in range(3)] == [1, 1, 1]

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ from shared.kafka import serve
 from shared.logs import configure_logging
 from shared.settings import HealthSettings, KafkaSettings, LogSettings, ObjectSettings, Settings, child_environment
 from tests.delivery.harness import Answering
-from tests.polling import eventually
+from tests.polling import PATIENCE_SECONDS, eventually
 from tests.servers import REPOSITORY
 
 
@@ -33,6 +34,7 @@ class Traced:
     def __init__(self, function: Function, folder: Path, mode: Mapping[str, Any]) -> None:
         self.name = function.name
         self.consumes = function.consumes
+        self.deadline_seconds = function.deadline_seconds
         self._function = function
         self._folder = folder
         self._seconds = float(mode.get("seconds", 0.0))
@@ -58,6 +60,9 @@ class Traced:
         self._note("ended", product)
         return events
 
+    def check(self) -> None:
+        self._function.check()
+
     def stop(self) -> None:
         self._function.stop()
         (self._folder / f"stopped-{os.getpid()}").touch()
@@ -81,7 +86,10 @@ def painting(objects: ObjectSettings, model: Path) -> Function:
     )
     store = ObjectStore(objects)
     return RenderVideo(
-        settings, ClipStore(store), Photos(store, ()), open_studio=lambda _settings, _folder: studio(Painter())
+        settings,
+        ClipStore(store),
+        Photos(store, settings.render),
+        open_studio=lambda _settings, _folder: studio(Painter()),
     )
 
 
@@ -109,6 +117,8 @@ class WorkerProcess:
             cwd=REPOSITORY,
             # A killed process leaves its temporary files; here they go with the test's folder.
             env=child_environment({"TMPDIR": str(folder)}),
+            # Whoever kills the tests closes this too, and the worker ends with them.
+            stdin=subprocess.PIPE,
             stderr=self._log,
         )
 
@@ -148,7 +158,9 @@ class WorkerProcess:
         """SIGKILL, and wait."""
         if self.running():
             self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         self._log.close()
 
 
@@ -162,12 +174,19 @@ def worker_process(settings: KafkaSettings, folder: Path, **mode: Any) -> Iterat
         process.kill()
 
 
-def began(process: WorkerProcess, *products: str, timeout_seconds: float = 30.0) -> None:
+def began(process: WorkerProcess, *products: str, timeout_seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until the process has begun these products."""
     eventually(lambda: set(products) <= set(process.noted("began")), timeout_seconds, describe=process.log)
 
 
+def end_with_parent() -> None:
+    """Wait for the parent's end, however it comes, and follow."""
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def main() -> int:
+    threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
     spec = json.loads(sys.argv[1])
     faulthandler.register(signal.SIGUSR1)
     configure_logging(LogSettings(format="text"))

@@ -13,7 +13,7 @@ def test_a_broker_takes_and_gives_a_record(kafka_broker: KafkaSettings) -> None:
     version = tuple(map(int, kafka_broker.api_version.split("."))) if kafka_broker.api_version else None
     common = {"bootstrap_servers": kafka_broker.bootstrap_servers, "api_version": version}
     with KafkaProducer(**common) as producer:
-        producer.send(topic, b"value", key=b"key", headers=[("ce_id", b"1")], partition=0).get(10)
+        producer.send(topic, b"value", key=b"key", headers=[("ce_id", b"1")], partition=0).get(60)
     with KafkaConsumer(**common, isolation_level="read_committed", consumer_timeout_ms=10_000) as consumer:
         partition = TopicPartition(topic, 0)
         consumer.assign([partition])

@@ -153,7 +153,7 @@ def _consumer(settings: KafkaSettings, **more: object) -> Iterator[KafkaConsumer
 
 def _send(settings: KafkaSettings, topic: str, value: bytes) -> None:
     with _producer(settings) as producer:
-        producer.send(topic, value, partition=0).get(10)
+        producer.send(topic, value, partition=0).get(60)
 
 
 def _read(settings: KafkaSettings, topic: str, count: int) -> list[bytes]:

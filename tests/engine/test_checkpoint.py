@@ -12,22 +12,23 @@ from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffu
 from safetensors.torch import load_file, save_file
 from transformers import UMT5Config, UMT5EncoderModel
 
+from model_store.manifest import write_manifest
+from model_store.sampling import SamplerConfig
 from model_store.wan.checkpoint import (
     ORIGINAL_DENOISER,
     ORIGINAL_TEXT_ENCODER,
     ORIGINAL_VAE,
     REPACK_PREFIX,
     Checkpoint,
-    CheckpointError,
 )
 from model_store.wan.denoiser import Denoiser, DenoiserConfig
 from model_store.wan.engine import Engine
 from model_store.wan.precision import DENOISER_FLOAT32
-from model_store.wan.sampler import SamplerConfig
 from model_store.wan.text_encoder import TextEncoder, TextEncoderConfig
 from model_store.wan.vae import VAE, VAEConfig
-from shared.errors import ConfigurationError
+from shared.errors import CheckpointError, ConfigurationError
 from tests.engine.folders import shard, write_hollow, write_index, write_original
+from tests.painting import MANIFEST
 
 CPU = torch.device("cpu")
 META = torch.device("meta")
@@ -224,29 +225,32 @@ def test_every_tensor_of_the_published_model_is_placed(layout, request):
 def test_the_scheduler_says_which_sampler(folder):
     path = folder / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "flow_shift": 3.5}))
-    assert Checkpoint.open(folder).sampler == SamplerConfig("unipc", shift=3.5)
+    assert Checkpoint.open(folder).sampler == SamplerConfig(kind="unipc", shift=3.5)
 
 
 def test_a_distilled_pipeline_takes_its_few_steps(folder):
     path = folder / "model_index.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "_class_name": "WanDMDPipeline"}))
-    assert Checkpoint.open(folder).sampler == SamplerConfig("few-step", timesteps=(1000, 757, 522))
+    assert Checkpoint.open(folder).sampler == SamplerConfig(kind="few-step", timesteps=(1000, 757, 522))
 
 
 def test_the_original_layout_samples_with_the_published_shift(original_folder):
-    assert Checkpoint.open(original_folder).sampler == SamplerConfig("unipc", shift=5.0)
+    assert Checkpoint.open(original_folder).sampler == SamplerConfig(kind="unipc", shift=5.0)
 
 
 @pytest.mark.parametrize("layout", ["folder", "original_folder"])
 def test_the_manifest_has_the_last_word_on_the_sampler(layout, request):
     path = request.getfixturevalue(layout)
-    manifest = {"name": "x", "sampler": {"kind": "few-step", "shift": 1.0, "timesteps": [1000, 500]}}
-    (path / "manifest.json").write_text(json.dumps(manifest))
-    assert Checkpoint.open(path).sampler == SamplerConfig("few-step", 1.0, (1000, 500))
+    wanted = SamplerConfig(kind="few-step", shift=1.0, timesteps=(1000, 500))
+    write_manifest(path, MANIFEST.model_copy(update={"sampler": wanted}))
+    assert Checkpoint.open(path).sampler == wanted
+    (path / "manifest.json").write_text(json.dumps({"sampler": {"kind": "few-step", "timesteps": [1000, 500]}}))
+    with pytest.raises(ConfigurationError, match=r"manifest\.json: name: Field required"):
+        Checkpoint.open(path)
 
 
 def test_the_caller_overrules_the_folder(folder):
-    wanted = SamplerConfig("unipc", shift=9.0)
+    wanted = SamplerConfig(kind="unipc", shift=9.0)
     assert Engine.load(folder, sampler=wanted).sampler == wanted
 
 

@@ -43,6 +43,7 @@ def inputs(denoiser, seed, frames=3):
 # The whole script
 
 
+@pytest.mark.slow
 def test_the_rehearsal_runs_every_contest_and_prints_finite_figures(capsys):
     assert engine_gpu.main(["--rehearse", "--rounds", "1"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

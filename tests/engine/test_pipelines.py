@@ -1,15 +1,14 @@
 """A whole clip equals the public pipelines: text to video and image to video."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from diffusers import WanImageToVideoPipeline
 from PIL import Image
 
-from model_store.wan.engine import ClipSpec, Engine
-from model_store.wan.first_frame import cover, open_photo
+from model_store.wan.engine import Engine
+from model_store.wan.first_frame import cover
+from shared.drawing import ClipSpec
 from tests.engine.closeness import relative_error
 
 SPEC = ClipSpec(
@@ -18,6 +17,7 @@ SPEC = ClipSpec(
     width=64,
     height=96,
     frames=13,
+    fps=24,
     steps=20,
     guidance=5.0,
     seed=3,
@@ -60,9 +60,9 @@ def frames_of(engine, spec, photo=None):
     "spec",
     [
         SPEC,
-        replace(SPEC, guidance=1.0, negative_prompt=""),
-        replace(SPEC, frames=1, steps=3),
-        replace(SPEC, prompt="耳机 黑色 旋转", width=96, height=32, frames=25, steps=4, guidance=2.5),
+        SPEC.changed(guidance=1.0, negative_prompt=""),
+        SPEC.changed(frames=1, steps=3),
+        SPEC.changed(prompt="耳机 黑色 旋转", width=96, height=32, frames=25, steps=4, guidance=2.5),
     ],
     ids=["20 steps, guided", "no guidance", "one frame", "Chinese, wide, 25 frames"],
 )
@@ -71,19 +71,19 @@ def test_text_to_video_equals_the_public_pipeline(engine, public_pipeline, spec)
     assert relative_error(frames_of(engine, spec), expected) <= 1e-5
 
 
-@pytest.mark.parametrize("spec", [SPEC, replace(SPEC, frames=5, steps=3, guidance=1.0)], ids=["20 steps", "short"])
+@pytest.mark.parametrize("spec", [SPEC, SPEC.changed(frames=5, steps=3, guidance=1.0)], ids=["20 steps", "short"])
 def test_image_to_video_equals_the_public_pipeline(engine, public_pipeline, spec):
     parts = {name: part for name, part in public_pipeline.components.items() if name != "transformer_2"}
     theirs = WanImageToVideoPipeline(**parts, image_encoder=None, image_processor=None, expand_timesteps=True)
     theirs.set_progress_bar_config(disable=True)
     photo = a_photo(spec.width, spec.height)
     expected = theirs(image=photo, **arguments(spec)).frames[0]
-    actual = frames_of(engine, spec, cover(open_photo(photo), spec.width, spec.height))
+    actual = frames_of(engine, spec, cover(photo, spec.width, spec.height))
     assert relative_error(actual, expected) <= 1e-5
 
 
 def test_generate_hands_out_the_decoded_frames_as_bytes(engine):
-    spec = replace(SPEC, steps=2)
+    spec = SPEC.changed(steps=2)
     frames = list(engine.generate(spec))
     assert len(frames) == spec.frames
     assert {(frame.shape, frame.dtype.name) for frame in frames} == {((96, 64, 3), "uint8")}
@@ -93,14 +93,14 @@ def test_generate_hands_out_the_decoded_frames_as_bytes(engine):
 
 def test_a_photo_makes_generate_image_to_video(engine):
     photo = a_photo(64, 96)
-    spec = replace(SPEC, steps=2, frames=5, image=photo)
+    spec = SPEC.changed(steps=2, frames=5, image=photo)
     first = frames_of(engine, spec, cover(photo, 64, 96))[0].permute(1, 2, 0) * 255
     generated = list(engine.generate(spec))
     assert np.abs(generated[0] - first.numpy()).max() <= 0.51
-    assert not np.array_equal(generated[0], next(iter(engine.generate(replace(spec, image=None)))))
+    assert not np.array_equal(generated[0], next(iter(engine.generate(spec.changed(image=None)))))
 
 
 def test_bf16_stays_near_the_exact_clip(diffusers_folder, engine):
-    spec = replace(SPEC, steps=3, frames=5)
+    spec = SPEC.changed(steps=3, frames=5)
     rounded = Engine.load(diffusers_folder, dtype=torch.bfloat16)
     assert relative_error(frames_of(rounded, spec).float(), frames_of(engine, spec)) <= 2e-2

@@ -5,7 +5,8 @@ import torch
 from diffusers import UniPCMultistepScheduler
 from torch import Tensor
 
-from model_store.wan.sampler import FASTWAN_TIMESTEPS, FewStep, SamplerConfig, UniPC
+from model_store.sampling import SamplerConfig
+from model_store.wan.sampler import FASTWAN_TIMESTEPS, FewStep, UniPC, build_sampler, read_scheduler
 from tests.engine.closeness import relative_error
 
 
@@ -41,11 +42,12 @@ def test_the_timesteps_are_those_published_for_fifty_steps():
 
 
 @pytest.mark.parametrize(
-    ("config", "steps"), [(SamplerConfig("unipc"), 6), (SamplerConfig("few-step", 1.0, (1000.0, 400.0)), 2)]
+    ("config", "steps"),
+    [(SamplerConfig(kind="unipc"), 6), (SamplerConfig(kind="few-step", timesteps=(1000, 400)), 2)],
 )
 def test_a_perfect_denoiser_arrives_at_the_clean_latent(config, steps):
     clean = torch.randn(1, 4, 2, 3, 3, generator=torch.Generator().manual_seed(1))
-    sampler = config.build(steps, torch.Generator().manual_seed(2))
+    sampler = build_sampler(config, steps, torch.Generator().manual_seed(2))
     sigmas = sampler.sigmas
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(3))
     latents = (1 - sigmas[0]) * clean + sigmas[0] * noise
@@ -72,7 +74,7 @@ def test_few_steps_noise_the_clean_prediction_afresh():
 
 def test_the_scheduler_of_a_checkpoint_is_read():
     saved = dict(their_scheduler(10, 3.0).config) | {"_class_name": "UniPCMultistepScheduler"}
-    assert SamplerConfig.from_diffusers(saved) == SamplerConfig("unipc", shift=3.0)
+    assert read_scheduler(saved) == SamplerConfig(kind="unipc", shift=3.0)
 
 
 @pytest.mark.parametrize(
@@ -82,13 +84,22 @@ def test_the_scheduler_of_a_checkpoint_is_read():
 def test_a_scheduler_of_another_kind_is_refused(key, value):
     saved = dict(their_scheduler(10, 3.0).config) | {"_class_name": "UniPCMultistepScheduler", key: value}
     with pytest.raises(ValueError, match=f"{key} is {value!r}"):
-        SamplerConfig.from_diffusers(saved)
+        read_scheduler(saved)
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("euler",), ("few-step",), ("unipc", 5.0, (1000.0,)), ("few-step", 5.0, (500.0, 900.0)), ("unipc", 0.0)],
+    [
+        {"kind": "euler"},
+        {"kind": "few-step"},
+        {"kind": "unipc", "timesteps": (1000,)},
+        {"kind": "few-step", "timesteps": (500, 900)},
+        {"kind": "few-step", "timesteps": (500, 500)},
+        {"kind": "few-step", "timesteps": (1001, 500)},
+        {"kind": "few-step", "timesteps": (500, 0)},
+        {"kind": "unipc", "shift": 0.0},
+    ],
 )
 def test_an_impossible_sampler_is_refused(arguments):
     with pytest.raises(ValueError, match=r"kind|timesteps|shift"):
-        SamplerConfig(*arguments)
+        SamplerConfig(**arguments)

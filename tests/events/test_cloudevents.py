@@ -222,3 +222,13 @@ def test_any_text_that_is_read_is_written_and_read_again(name: str, color: list[
     message = to_kafka(event)
     assert from_kafka(message.headers, message.value) == event
     assert from_structured(to_structured(event)) == event
+
+
+@pytest.mark.parametrize("mode", ["binary", "structured"])
+def test_a_byte_order_mark_before_the_json_costs_no_product(event: Event[Product], mode: str) -> None:
+    if mode == "binary":
+        message = to_kafka(event)
+        headers, value = message.headers, message.value
+    else:
+        headers, value = [("content-type", b"application/cloudevents+json")], to_structured(event)
+    assert from_kafka(headers, b"\xef\xbb\xbf" + value) == event

@@ -1,6 +1,7 @@
 """The published schemas and the AsyncAPI document."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,11 +10,12 @@ from typing import Any
 import jsonschema
 import pytest
 
+from functions.cli import schemas as published
 from shared.events import EVENT_TYPES, Event, Product
-from shared.events import documents as published
 from shared.events.cloudevents import to_kafka
 from shared.kafka.operating.topics import needed_topics
 from shared.kafka.runtime.handling import Handling
+from shared.kafka.runtime.rejecting import Rejecting
 from shared.kafka.runtime.tracker import PartitionTracker, Work
 from shared.kafka.story import Story, written
 from shared.settings import KafkaSettings
@@ -74,7 +76,13 @@ def asyncapi() -> dict[str, Any]:
 
 def test_the_asyncapi_document_names_every_topic_that_is_made() -> None:
     addresses = [channel["address"] for channel in asyncapi()["channels"].values()]
-    assert sorted(addresses) == sorted(needed_topics(KafkaSettings()))
+    settings = KafkaSettings(retry_delays_seconds=(30.0,))
+    assert sorted(address.format(delay="30s") for address in addresses) == sorted(needed_topics(settings))
+
+
+def test_every_parameter_of_an_address_is_described() -> None:
+    for channel in asyncapi()["channels"].values():
+        assert set(re.findall(r"{(\w+)}", channel["address"])) == set(channel.get("parameters", {}))
 
 
 def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
@@ -103,19 +111,20 @@ def found(part: Any, name: str) -> Iterator[Any]:
 def test_the_headers_of_a_failed_record_are_as_described(value: bytes) -> None:
     """Told by the runtime itself: a defect has them all, but for those of a replay."""
     message = to_kafka(product_event("p"))
+    settings = KafkaSettings(retries_in_place=0)
     handling = Handling(
         Answering(_break),
-        KafkaSettings(retries_in_place=0),
-        group="g",
-        client_id="c",
+        settings,
+        rejecting=Rejecting(settings, group="g", client_id="c", clock=lambda: 1_800_000_000.0),
         clock=lambda: 1_800_000_000.0,
+        holding=lambda: False,
         interrupted=lambda: False,
         pause=lambda seconds: None,
     )
-    record = SimpleNamespace(topic="product.created", partition=2, offset=7, **message._replace(value=value)._asdict())
+    place = {"topic": "product.created", "partition": 2, "offset": 7, "timestamp": 0}
+    record = SimpleNamespace(**place, **message._replace(value=value)._asdict())
     work = Work(record, PartitionTracker(None))  # type: ignore[arg-type]
-    handling.finish(work)
-    (output,) = work.outputs
+    (output,) = handling.finish(work).outputs
     described = asyncapi()["components"]["schemas"]["story"]
     told = {name: raw.decode() for name, raw in output.headers if name.startswith(("__connect", "skureel"))}
     jsonschema.validate(told, {**described, "additionalProperties": False})
@@ -126,7 +135,7 @@ def _break(event: Event[Any]) -> None:
 
 
 def test_every_header_that_a_story_can_have_is_described() -> None:
-    full = Story("t", 1, 2, 3, 4, 5, "2026-01-01T00:00:00.000Z", 6.0, "reason", "handle", "E", "message", "trace")
-    written_names = {name for name, _ in written([], full, group="g", client_id="c")}
+    full = Story("t", 1, 2, 3, 4, 5, "2026-01-01T00:00:00.000Z", 6, "reason", "handle", "E", "message", "trace")
+    written_names = {name for name, _ in written([("x", b"y" * 100_000)], full, group="g", client_id="c")}
     described = asyncapi()["components"]["schemas"]["story"]["properties"]
     assert written_names == set(described) - {"skureel.omitted-bytes"}

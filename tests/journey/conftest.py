@@ -45,7 +45,7 @@ def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
         if name != "render_video":
             return build(name, settings)
         objects = ObjectStore(settings.objects)
-        photos = Photos(objects, ())
+        photos = Photos(objects, settings.render)
         return RenderVideo(settings, ClipStore(objects), photos, open_studio=lambda _settings, _folder: studio(painter))
 
     monkeypatch.setattr(functions.cli.demo, "build", build_with_painter)

@@ -1,20 +1,24 @@
-"""A server that answers every HTTP request with the same prepared bytes, or with silence."""
+"""A server that answers HTTP requests with prepared bytes, or with silence, as no object store would."""
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from pydantic import SecretStr
 
 from shared.settings import ObjectSettings
 
+Respond = Callable[[bytes], bytes]
+"""The answer to a request; empty: none ever."""
+
 
 @contextmanager
-def answering(answer: bytes, *, timeout_seconds: float = 5.0) -> Iterator[ObjectSettings]:
-    """Settings of a store that sends `answer` to any request and closes the connection; empty: it never answers."""
+def answering(answer: bytes | Respond, *, timeout_seconds: float = 5.0) -> Iterator[ObjectSettings]:
+    """Settings of a store that sends `answer` and closes the connection."""
+    respond = answer if callable(answer) else lambda _request: answer
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_serve, args=(listener, answer))
+        thread = threading.Thread(target=_serve, args=(listener, respond))
         thread.start()
         try:
             yield ObjectSettings(
@@ -29,19 +33,33 @@ def answering(answer: bytes, *, timeout_seconds: float = 5.0) -> Iterator[Object
             thread.join()
 
 
-def _serve(listener: socket.socket, answer: bytes) -> None:
+def _serve(listener: socket.socket, respond: Respond) -> None:
     silent = []
     with suppress(OSError):
         while True:
             connection, _ = listener.accept()
+            answer = respond(_request(connection))
             if not answer:
                 silent.append(connection)
                 continue
             with connection, suppress(OSError):
-                connection.recv(65536)
                 connection.sendall(answer)
     for connection in silent:
         connection.close()
+
+
+def _request(connection: socket.socket) -> bytes:
+    """A request, all of which is taken: a server that closes before loses its answer."""
+    request, length = b"", 0
+    with suppress(OSError), connection.makefile("rb") as lines:
+        while line := lines.readline():
+            request += line
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+            if line == b"\r\n":
+                request += lines.read(length)
+                break
+    return request
 
 
 def http_answer(status: str, body: bytes, *, headers: tuple[str, ...] = (), stated_length: int | None = None) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.objects import ObjectStore
+from shared.objects import ObjectStore, multipart
 from shared.objects import store as store_module
 from shared.settings import ObjectSettings
 
@@ -35,8 +35,7 @@ def test_a_large_object_that_is_there_is_told_as_fast_as_a_small_one(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the bytes were sent")
 
-    monkeypatch.setattr(store._client, "_put_object", refuse)
-    monkeypatch.setattr(store, "_unless_present", refuse)
+    monkeypatch.setattr(store_module, "check_stored", refuse)
     assert not store.put_new("large", data, "video/mp4")
 
 
@@ -52,7 +51,7 @@ def test_of_racing_puts_exactly_one_wins(store: ObjectStore) -> None:
 def test_of_racing_multipart_uploads_exactly_one_wins(
     real_minio: ObjectSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "PART_BYTES", S3_SMALLEST_PART_BYTES)
+    monkeypatch.setattr(multipart, "PART_BYTES", S3_SMALLEST_PART_BYTES)
     store = ObjectStore(real_minio)
     store.check()
     files = [_file(tmp_path, number) for number in range(4)]
@@ -61,17 +60,17 @@ def test_of_racing_multipart_uploads_exactly_one_wins(
         won = _race(lambda number, key=key: store.put_file_new(key, files[number], "video/mp4"), racers=4)
         assert won.count(True) == 1, won
         assert store.get(key) == files[won.index(True)].read_bytes()
-    assert not store._client._list_multipart_uploads(real_minio.bucket).uploads
+    assert list(store.open_uploads()) == []
 
 
 def test_a_multipart_upload_after_another_changes_nothing(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The look before the upload is bypassed: the condition on its completion decides."""
-    monkeypatch.setattr(store_module, "PART_BYTES", S3_SMALLEST_PART_BYTES)
+    monkeypatch.setattr(multipart, "PART_BYTES", S3_SMALLEST_PART_BYTES)
     first, second = _file(tmp_path, 1), _file(tmp_path, 2)
     assert store.put_file_new("clip.mp4", first, "video/mp4")
-    monkeypatch.setattr(store, "head", lambda key: None)
+    monkeypatch.setattr(store, "_facts", lambda key: None)
     assert not store.put_file_new("clip.mp4", second, "video/mp4")
     assert store.get("clip.mp4") == first.read_bytes()
 

@@ -6,11 +6,15 @@ import sys
 
 import pytest
 import urllib3
+from minio.credentials import StaticProvider
+from minio.minioadmin import MinioAdmin
+from pydantic import SecretStr
 
-from shared.errors import ConfigurationError, PhotoRefused
+from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, PhotoRefused
 from shared.objects import ObjectStore
 from shared.photos import Photos, allowed_hosts
-from shared.settings import ObjectSettings
+from shared.settings import ObjectSettings, RenderSettings
+from tests.objects.faulty_server import answering, http_answer
 
 HOST = "img.example.com"
 PNG = b"\x89PNG\r\n\x1a\n, the rest is the engine's business"
@@ -21,7 +25,7 @@ def photos(embedded_objects: ObjectSettings) -> Photos:
     """With one host allowed, and no network."""
     store = ObjectStore(embedded_objects)
     store.check()
-    return Photos(store, ("Img.Example.com",))
+    return Photos(store, RenderSettings(image_hosts=("Img.Example.com",)))
 
 
 @pytest.fixture
@@ -77,7 +81,7 @@ def test_a_photo_on_an_allowed_host_is_kept_by_its_content(
     ],
 )
 def test_only_allowed_hosts_are_asked(image: str, photos: Photos, asked: list[str]) -> None:
-    with pytest.raises(PhotoRefused, match="SKUREEL_RENDER__IMAGE_HOSTS"):
+    with pytest.raises(PhotoRefused, match=r"nowhere that photos are taken from; .* address on img.example.com"):
         photos.digest(image)
     assert asked == []
 
@@ -124,13 +128,60 @@ def test_a_host_beyond_ascii_ends_the_start_where_it_could_not_be_compared(monke
 )
 def test_an_allowed_host_that_is_none_ends_the_start(host: str, embedded_objects: ObjectSettings) -> None:
     with pytest.raises(ConfigurationError, match="SKUREEL_RENDER__IMAGE_HOSTS"):
-        Photos(ObjectStore(embedded_objects), (host,))
+        Photos(ObjectStore(embedded_objects), RenderSettings.model_construct(image_hosts=(host,), image_prefix="u/"))
 
 
-@pytest.mark.parametrize("image", ["上传/杯子.jpg", "../x.jpg", "/abs.jpg", "a//b.jpg", "x" * 1025])
+@pytest.mark.parametrize(
+    "image",
+    [
+        "uploads/上传/杯子.jpg",
+        "uploads/../photos/x",
+        "uploads/a//b.jpg",
+        "uploads/" + "x" * 1017,
+        "uploads/\x00",
+        "uploads/a\nb",
+        "uploads/a\\..\\b",
+    ],
+)
 def test_a_photo_under_a_name_that_is_no_key_is_refused(image: str, photos: Photos) -> None:
-    with pytest.raises(PhotoRefused, match="a key is a relative path"):
+    with pytest.raises(PhotoRefused, match="a key is a relative path") as refused:
         photos.digest(image)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "videos/0/record.json",
+        "photos/{kept}",
+        "x.jpg",
+        "/uploads/x.jpg",
+        "../uploads/x.jpg",
+        "Uploads/x",
+        "uploads",
+        "",
+    ],
+)
+def test_only_uploads_may_be_named_and_what_else_there_is_is_not_told(
+    image: str, photos: Photos, embedded_objects: ObjectSettings
+) -> None:
+    store = ObjectStore(embedded_objects)
+    store.put_new("videos/0/record.json", PNG, "image/png")
+    store.put_new("x.jpg", PNG, "image/png")
+    store.put_new("uploads/x.jpg", PNG, "image/png")
+    image = image.format(kept=photos.digest("uploads/x.jpg"))
+    said = set()
+    for named in (image, "photos/none"):
+        with pytest.raises(PhotoRefused, match="begins with uploads/") as refused:
+            photos.digest(named)
+        said.add(str(refused.value).replace(repr(named), "it"))
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("prefix", ["photos/", "videos/0/"])
+def test_uploads_do_not_lie_among_our_own_objects(prefix: str, embedded_objects: ObjectSettings) -> None:
+    with pytest.raises(ConfigurationError, match="SKUREEL_RENDER__IMAGE_PREFIX"):
+        Photos(ObjectStore(embedded_objects), RenderSettings(image_prefix=prefix))
 
 
 def test_a_photo_in_the_bucket_over_the_limit_is_refused(
@@ -138,11 +189,11 @@ def test_a_photo_in_the_bucket_over_the_limit_is_refused(
 ) -> None:
     monkeypatch.setattr("shared.photos.LIMIT_BYTES", 100)
     store = ObjectStore(embedded_objects)
-    store.put_new("just.png", PNG.ljust(100), "image/png")
-    store.put_new("over.png", PNG.ljust(101), "image/png")
-    assert photos.digest("just.png")
-    with pytest.raises(PhotoRefused, match="over 100 bytes"):
-        photos.digest("over.png")
+    store.put_new("uploads/just.png", PNG.ljust(100), "image/png")
+    store.put_new("uploads/over.png", PNG.ljust(101), "image/png")
+    assert photos.digest("uploads/just.png")
+    with pytest.raises(PhotoRefused, match="send a smaller file"):
+        photos.digest("uploads/over.png")
 
 
 @pytest.mark.parametrize(
@@ -159,14 +210,88 @@ def test_a_photo_in_the_bucket_over_the_limit_is_refused(
 def test_only_jpeg_png_and_webp_are_photos(
     content: bytes, is_photo: bool, photos: Photos, embedded_objects: ObjectSettings
 ) -> None:
-    ObjectStore(embedded_objects).put_new("upload", content, "image/webp")
+    ObjectStore(embedded_objects).put_new("uploads/a", content, "image/webp")
     if is_photo:
-        assert photos.digest("upload") == hashlib.sha256(content).hexdigest()
+        assert photos.digest("uploads/a") == hashlib.sha256(content).hexdigest()
     else:
         with pytest.raises(PhotoRefused, match="no JPEG, PNG or WebP"):
-            photos.digest("upload")
+            photos.digest("uploads/a")
 
 
-def test_a_photo_that_nobody_uploaded_is_refused(photos: Photos) -> None:
-    with pytest.raises(PhotoRefused, match="upload it first"):
-        photos.digest("nowhere.jpg")
+def test_a_photo_is_proved_by_its_digest(photos: Photos, embedded_objects: ObjectSettings) -> None:
+    digest = hashlib.sha256(PNG).hexdigest()
+    ObjectStore(embedded_objects).put_new(f"photos/{digest}", PNG + b"!", "image/png")
+    with pytest.raises(PermanentError, match="not the one in its name") as altered:
+        photos.load(digest)
+    assert altered.value.reason == "photo-altered"
+
+
+def test_a_photo_that_is_not_there_yet_is_waited_for(photos: Photos, embedded_objects: ObjectSettings) -> None:
+    with pytest.raises(PhotoNotYet, match="upload it and publish the product again"):
+        photos.digest("uploads/soon.png")
+    ObjectStore(embedded_objects).put_new("uploads/soon.png", PNG, "image/png")
+    assert photos.digest("uploads/soon.png") == hashlib.sha256(PNG).hexdigest()
+
+
+DENIED = {"Effect": "Deny", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::*/uploads/denied.png"]}
+ALL_ELSE = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
+
+
+@pytest.mark.connected
+def test_a_key_that_the_policy_denies_sounds_as_one_that_is_not_there(real_minio: ObjectSettings) -> None:
+    owner = ObjectStore(real_minio)
+    owner.check()
+    owner.put_new("uploads/denied.png", PNG, "image/png")
+    assert real_minio.endpoint
+    assert real_minio.access_key
+    assert real_minio.secret_key
+    root = StaticProvider(real_minio.access_key, real_minio.secret_key.get_secret_value())
+    admin = MinioAdmin(endpoint=real_minio.endpoint, credentials=root, secure=False)
+    admin.user_add("uploads-reader", "reader-secret")
+    admin.policy_add("all-but-one", policy={"Version": "2012-10-17", "Statement": [ALL_ELSE, DENIED]})
+    admin.attach_policy(["all-but-one"], user="uploads-reader")
+    settings = real_minio.model_copy(update={"access_key": "uploads-reader", "secret_key": SecretStr("reader-secret")})
+    assert said_of("denied.png", settings) == said_of("absent.png", settings)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("403 Forbidden", "AccessDenied"),
+        ("403 Forbidden", "InvalidObjectState"),
+        ("403 Forbidden", "AllAccessDisabled"),
+        ("400 Bad Request", "InvalidRequest"),  # encrypted with a key of the uploader's own
+        ("400 Bad Request", "InvalidArgument"),
+        ("405 Method Not Allowed", "MethodNotAllowed"),  # a delete marker
+        ("410 Gone", "NoSomething"),
+        ("416 Requested Range Not Satisfiable", "InvalidRange"),
+    ],
+)
+def test_whatever_the_store_refuses_of_one_key_is_that_products_matter(status: str, code: str) -> None:
+    def answer(request: bytes) -> bytes:
+        if b"/uploads/" not in request.split(b"\r\n", 1)[0]:
+            return http_answer("200 OK", b"<ListBucketResult/>")
+        error = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+        return http_answer(status, error, headers=("Content-Type: application/xml",))
+
+    with answering(answer) as settings:
+        assert said_of("denied.png", settings) == "image it is not there or may not be read; " + UPLOAD_IT
+
+
+def test_a_refusal_of_the_whole_bucket_is_the_process_s_matter() -> None:
+    error = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
+    with answering(http_answer("403 Forbidden", error, headers=("Content-Type: application/xml",))) as settings:
+        photos = Photos(ObjectStore(settings), RenderSettings())
+        with pytest.raises(ConfigurationError, match="access refused"):
+            photos.digest("uploads/a.png")
+
+
+UPLOAD_IT = "upload it and publish the product again"
+
+
+def said_of(name: str, settings: ObjectSettings) -> str:
+    """What is said of an upload, without its name."""
+    image = f"uploads/{name}"
+    with pytest.raises(PhotoNotYet) as missing:
+        Photos(ObjectStore(settings), RenderSettings()).digest(image)
+    return str(missing.value).replace(repr(image), "it")

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import PermanentError, TemporaryError
-from shared.objects import ObjectStore
-from shared.objects import store as store_module
+from shared.objects import ObjectStore, multipart
 from tests.objects.faulty_server import answering, http_answer
 
 
@@ -45,7 +44,7 @@ def test_an_object_over_the_limit_is_refused_and_the_next_read_is_right(store: O
 def test_a_file_comes_back_byte_for_byte_in_one_part_or_several(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int
 ) -> None:
-    monkeypatch.setattr(store_module, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(multipart, "PART_BYTES", 5 * 2**20)
     sent, received = tmp_path / "sent.mp4", tmp_path / "received.mp4"
     sent.write_bytes(random.Random(size_bytes).randbytes(size_bytes))
     assert store.put_file_new("clip.mp4", sent, "video/mp4")
@@ -89,21 +88,24 @@ def test_a_truncated_answer_is_temporary_and_leaves_the_older_file(tmp_path: Pat
 def test_an_upload_that_fails_leaves_no_parts(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(multipart, "PART_BYTES", 5 * 2**20)
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"x" * (6 * 2**20))
-    upload = store._client._upload_part
+    add = multipart.Upload.add
+    seen = []
 
-    def second_fails(*arguments: object, part_number: int) -> str:
-        if part_number == 2:
+    def second_fails(upload: multipart.Upload, data: bytes) -> None:
+        seen.extend(store.open_uploads())
+        if len(upload._parts) == 1:
             raise OSError("the disk is gone")
-        return upload(*arguments, part_number=part_number)
+        add(upload, data)
 
-    monkeypatch.setattr(store._client, "_upload_part", second_fails)
+    monkeypatch.setattr(multipart.Upload, "add", second_fails)
     with pytest.raises(OSError, match="the disk is gone"):
         store.put_file_new("clip.mp4", path, "video/mp4")
+    assert [upload.key for upload in seen] == ["clip.mp4"] * 2
     assert store.head("clip.mp4") is None
-    assert not store._client._list_multipart_uploads(store._bucket).uploads
+    assert list(store.open_uploads()) == []
 
 
 def test_a_listing_has_every_key_of_a_prefix_in_order(store: ObjectStore) -> None:

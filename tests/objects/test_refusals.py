@@ -1,15 +1,21 @@
 """Each way the store can fail is one of our errors, soon, with the next step in its message."""
 
 import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from minio.credentials import StaticProvider
 from minio.minioadmin import MinioAdmin
 from pydantic import SecretStr
 
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.clips import ClipStore
+from shared.errors import ConfigurationError, PermanentError, TemporaryError, Unavailable
 from shared.objects import ObjectStore
-from shared.settings import ObjectSettings
+from shared.objects import store as store_module
+from shared.photos import Photos
+from shared.settings import ObjectSettings, RenderSettings
 from tests.objects.faulty_server import answering, http_answer
 from tests.servers import RealMinio
 
@@ -48,58 +54,130 @@ def test_refused_credentials_are_said_at_start_with_what_to_check(
     store: ObjectStore, object_store: ObjectSettings, changes: dict[str, object]
 ) -> None:
     foreign = ObjectStore(object_store.model_copy(update=changes))
-    for use in (foreign.check, lambda: foreign.get("key"), lambda: foreign.put_new("key", b"x", "text/plain")):
+    for use in (foreign.check, lambda: foreign.get("key"), lambda: foreign.head("key")):
         with pytest.raises(ConfigurationError, match=r"access refused.*SKUREEL_OBJECTS__ACCESS_KEY") as refused:
             use()
         assert "not-the-secret" not in str(refused.value)
+    with pytest.raises((ConfigurationError, Unavailable), match=r"access (refused|denied)"):
+        foreign.put_new("key", b"x", "text/plain")
 
 
 def test_who_may_write_leaves_nothing_by_asking(store: ObjectStore) -> None:
-    store.check(writes=True)
+    store.check(reads=["videos/"], writes=["videos/", ""])
     assert list(store.list()) == []
-    assert not store._client._list_multipart_uploads(store._bucket).uploads
+    assert list(store.open_uploads()) == []
 
 
-READING = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": ["arn:aws:s3:::*"]}
+def test_a_bucket_is_open_to_who_owns_it(store: ObjectStore) -> None:
+    store.put_new("videos/skureel-trial", b"", "text/plain")
+    store.check(reads=["videos/"], writes=["videos/"])
 
 
-@pytest.mark.connected
-def test_who_may_only_read_is_told_so_at_start(real_minio: ObjectSettings) -> None:
+@pytest.fixture
+def user_of(real_minio: ObjectSettings) -> Callable[..., ObjectStore]:
+    """The test's bucket as a new user sees it, whose policy has these statements: effect, action, place below it."""
     ObjectStore(real_minio).check()
     assert real_minio.endpoint
     assert real_minio.access_key
     assert real_minio.secret_key
     root = StaticProvider(real_minio.access_key, real_minio.secret_key.get_secret_value())
     admin = MinioAdmin(endpoint=real_minio.endpoint, credentials=root, secure=False)
-    admin.user_add("reader", "reader-secret")
-    admin.policy_add("reading", policy={"Version": "2012-10-17", "Statement": [READING]})
-    admin.attach_policy(["reading"], user="reader")
-    reader = {"access_key": "reader", "secret_key": SecretStr("reader-secret")}
-    store = ObjectStore(real_minio.model_copy(update=reader))
+
+    def make(*statements: tuple[str, str, str]) -> ObjectStore:
+        name = f"user-{uuid.uuid4().hex[:10]}"
+        admin.user_add(name, "users-secret")
+        allowed = [("Allow", "s3:ListBucket", ""), *statements]
+        admin.policy_add(
+            name,
+            policy={
+                "Version": "2012-10-17",
+                "Statement": [
+                    {"Effect": effect, "Action": [action], "Resource": [f"arn:aws:s3:::{real_minio.bucket}{place}"]}
+                    for effect, action, place in allowed
+                ],
+            },
+        )
+        admin.attach_policy([name], user=name)
+        changes = {"access_key": name, "secret_key": SecretStr("users-secret")}
+        return ObjectStore(real_minio.model_copy(update=changes))
+
+    return make
+
+
+READS = ("Allow", "s3:GetObject", "/*")
+
+
+@pytest.mark.connected
+def test_who_may_only_read_is_told_so_at_start(user_of: Callable[..., ObjectStore]) -> None:
+    store = user_of(READS)
+    store.check(reads=["videos/"])
+    with pytest.raises(ConfigurationError, match=r"asking to write videos/\*: access refused.*s3:PutObject"):
+        store.check(writes=["videos/"])
+
+
+@pytest.mark.connected
+def test_who_may_read_and_write_in_its_folders_only_needs_no_more(user_of: Callable[..., ObjectStore]) -> None:
+    store = user_of(("Allow", "s3:GetObject", "/videos/*"), ("Allow", "s3:PutObject", "/videos/*"))
+    store.check(reads=["videos/"], writes=["videos/"])
+    with pytest.raises(ConfigurationError, match=r"asking to read photos/\*: access refused"):
+        store.check(reads=["photos/"])
+    with pytest.raises(ConfigurationError, match=r"asking to write photos/\*: access refused"):
+        store.check(writes=["photos/"])
+
+
+@pytest.mark.connected
+def test_an_object_that_may_not_be_read_is_its_own_matter(
+    real_minio: ObjectSettings, user_of: Callable[..., ObjectStore], tmp_path: Path
+) -> None:
+    store = user_of(READS, ("Deny", "s3:GetObject", "/private/*"))
+    ObjectStore(real_minio).put_new("private/photo.jpg", b"x", "image/jpeg")
+    for key in ("private/photo.jpg", "private/nothing.jpg"):
+        for use in (store.get, store.head, lambda key: store.download(key, tmp_path / "file")):
+            with pytest.raises(PermanentError, match=f"{key}: access denied to this object alone") as refused:
+                use(key)
+            assert refused.value.reason == "object-denied"
     store.check()
-    with pytest.raises(ConfigurationError, match=r"asking to write: access refused.*s3:PutObject"):
-        store.check(writes=True)
 
 
-def test_a_store_that_is_down_is_temporary_at_once() -> None:
+@pytest.mark.connected
+def test_an_object_that_may_not_be_written_holds_the_work_on_it(user_of: Callable[..., ObjectStore]) -> None:
+    """Keys that are written are of our making: the next one would be denied as well."""
+    store = user_of(READS)
+    for data in (b"x", b"x" * store_module.LOOK_FIRST_BYTES):
+        with pytest.raises(Unavailable, match=r"storing videos/1.mp4: access denied.*allow s3:PutObject"):
+            store.put_new("videos/1.mp4", data, "video/mp4")
+    with pytest.raises(ConfigurationError):
+        store.check(writes=["videos/"])
+
+
+@pytest.mark.connected
+def test_records_that_may_not_be_read_are_no_fault_of_an_event(user_of: Callable[..., ObjectStore]) -> None:
+    clips = ClipStore(user_of(READS, ("Deny", "s3:GetObject", "/videos/*")))
+    with pytest.raises(Unavailable, match=r"record\.json: access denied"):
+        clips.find("a" * 64)
+    with pytest.raises(ConfigurationError, match=r"asking to read videos"):
+        clips.check()
+
+
+def test_a_store_that_is_down_is_unavailable_at_once() -> None:
     store = ObjectStore(ObjectSettings(endpoint="127.0.0.1:1", secure=False))
     started = time.monotonic()
     for use in (store.check, lambda: store.get("key"), lambda: list(store.list())):
-        with pytest.raises(TemporaryError, match=r"object store 127.0.0.1:1.*refused"):
+        with pytest.raises(Unavailable, match=r"object store 127.0.0.1:1.*refused"):
             use()
     assert time.monotonic() - started < 10
 
 
-def test_a_store_that_says_nothing_is_temporary_after_the_timeout() -> None:
+def test_a_store_that_says_nothing_is_unavailable_after_the_timeout() -> None:
     with answering(b"", timeout_seconds=0.2) as settings:
         started = time.monotonic()
-        with pytest.raises(TemporaryError, match="timed out"):
+        with pytest.raises(Unavailable, match="timed out"):
             ObjectStore(settings).get("key")
         assert time.monotonic() - started < 5
 
 
 @pytest.mark.connected
-def test_a_killed_store_is_temporary_and_a_restarted_one_goes_on(breakable_minio: RealMinio) -> None:
+def test_a_killed_store_is_unavailable_and_a_restarted_one_goes_on(breakable_minio: RealMinio) -> None:
     settings = breakable_minio.settings.model_copy(update={"bucket": "killed"})
     store = ObjectStore(settings)
     store.check()
@@ -107,9 +185,9 @@ def test_a_killed_store_is_temporary_and_a_restarted_one_goes_on(breakable_minio
     breakable_minio.kill()
     try:
         started = time.monotonic()
-        with pytest.raises(TemporaryError):
+        with pytest.raises(Unavailable):
             store.get("key")  # on a connection that was open
-        with pytest.raises(TemporaryError, match="refused"):
+        with pytest.raises(Unavailable, match="refused"):
             store.put_new("other", b"x", "text/plain")
         assert time.monotonic() - started < 10
     finally:
@@ -118,7 +196,7 @@ def test_a_killed_store_is_temporary_and_a_restarted_one_goes_on(breakable_minio
 
 
 @pytest.mark.connected
-def test_a_frozen_store_is_temporary_after_the_timeout_and_a_thawed_one_goes_on(breakable_minio: RealMinio) -> None:
+def test_a_frozen_store_is_unavailable_after_the_timeout_and_a_thawed_one_goes_on(breakable_minio: RealMinio) -> None:
     settings = breakable_minio.settings.model_copy(update={"bucket": "frozen"})
     patient, hasty = ObjectStore(settings), ObjectStore(settings.model_copy(update={"timeout_seconds": 0.5}))
     patient.check()
@@ -126,7 +204,7 @@ def test_a_frozen_store_is_temporary_after_the_timeout_and_a_thawed_one_goes_on(
     breakable_minio.pause()
     try:
         started = time.monotonic()
-        with pytest.raises(TemporaryError, match="timed out"):
+        with pytest.raises(Unavailable, match="timed out"):
             hasty.get("key")
         assert time.monotonic() - started < 5
     finally:
@@ -145,21 +223,28 @@ HTML = ("Content-Type: text/html",)
 @pytest.mark.parametrize(
     ("answer", "error", "told"),
     [
-        (http_answer("503 Slow Down", _s3_error("SlowDown"), headers=XML), TemporaryError, "SlowDown"),
-        (http_answer("500 Oops", _s3_error("InternalError"), headers=XML), TemporaryError, "InternalError"),
-        (http_answer("409 Conflict", _s3_error("ConditionalRequestConflict"), headers=XML), TemporaryError, "Conflict"),
-        (http_answer("507 Full", _s3_error("XMinioStorageFull"), headers=XML), TemporaryError, "XMinioStorageFull"),
-        (http_answer("429 Wait", _s3_error("Something"), headers=XML), TemporaryError, "Something"),
-        (http_answer("502 Bad Gateway", b"<html>proxy</html>", headers=HTML), TemporaryError, "502"),
-        (http_answer("503 Busy", b"", headers=XML), TemporaryError, "503"),
-        (http_answer("500 Oops", b"<?xml not at all", headers=XML), TemporaryError, "ParseError"),
-        (http_answer("403 No", _s3_error("AccessDenied"), headers=XML), ConfigurationError, "AccessDenied: told so"),
+        (http_answer("503 Slow Down", _s3_error("SlowDown"), headers=XML), Unavailable, "SlowDown"),
+        (http_answer("500 Oops", _s3_error("InternalError"), headers=XML), Unavailable, "InternalError"),
+        (http_answer("500 Oops", _s3_error("NobodyKnows"), headers=XML), Unavailable, "NobodyKnows"),
+        (http_answer("507 Full", _s3_error("XMinioStorageFull"), headers=XML), Unavailable, "XMinioStorageFull"),
+        (http_answer("400 Full", _s3_error("QuotaExceeded"), headers=XML), Unavailable, "QuotaExceeded"),
+        (http_answer("400 Slow", _s3_error("RequestTimeout"), headers=XML), Unavailable, "RequestTimeout"),
+        (http_answer("429 Wait", _s3_error("Something"), headers=XML), Unavailable, "Something"),
+        (http_answer("502 Bad Gateway", b"<html>proxy</html>", headers=HTML), Unavailable, "502"),
+        (http_answer("504 Gateway Timeout", b"", headers=HTML), Unavailable, "504"),
+        (http_answer("503 Busy", b"", headers=XML), Unavailable, "503"),
+        (http_answer("500 Oops", b"<?xml not at all", headers=XML), Unavailable, "not the store.s answer"),
+        (http_answer("404 No", b"<html>not here</html>", headers=HTML), Unavailable, "must name the S3 port"),
+        (http_answer("403 No", b"<html>log in first</html>", headers=HTML), Unavailable, "no S3 answer"),
+        (http_answer("400 Bad", b"Client sent HTTP to HTTPS", headers=HTML), Unavailable, "SECURE"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", Unavailable, "BadStatusLine"),
+        (http_answer("403 No", _s3_error("InvalidAccessKeyId"), headers=XML), ConfigurationError, "told so"),
+        (http_answer("403 No", _s3_error("UserDisable"), headers=XML), ConfigurationError, "UserDisable"),
         (http_answer("403 No", _s3_error("RequestTimeTooSkewed"), headers=XML), ConfigurationError, "clock"),
         (http_answer("301 There", _s3_error("PermanentRedirect"), headers=XML), ConfigurationError, "REGION"),
-        (http_answer("404 No", b"<html>not here</html>", headers=HTML), ConfigurationError, "must name the S3 port"),
-        (http_answer("400 Bad", b"Client sent HTTP to HTTPS", headers=HTML), ConfigurationError, "SECURE"),
+        (http_answer("501 What", _s3_error("NotImplemented"), headers=XML), ConfigurationError, "conditional writes"),
+        (http_answer("409 Conflict", _s3_error("ConditionalRequestConflict"), headers=XML), TemporaryError, "Conflict"),
         (http_answer("400 Bad", _s3_error("EntityTooLarge"), headers=XML), PermanentError, "EntityTooLarge"),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", TemporaryError, "BadStatusLine"),
     ],
     ids=lambda value: value[:40].decode(errors="replace") if isinstance(value, bytes) else None,
 )  # fmt: skip
@@ -168,19 +253,46 @@ def test_every_answer_is_one_of_our_errors(answer: bytes, error: type[Exception]
         store = ObjectStore(settings)
         with pytest.raises(error, match=told) as raised:
             store.get("key")
+        assert type(raised.value) is error
         assert "object store 127.0.0.1" in str(raised.value)
-        with pytest.raises(error, match=told):
+        with pytest.raises(error, match=told) as raised:
             store.put_new("key", b"x", "text/plain")
+        assert type(raised.value) is error
 
 
 def test_a_completion_that_fails_after_its_status_200_is_a_failure() -> None:
     with answering(http_answer("200 OK", _s3_error("InternalError"), headers=XML)) as settings:
-        with pytest.raises(TemporaryError, match="InternalError"):
+        with pytest.raises(Unavailable, match="InternalError"):
             ObjectStore(settings).put_new("key", b"x", "text/plain")
 
 
+def test_a_disk_that_has_no_room_for_a_clip_is_full_though_small_objects_are_stored() -> None:
+    """As MinIO answers on a disk of which a megabyte is left: the check decides whether work is held."""
+
+    def answer(request: bytes) -> bytes:
+        if request.startswith(b"PUT") and len(request) > 1_000_000:
+            return http_answer("507 Full", _s3_error("XMinioStorageFull"), headers=XML)
+        if request.startswith(b"POST"):
+            begun = b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+            return http_answer("200 OK", begun, headers=XML)
+        return http_answer("200 OK", b"<ListBucketResult/>", headers=(*XML, "ETag: x-1"))
+
+    with (
+        answering(answer) as settings,
+        pytest.raises(Unavailable, match=r"asking to write videos/\*: XMinioStorageFull"),
+    ):
+        ObjectStore(settings).check(writes=["videos/"])
+
+
+@pytest.mark.connected
+def test_kept_photos_that_may_not_be_read_are_no_fault_of_a_product(user_of: Callable[..., ObjectStore]) -> None:
+    photos = Photos(user_of(READS, ("Deny", "s3:GetObject", "/photos/*")), RenderSettings())
+    with pytest.raises(Unavailable, match="access denied"):
+        photos.load("a" * 64)
+
+
 def test_tls_to_a_port_that_speaks_none_names_the_setting(object_store: ObjectSettings) -> None:
-    with pytest.raises(ConfigurationError, match="SKUREEL_OBJECTS__SECURE"):
+    with pytest.raises(Unavailable, match="SKUREEL_OBJECTS__SECURE"):
         ObjectStore(object_store.model_copy(update={"secure": True})).check()
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from functions.derive_prompt import DerivePrompt
 from functions.derive_prompt.prompts import Caption, caption
-from model_store.manifest import ClipDefaults, Manifest, SamplerDefaults
+from model_store.manifest import Manifest
+from model_store.sampling import SamplerConfig
 from shared.clips import ClipRecord
-from shared.events import Event, Product
+from shared.drawing import ClipNumbers
+from shared.events import Clip, Event, Inspection, Label, Poster, Product, RenderSpec
 from shared.settings import Settings
 
 REAL_CATALOGUE = Path(__file__).parents[2].parent / "shared" / "data" / "products_zh.jsonl"
@@ -22,8 +24,8 @@ MANIFEST = Manifest(
     architecture="wan2.2-ti2v",
     quantisation="none",
     licence="Apache-2.0",
-    sampler=SamplerDefaults(kind="unipc"),
-    defaults=ClipDefaults(width=640, height=480, frames=73, fps=24, steps=50, guidance=5.0),
+    sampler=SamplerConfig(kind="unipc"),
+    defaults=ClipNumbers(width=640, height=480, frames=73, fps=24, steps=50, guidance=5.0),
     files=(),
 )
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -62,6 +64,24 @@ def captioned(name: str = "陶瓷马克杯", **fields: Any) -> Caption:
 def created(item: Product, event_id: str = "e-1") -> Event[Product]:
     """A product.created event."""
     return Event(type="product.created", source="/market", id=event_id, data=item, subject=item.product_id)
+
+
+def record(spec: RenderSpec, outcome: str = "ready") -> ClipRecord:
+    """What the store would hold of a rendered spec."""
+    sha = "0" * 64
+    picture = {"url": "http://store/x", "key": "x", "sha256": sha, "size_bytes": 1, "width": 640, "height": 480}
+    return ClipRecord(
+        video_id=spec.video_id,
+        outcome=outcome,
+        spec=spec,
+        master=Clip(**picture, frames=73, fps=24, duration_ms=3041, codec="h264"),
+        poster=Poster(**picture),
+        seed=spec.seed_for(0),
+        attempts=1,
+        inspection=Inspection(profile="p", profile_version=1, scores={"blank": 1.0}),
+        label=Label(profile="cn", produce_id="p-1"),
+        timings_seconds={"denoise": 1.0},
+    )
 
 
 def started(settings: Settings | None = None, store: CountingStore | None = None, **extras: Any) -> DerivePrompt:

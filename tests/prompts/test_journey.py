@@ -2,35 +2,18 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from functions.derive_prompt import RememberedClips, SpecMaker
-from functions.derive_prompt.prompts import visible_fields
+from functions.derive_prompt import SpecMaker
+from functions.derive_prompt.recognise.understanding import visible_fields
 from shared.clips import ClipRecord
-from shared.errors import ConfigurationError, PhotoRefused, TemporaryError
-from shared.events import Clip, Event, Experiment, Inspection, Label, Poster, RenderSpec, VideoRequested
+from shared.errors import ConfigurationError, PhotoNotYet, PhotoRefused, TemporaryError
+from shared.events import Event, Experiment, VideoRequested
 from shared.settings import ModelSettings, RenderSettings, Settings
-from tests.prompts.conftest import MANIFEST, NOW, CountingStore, created, product, started
-
-
-def record(spec: RenderSpec, outcome: str = "ready") -> ClipRecord:
-    """What the store would hold of a rendered spec."""
-    sha = "0" * 64
-    picture = {"url": "http://store/x", "key": "x", "sha256": sha, "size_bytes": 1, "width": 640, "height": 480}
-    return ClipRecord(
-        video_id=spec.video_id,
-        outcome=outcome,
-        spec=spec,
-        master=Clip(**picture, frames=73, fps=24, duration_ms=3041, codec="h264"),
-        poster=Poster(**picture),
-        seed=spec.seed_for(0),
-        attempts=1,
-        inspection=Inspection(profile="p", profile_version=1, scores={"blank": 1.0}),
-        label=Label(profile="cn", produce_id="p-1"),
-        timings_seconds={"denoise": 1.0},
-    )
+from tests.prompts.conftest import MANIFEST, NOW, CountingStore, created, product, record, started
 
 
 def test_a_new_product_asks_for_a_clip() -> None:
@@ -79,17 +62,6 @@ def test_a_ready_clip_is_asked_for_once_and_an_unknown_one_each_time() -> None:
     for _ in range(5):
         assert function.handle(created(product()))[0].type == "video.ready"
     assert store.asked == [spec.video_id] * 3
-
-
-def test_what_is_remembered_of_clips_is_bounded_and_the_latest_used_stay() -> None:
-    store = CountingStore()
-    maker = SpecMaker(Settings(), MANIFEST)
-    specs = [maker.spec(visible_fields(product(color=colour))) for colour in ("白色", "黑色", "红色")]
-    store.records = {spec.video_id: record(spec) for spec in specs}
-    clips = RememberedClips(store, 2)  # type: ignore[arg-type]
-    for index in (0, 1, 0, 2, 0, 1):
-        assert clips.find_ready(specs[index].video_id) is not None
-    assert store.asked == [specs[index].video_id for index in (0, 1, 2, 1)]
 
 
 def test_a_store_that_does_not_answer_is_not_swallowed() -> None:
@@ -208,6 +180,21 @@ def test_a_photo_that_is_refused_is_told_to_the_merchant() -> None:
     (answer,) = function.handle(created(product(image="uploads/none.jpg")))
     assert answer.type == "video.rejected"
     assert [(reason.code, reason.field) for reason in answer.data.reasons] == [("invalid-image", "image")]
+
+
+def test_a_photo_that_is_not_there_yet_is_waited_for_and_then_told_to_the_merchant() -> None:
+    def missing(image: str) -> str:
+        raise PhotoNotYet(f"image {image!r} is not there; upload it and publish the product again")
+
+    function = started(photo_digest=missing)
+    event = created(product(image="uploads/none.jpg"))
+    with pytest.raises(PhotoNotYet):
+        function.handle(event)
+    (answer,) = function.handle(replace(event, last_round=True))
+    assert answer.type == "video.rejected"
+    (reason,) = answer.data.reasons
+    assert (reason.code, reason.field) == ("invalid-image", "image")
+    assert "publish the product again" in reason.message
 
 
 def test_a_photo_is_part_of_the_spec() -> None:

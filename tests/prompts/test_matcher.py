@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.derive_prompt.matcher import Matcher
+from functions.derive_prompt.recognise.matcher import Matcher
 
 
 def words_in(text: str, *words: str) -> list[str]:

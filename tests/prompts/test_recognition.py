@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from functions.derive_prompt.prompts import Slots
+from functions.derive_prompt.recognise.understanding import Slots
 from tests.prompts.conftest import captioned
 
 

@@ -16,15 +16,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from functions.render_video import encoding, mp4
+from functions.render_video import encoding, ffmpeg, mp4
 from functions.render_video.encoding import (
     RECORDED_COLOUR,
     EncodedClip,
     encode_clip,
     encode_poster,
-    ffmpeg_path,
     probe,
+    sealed,
 )
+from functions.render_video.ffmpeg import ffmpeg_path
 from shared.errors import PermanentError, TemporaryError
 from tests.rendering.drawn import Clip, each, noisy, turntable
 
@@ -33,7 +34,7 @@ TAGS = {"AIGC": '{"Label":"1"}'}
 
 def encode(clip: Clip, path: Path, fps: int = 12) -> EncodedClip:
     height, width = clip.shape[1:3]
-    return encode_clip(each(clip), path, width=width, height=height, fps=fps, tags=TAGS)
+    return sealed(path, encode_clip(each(clip), path, width=width, height=height, fps=fps, tags=TAGS))
 
 
 def decoded(path: Path, shape: tuple[int, ...], pixels: str = "rgb24") -> Clip:
@@ -263,10 +264,60 @@ def test_an_ffmpeg_that_never_finishes_is_ended(
     tmp_path: Path, ffmpeg_that: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ffmpeg_that.does("cat >/dev/null; exec sleep 600")
-    monkeypatch.setattr(encoding, "_FINISH_SECONDS", 0.2)
+    monkeypatch.setattr(ffmpeg, "FINISH_SECONDS", 0.2)
     with pytest.raises(TemporaryError, match="did not finish"):
         encode_clip(turntable(128, 96, 2), tmp_path / "clip.mp4", width=128, height=96, fps=12, tags={})
     assert encoders() == []
+
+
+@pytest.mark.parametrize("script", ["exec sleep 600", "head -c 100000 >/dev/null; sleep 600", "kill -STOP $$"])
+def test_an_ffmpeg_that_takes_no_frame_is_ended_with_all_it_started(
+    tmp_path: Path, ffmpeg_that: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    ffmpeg_that.does(script)
+    monkeypatch.setattr(ffmpeg, "WRITE_SECONDS", 0.3)
+    before = psutil.Process().num_fds(), set(psutil.Process().children(recursive=True))
+    events: list[str] = []
+    with pytest.raises(TemporaryError, match=r"took no frame for 0 s and was ended; .*tried again"):
+        encode_clip(endless(events), tmp_path / "clip.mp4", width=128, height=96, fps=12, tags={})
+    assert events == ["closed"]
+    assert (psutil.Process().num_fds(), set(psutil.Process().children(recursive=True))) == before
+
+
+def test_a_hanging_look_at_the_finished_file_is_ended(
+    tmp_path: Path, ffmpeg_that: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, small_clip: Path
+) -> None:
+    ffmpeg_that.does("exec sleep 600")
+    monkeypatch.setattr(ffmpeg, "FINISH_SECONDS", 0.2)
+    with pytest.raises(TemporaryError, match="did not finish"):
+        probe(small_clip)
+    assert encoders() == []
+
+
+def test_a_killed_look_at_the_finished_file_says_nothing_of_the_file(
+    ffmpeg_that: SimpleNamespace, small_clip: Path
+) -> None:
+    ffmpeg_that.does("kill -9 $$")
+    with pytest.raises(TemporaryError, match="killed by signal 9"):
+        probe(small_clip)
+
+
+def test_of_much_complaint_beginning_and_end_are_kept(ffmpeg_that: SimpleNamespace, tmp_path: Path) -> None:
+    ffmpeg_that.does("echo first >&2; head -c 3000000 /dev/zero | tr '\\0' 'x' >&2; echo last >&2")
+    with ffmpeg.FfmpegRun([encoding.ffmpeg_path()], "clip.mp4") as run:
+        assert run.finish() == 0
+    assert run.complaints.startswith("first\n")
+    assert run.complaints.endswith("last\n")
+    assert len(run.complaints) == 2 * ffmpeg.COMPLAINTS_BYTES
+
+
+def test_a_child_that_keeps_the_pipes_open_holds_nobody_up(
+    ffmpeg_that: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ffmpeg_that.does("sleep 3 & exit 3")
+    monkeypatch.setattr(ffmpeg, "KILL_SECONDS", 0.3)
+    with ffmpeg.FfmpegRun([encoding.ffmpeg_path()], "clip.mp4") as run:
+        assert run.finish() == 3
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import math
 import tracemalloc
 from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from functions.render_video.inspection import Inspector, Profile
 from model_store.tiny.scenes import draw_scene, render
@@ -173,6 +176,95 @@ def test_one_black_frame_is_found_wherever_it_stands() -> None:
 def test_a_clip_of_few_frames_is_judged_by_what_it_shows(frames: int) -> None:
     assert inspected(turntable(128, 96)[: 8 * frames : 8]).passed
     assert named(inspected(np.zeros((frames, 96, 128, 3), np.uint8))) == {"black"}
+
+
+def small_before_white(frames: int = 24) -> Clip:
+    """So small that of the picture blur is measured on less than half a percent has an edge, and the rest is flat."""
+    clip = np.full((frames, 480, 640, 3), 255, np.uint8)
+    for index in range(frames):
+        clip[index, 200:230, 300 + 5 * index : 330 + 5 * index] = 20
+    return clip
+
+
+def test_a_small_sharp_thing_before_flat_white_is_sharp() -> None:
+    inspector = inspected(small_before_white())
+    assert inspector.result().scores["blur"] == 1
+    assert all(map(math.isfinite, inspector.measured.values()))
+
+
+@st.composite
+def frame_sequences(draw: st.DrawFn) -> Clip:
+    """Clips that nobody would draw on purpose, from one pixel up."""
+    width, height, frames = draw(st.integers(1, 150)), draw(st.integers(1, 150)), draw(st.integers(1, 12))
+    seed, level = draw(st.integers(0, 9)), draw(st.integers(0, 255))
+    flat = np.full((frames, height, width, 3), level, np.uint8)
+    kind = draw(st.sampled_from(["flat", "black", "white", "pixel", "spot", "noise", "frame noise", "alternating"]))
+    if kind in ("black", "white"):
+        flat[:] = 0 if kind == "black" else 255
+    elif kind == "pixel":
+        flat[:, height // 2, width // 2] = 255 - level
+    elif kind == "spot":
+        flat[draw(st.integers(0, frames - 1)) :, : draw(st.integers(1, height)), : draw(st.integers(1, width))] = 0
+    elif kind == "noise":
+        flat[:] = np.random.default_rng(seed).integers(0, 256, flat.shape[1:])
+    elif kind == "frame noise":
+        flat[:] = np.random.default_rng(seed).integers(0, 256, flat.shape)
+    elif kind == "alternating":
+        flat[::2] = 255 - level
+    return flat
+
+
+@settings(max_examples=300, deadline=None)
+@given(clip=frame_sequences(), fps=st.integers(1, 120))
+def test_whatever_is_drawn_is_judged_by_numbers(clip: Clip, fps: int) -> None:
+    inspector = Inspector(PROFILE, fps)
+    for frame in clip:
+        inspector.add(frame)
+    inspection = inspector.result()
+    assert set(inspection.scores) == CHECKS
+    assert all(0 <= score <= 1 for score in inspection.scores.values())
+    assert all(map(math.isfinite, inspector.measured.values()))
+    if min(clip.shape[1:3]) >= 10:
+        assert set(inspector.measured) == CHECKS
+        assert not any("failed" in reason.message for reason in inspection.reasons)
+    else:
+        assert {reason.code for reason in inspection.reasons} == CHECKS
+        assert "is too small to be judged" in inspection.reasons[0].message
+
+
+@pytest.mark.parametrize(
+    ("measure", "failed"),
+    [
+        ("_noise", {"noise"}),
+        ("_sharpness", {"blur"}),
+        ("_drift", {"boiling", "motion"}),
+        ("_edge_contrast", CHECKS),
+        ("_reduced", CHECKS),
+    ],
+)
+def test_a_check_that_crashes_has_failed_and_no_other(
+    measure: str, failed: set[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> float:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(f"functions.render_video.inspection.{measure}", broken)
+    inspector = inspected(turntable(128, 96))
+    inspection = inspector.result()
+    assert {reason.code for reason in inspection.reasons} == failed
+    assert {name for name, score in inspection.scores.items() if score == 0} == failed
+    assert not inspector.passed
+    assert all("ZeroDivisionError: by nothing" in reason.message for reason in inspection.reasons)
+    assert len(caplog.records) == 1  # not one a frame
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_measurement_that_is_no_number_is_a_failed_check(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.render_video.inspection._noise", lambda _: value)
+    inspection = inspected(turntable(128, 96)).result()
+    (reason,) = inspection.reasons
+    assert (reason.code, inspection.scores["noise"]) == ("noise", 0)
+    assert f"it was measured as {value}" in reason.message
 
 
 def test_a_clip_without_frames_cannot_be_judged() -> None:

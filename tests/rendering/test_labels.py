@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from functions.render_video.encoding import encode_clip, encode_poster, ffmpeg_path
+from functions.render_video.encoding import encode_clip, encode_poster
+from functions.render_video.ffmpeg import ffmpeg_path
 from functions.render_video.labels import MARK, AigcLabel, Labeller, read_label, read_poster_label, verify_label
 from functions.render_video.labels import __file__ as labels_file
 from shared.errors import PermanentError

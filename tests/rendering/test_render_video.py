@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,17 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from functions.render_video import RenderVideo, clip_spec
+from functions.render_video import RenderVideo
+from functions.render_video.drawn import Drawn, DrawnClips
 from functions.render_video.encoding import probe
 from functions.render_video.labels import Labeller, read_label
 from model_store.manifest import ModelFile, write_manifest
-from model_store.wan import first_frame
+from model_store.sampling import SamplerConfig
 from shared.clips import ClipStore
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.errors import ConfigurationError, NotANumber, PermanentError, TemporaryError, Unavailable
 from shared.events import Event, Experiment, ModelReference, RenderSpec, TemplateReference, VideoRequested
 from shared.objects import ObjectStore
 from shared.photos import Photos
-from shared.settings import ObjectSettings, Settings
+from shared.settings import ObjectSettings, RenderSettings, Settings
 from tests.painting import FPS, FRAMES, HEIGHT, MANIFEST, WIDTH, Paint, Painter, moving_disc, noise, studio
 
 Start = Callable[[Paint], tuple[RenderVideo, Painter]]
@@ -72,7 +75,7 @@ def start(store: ClipStore, object_store: ObjectSettings, model: Path) -> Start:
 
     def started(paint: Paint) -> tuple[RenderVideo, Painter]:
         painter = Painter(paint)
-        photos = Photos(store.objects, ())
+        photos = Photos(store.objects, RenderSettings())
         function = RenderVideo(settings, store, photos, open_studio=lambda _settings, _folder: studio(painter))
         function.start()
         painter.specs.clear()
@@ -149,6 +152,21 @@ def test_an_equal_request_finds_the_clip_and_draws_nothing(start: Start) -> None
     assert second.id != first.id
 
 
+def test_every_clip_that_is_answered_with_is_one_line_of_the_log(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    function, _ = start(moving_disc)
+    with caplog.at_level("INFO"):
+        function.handle(request(spec(), "SKU-1"))
+        function.handle(request(spec(), "SKU-2"))
+    drawn, found = (line for line in caplog.messages if line.startswith("video "))
+    video_id = spec().video_id[:12]
+    number = r"\d+\.\d s"
+    stages = rf"denoise {number}, decode {number}, store {number}"
+    assert re.fullmatch(rf"video {video_id} for product SKU-1: ready, {stages}; seed 100, attempt 1", drawn)
+    assert found == f"video {video_id} for product SKU-2: ready, was there; seed 100, attempt 1"
+
+
 def test_a_redelivered_request_has_the_same_answer_id(start: Start) -> None:
     function, _ = start(moving_disc)
     (first,) = function.handle(request(spec()))
@@ -195,6 +213,81 @@ def test_whoever_writes_the_record_first_decides(start: Start, store: ClipStore)
     assert len(masters) == 2
 
 
+class Away(ClipStore):
+    """A store that is away for what is named, as often as it is asked."""
+
+    def __init__(self, objects: ObjectStore, *names: str) -> None:
+        super().__init__(objects)
+        self.names = names
+
+    def keep_file(self, video_id: str, path: Path, sha256: str, content_type: str) -> tuple[str, str]:
+        self._fail_for(path.suffix)
+        return super().keep_file(video_id, path, sha256, content_type)
+
+    def keep_record(self, record: Any) -> Any:
+        self._fail_for("record")
+        return super().keep_record(record)
+
+    def _fail_for(self, name: str) -> None:
+        if name in self.names:
+            raise Unavailable("the store does not answer")
+
+
+@pytest.mark.parametrize("missing", [".jpg", ".mp4", "record"])
+def test_what_is_drawn_is_stored_when_the_store_is_back_and_not_drawn_again(
+    start: Start, store: ClipStore, missing: str
+) -> None:
+    function, painter = start(moving_disc)
+    function._store = Away(store.objects, missing)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            function.handle(request(spec()))
+    function._store = store
+    (answer,) = function.handle(request(spec()))
+    assert (answer.type, answer.data.cache_hit) == ("video.ready", False)
+    assert len(painter.specs) == 1
+    stored = store.objects.get(answer.data.master.key)
+    assert stored is not None
+    assert hashlib.sha256(stored).hexdigest() == answer.data.master.sha256
+
+
+def test_what_waits_for_the_store_is_bounded_and_leaves_the_disk(
+    start: Start, store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "disk"))
+    (tmp_path / "disk").mkdir()
+    function, painter = start(moving_disc)
+    function._drawn = DrawnClips(most=2)
+    function._store = Away(store.objects, ".mp4")
+    for seed in range(4):
+        with pytest.raises(Unavailable):
+            function.handle(request(spec(seed=seed)))
+    assert len(list((tmp_path / "disk").iterdir())) == 2
+    function._store = store
+    function.handle(request(spec(seed=3)))
+    assert len(painter.specs) == 4
+    function.handle(request(spec(seed=0)))
+    assert len(painter.specs) == 5
+    function.stop()
+    assert list((tmp_path / "disk").iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [PermanentError("no", reason="no"), KeyError("a defect"), KeyboardInterrupt()])
+def test_a_clip_whose_storing_makes_no_sense_to_try_again_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    clips = DrawnClips()
+
+    def draw(folder: Path) -> Drawn:
+        (folder / "clip.mp4").write_bytes(b"x")
+        return Drawn(None, 1, folder)  # type: ignore[arg-type]
+
+    with pytest.raises(type(error)), clips.drawn_once("a" * 64, draw):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_weights_are_waited_for(start: Start) -> None:
     function, painter = start(moving_disc)
     wanted = spec(model=ModelReference(name="painted", revision="f" * 64))
@@ -207,7 +300,7 @@ def test_a_photo_becomes_the_first_frame(start: Start, store: ClipStore, tmp_pat
     function, painter = start(moving_disc)
     Image.new("RGB", (50, 40), (10, 120, 30)).save(tmp_path / "photo.png")
     store.objects.put_new("uploads/photo.png", (tmp_path / "photo.png").read_bytes(), "image/png")
-    digest = Photos(store.objects, ()).digest("uploads/photo.png")
+    digest = Photos(store.objects, RenderSettings()).digest("uploads/photo.png")
     (answer,) = function.handle(request(spec(image_sha256=digest)))
     assert painter.specs[0].image.getpixel((0, 0)) == (10, 120, 30)
     assert answer.data.mode == "ti2v"
@@ -222,29 +315,24 @@ def png(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("photo", "because"),
     [
-        (b"\x89PNG\r\n\x1a\n broken", "not readable"),
-        (png(60, 60)[:1500], "cannot be decoded"),
-        (png(60, 5), "too small"),
+        (b"\x89PNG\r\n\x1a\n broken", "the product's photo is damaged; save it again as JPEG or PNG and send that"),
+        (png(60, 60)[:1500], "the product's photo is cut off; send the whole file"),
+        (png(60, 5), "the product's photo has 60x5 pixels, too few to be filmed"),
     ],
 )
 def test_a_photo_that_cannot_be_opened_rejects_the_product(
-    photo: bytes, because: str, start: Start, store: ClipStore, monkeypatch: pytest.MonkeyPatch
+    photo: bytes, because: str, start: Start, store: ClipStore
 ) -> None:
     function, painter = start(moving_disc)
-
-    def generate(asked: Any, _: object) -> None:
-        first_frame.open_photo(asked.image)
-        pytest.fail("the photo was opened")
-
-    monkeypatch.setattr(painter, "generate", generate)
     store.objects.put_new("uploads/broken.png", photo, "image/png")
-    wanted = spec(image_sha256=Photos(store.objects, ()).digest("uploads/broken.png"))
+    wanted = spec(image_sha256=Photos(store.objects, RenderSettings()).digest("uploads/broken.png"))
     event = request(wanted)
     (answer,) = function.handle(event)
     assert (answer.type, answer.data.product_id, answer.data.video_id) == ("video.rejected", "SKU-1", wanted.video_id)
     (reason,) = answer.data.reasons
     assert (reason.code, reason.field) == ("invalid-image", "image")
-    assert because in reason.message
+    assert reason.message.startswith(because)
+    assert painter.specs == []
     assert answer.data.experiment == event.data.experiment
     assert store.find(wanted.video_id) is None
 
@@ -284,6 +372,72 @@ def test_the_model_is_proved_before_it_is_used(start: Start, model: Path) -> Non
         start(moving_disc)
 
 
+def test_a_worker_whose_warm_up_is_no_number_is_not_ready_and_says_so(
+    store: ClipStore, object_store: ObjectSettings, model: Path
+) -> None:
+    def broken(seed: int, index: int) -> None:
+        raise NotANumber("latents of a clip: 12 of 90 values are NaN or infinite on cuda:0; try another device")
+
+    settings = Settings().model_copy(update={"objects": object_store})
+    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"name": str(model)})})
+    drawing = studio(Painter(broken))
+    function = RenderVideo(
+        settings, store, Photos(store.objects, RenderSettings()), open_studio=lambda _settings, _folder: drawing
+    )
+    with pytest.raises(ConfigurationError, match=r"painted cannot draw here: latents.*12 of 90 values"):
+        function.start()
+    assert not function.ready()
+
+
+@pytest.mark.parametrize(("timesteps", "steps"), [((), 1), ((1000, 757, 522), 3)])
+def test_a_worker_is_warmed_up_in_steps_that_its_model_can_take(
+    timesteps: tuple[int, ...], steps: int, store: ClipStore, object_store: ObjectSettings, model: Path
+) -> None:
+    sampler = SamplerConfig(kind="few-step" if timesteps else "unipc", timesteps=timesteps)
+    defaults = MANIFEST.defaults.changed(steps=len(timesteps) or 20)
+    write_manifest(model, MANIFEST.model_copy(update={"sampler": sampler, "defaults": defaults}))
+    settings = Settings().model_copy(update={"objects": object_store})
+    settings = settings.model_copy(update={"model": settings.model.model_copy(update={"name": str(model)})})
+    painter = Painter()
+    photos = Photos(store.objects, settings.render)
+    RenderVideo(settings, store, photos, open_studio=lambda _settings, _folder: studio(painter)).start()
+    assert [clip.steps for clip in painter.specs] == [steps]
+
+
+def test_after_a_clip_that_is_no_number_the_device_is_tried(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it draws nothing any more, no record is to blame; where it does, the clip alone is."""
+    function, painter = start(moving_disc)
+
+    def broken(seed: int, index: int) -> None:
+        raise NotANumber("latents of a clip: 12 of 90 values are NaN or infinite on cuda:0; try another device")
+
+    function.check()
+    assert painter.specs == []  # nothing is drawn without a doubt
+    with monkeypatch.context() as device:
+        device.setattr(painter, "paint", broken)
+        with pytest.raises(NotANumber):
+            function.handle(request(spec()))
+        with pytest.raises(ConfigurationError, match="cannot draw here"):
+            function.check()
+    painter.specs.clear()
+    function.check()
+    function.check()
+    assert [clip.prompt for clip in painter.specs] == ["warm-up"]
+
+
+def test_a_clip_that_is_no_number_is_given_up_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not drawn with the next seeds: whether the device is broken is for the runtime to find out."""
+    function, painter = start(moving_disc)
+
+    def broken(seed: int, index: int) -> None:
+        raise NotANumber("latents of a clip: 12 of 90 values are NaN or infinite on cuda:0; try another device")
+
+    monkeypatch.setattr(painter, "paint", broken)
+    with pytest.raises(NotANumber, match="12 of 90 values"):
+        function.handle(request(spec()))
+    assert len(painter.specs) == 1
+
+
 def test_stopping_gives_the_device_back(start: Start) -> None:
     function, painter = start(moving_disc)
     assert function.ready()
@@ -298,7 +452,7 @@ def test_a_clip_that_is_given_up_lets_go_of_the_engine(tmp_path: Path, monkeypat
     painter = Painter()
     monkeypatch.setattr(painter, "generate", lambda *_: frames)
     with pytest.raises(PermanentError):
-        studio(painter).draw(clip_spec(spec(), 0, None), fps=FPS, name="given-up", folder=tmp_path)
+        studio(painter).draw(spec().attempt(0), name="given-up", folder=tmp_path)
     assert frames.gi_frame is None
 
 

@@ -23,6 +23,7 @@ from shared.events import (
     TemplateReference,
     VideoRejected,
     VideoRequested,
+    answer,
 )
 from shared.events.cloudevents import from_kafka, to_kafka
 from shared.kafka.client import connection
@@ -35,6 +36,7 @@ BULK, READY, REJECTED = "video.requested.bulk", "video.ready", "video.rejected"
 NOW_MS = int(datetime(2026, 11, 21, 8, 30, tzinfo=UTC).timestamp() * 1000)
 MINUTE_MS = 60_000
 FAST = Rate(1000.0)
+Headers = Sequence[tuple[str, bytes]]
 TEMPLATES = {"mug": "drinkware", "lamp": "lighting"}
 
 
@@ -76,14 +78,17 @@ def product_event(
     return Event(type_name, "/tests", f"{product_id}-{color}-{type_name}", data, extensions=extensions)
 
 
-def publish(settings: KafkaSettings, *events: Event[Any], at_ms: int = NOW_MS - MINUTE_MS) -> None:
-    """Send events whose records are dated as the test says."""
+def publish(
+    settings: KafkaSettings, *events: Event[Any], at_ms: int = NOW_MS - MINUTE_MS, headers: Headers = ()
+) -> None:
+    """Send events whose records are dated as the test says, with these headers besides."""
     producer = KafkaProducer(**connection(settings, client_id="test-past"))
     try:
         for event in events:
             message = to_kafka(event)
             topic = settings.topic_prefix + event.type
-            producer.send(topic, message.value, message.key, message.headers, timestamp_ms=at_ms).get(20)
+            told = [*message.headers, *headers]
+            producer.send(topic, message.value, message.key, told, timestamp_ms=at_ms).get(60)
     finally:
         producer.close(timeout=10)
 
@@ -114,10 +119,10 @@ def derive(event: Event[Product]) -> Sequence[Event[Any]]:
     if product.name == "forbidden":
         reasons = (Reason(code="test", message="not allowed"),)
         refusal = VideoRejected(product_id=product.product_id, stage="screening", reasons=reasons)
-        return [event.follow_up("video.rejected", refusal, source="/tests", time=datetime.now(UTC))]
+        return [answer(event, refusal, source="/tests", time=datetime.now(UTC))]
     spec = spec_of(product)
     request = VideoRequested(product_id=product.product_id, video_id=spec.video_id, spec=spec)
-    return [event.follow_up("video.requested", request, source="/tests", time=datetime.now(UTC))]
+    return [answer(event, request, source="/tests", time=datetime.now(UTC))]
 
 
 def record(spec: RenderSpec, outcome: Any = "ready", seconds: Mapping[str, float] | None = None) -> ClipRecord:

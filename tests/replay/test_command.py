@@ -9,8 +9,10 @@ from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
 from functions.cli.command import main
-from model_store.manifest import ClipDefaults, Manifest, SamplerDefaults, write_manifest
+from model_store.manifest import Manifest, write_manifest
+from model_store.sampling import SamplerConfig
 from shared.clips import ClipStore
+from shared.drawing import ClipNumbers
 from shared.events import Event, Product
 from shared.kafka import Publisher
 from shared.objects import ObjectStore
@@ -33,8 +35,8 @@ def model(folder: Path, name: str) -> Path:
         architecture="wan2.2-ti2v",
         quantisation="none",
         licence="Apache-2.0",
-        sampler=SamplerDefaults(kind="unipc"),
-        defaults=ClipDefaults(width=64, height=64, frames=5, fps=8, steps=2, guidance=1.0),
+        sampler=SamplerConfig(kind="unipc"),
+        defaults=ClipNumbers(width=64, height=64, frames=5, fps=8, steps=2, guidance=1.0),
         files=(),
     )
     write_manifest(folder, manifest)
@@ -108,7 +110,12 @@ def test_another_model_gives_new_ids_and_the_old_clips_stay(
     first = sent(embedded_kafka)
     assert products_of(first) == ["cup", "cup-pack-of-2", "lamp"]
     clips = ClipStore(ObjectStore(embedded_objects))
-    kept = {clips.keep_record(record(event.data.spec)).video_id for event in first}
+    kept = set()
+    for event in first:
+        clip = clips.keep_record(record(event.data.spec))
+        kept.add(clip.video_id)
+        for key in clip.keys():
+            clips.objects.put_new(key, b"x", "video/mp4")
 
     told = command.lines("replay", "--rate", "1000/s")
     assert "to send   0 requests into the bulk lane, 3 answers whose clip is there" in told
@@ -150,8 +157,11 @@ def test_what_makes_no_sense_ends_with_exit_code_2(command: Command, arguments: 
 
 
 def test_lag_is_a_table(command: Command) -> None:
-    heading, *rows = command.lines("lag")
+    result = command("lag")
+    assert result.exit_code == 0
+    heading, *rows = result.stdout.splitlines()
     assert heading.split() == ["function", "topic", "partition", "committed", "end", "lag"]
     assert {row.split()[0] for row in rows} == {"derive_prompt", "render_video"}
     assert sum(int(row.split()[-1]) for row in rows) == len(PRODUCTS)
     assert {row.split()[3] for row in rows} == {"-"}
+    assert result.stderr == "derive_prompt is 3 records behind\n"

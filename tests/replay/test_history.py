@@ -73,7 +73,7 @@ def test_what_comes_later_is_news(kafka_broker: KafkaSettings) -> None:
 def test_what_is_no_event_is_reported_and_passed_over(kafka_broker: KafkaSettings) -> None:
     make_replay_topics(kafka_broker)
     producer = KafkaProducer(**connection(kafka_broker, client_id="test-past"))
-    producer.send(kafka_broker.topic_prefix + CREATED, b"{}", b"a").get(20)
+    producer.send(kafka_broker.topic_prefix + CREATED, b"{}", b"a").get(60)
     producer.close(timeout=10)
     publish(kafka_broker, product_event("a"))
     found: list[Unreadable] = []
@@ -95,7 +95,7 @@ def test_what_an_aborted_transaction_sent_never_happened(real_kafka: KafkaSettin
     )
     producer.init_transactions()
     producer.begin_transaction()
-    producer.send(real_kafka.topic_prefix + CREATED, b"{}", b"a").get(20)
+    producer.send(real_kafka.topic_prefix + CREATED, b"{}", b"a").get(60)
     producer.abort_transaction()
     producer.close(timeout=10)
     found: list[Unreadable] = []

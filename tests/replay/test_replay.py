@@ -8,6 +8,7 @@ import pytest
 from functions.replay_events import Pace, Rate
 from shared.errors import PermanentError, TemporaryError
 from shared.kafka import Past
+from shared.kafka.story import Story, written
 from shared.settings import KafkaSettings
 from tests.delivery.harness import records_of
 from tests.polling import eventually
@@ -47,6 +48,20 @@ def test_each_product_is_asked_for_once_by_its_latest_event(kafka_broker: KafkaS
     assert [event.data.spec.prompt for event in sent(kafka_broker)] == ["a blue mug", "a green mug"]
 
 
+def test_an_event_that_came_back_from_its_retries_is_as_old_as_before(kafka_broker: KafkaSettings) -> None:
+    make_replay_topics(kafka_broker)
+    red, blue = product_event("a", "red"), product_event("a", "blue")
+    publish(kafka_broker, red, at_ms=NOW_MS - 3 * MINUTE_MS)
+    (first,) = records_of(kafka_broker, red.type)
+    story = Story(first.topic, first.partition, first.offset, 1, 1, written_at_ms=first.timestamp, reason="temporary")
+    publish(kafka_broker, blue, at_ms=NOW_MS - 2 * MINUTE_MS)
+    publish(kafka_broker, red, at_ms=NOW_MS - MINUTE_MS, headers=written([], story, group="g", client_id="c"))
+    assert replay_all(kafka_broker) == 1
+    (event,) = sent(kafka_broker)
+    assert event.data.spec.prompt == "a blue mug"
+    assert event.sequence.startswith("2026-11-21T08:28:00.000000Z-0-"), "it is not as old as what it answers again"
+
+
 def test_requests_go_into_the_bulk_lane_keyed_by_video_id(kafka_broker: KafkaSettings) -> None:
     make_replay_topics(kafka_broker)
     publish(kafka_broker, product_event("a"))
@@ -74,7 +89,7 @@ def test_a_clip_that_vanishes_after_the_plan_is_asked_for(kafka_broker: KafkaSet
     clips.keep(product_event("a"))
     with open_replay(kafka_broker, clips) as replay:
         plan = replay.plan()
-        assert plan.specs() == []
+        assert plan.to_draw.total() == 0
         clips.clear()
         assert replay.send(plan, FAST) == 1
     assert products_of(sent(kafka_broker)) == ["a"]
@@ -88,8 +103,8 @@ def test_what_waits_for_a_person_or_is_rejected_today_is_left_alone(kafka_broker
     clips.keep(product_event("a"), "review")
     with open_replay(kafka_broker, clips) as replay:
         plan = replay.plan()
-        assert (plan.products, plan.in_review, plan.rejected, plan.steps) == (3, 1, 1, [])
-        assert plan.failed == ["c: its photo is gone; upload it"]
+        assert (plan.products, plan.in_review, plan.rejected, plan.to_send) == (3, 1, 1, 0)
+        assert plan.failures == ["c: its photo is gone; upload it"]
         assert replay.send(plan, FAST) == 0
     assert sent(kafka_broker) == sent(kafka_broker, READY) == sent(kafka_broker, REJECTED) == []
 
@@ -116,7 +131,7 @@ def test_the_selection_bounds_what_is_replayed(kafka_broker: KafkaSettings) -> N
 
     def planned(**wanted: Any) -> list[str]:
         with open_replay(kafka_broker, **wanted) as replay:
-            return sorted(step.request.product_id for step in replay.plan().steps)
+            return sorted(step.request.product_id for step in replay.plan().steps())
 
     assert planned() == ["a", "b", "c", "old"]
     assert planned(since=moment(-30)) == ["a", "b", "c"]
@@ -135,7 +150,7 @@ def test_a_product_that_changed_after_the_window_is_left_to_its_newer_event(kafk
     publish(kafka_broker, product_event("a", "blue", type_name=UPDATED))
     with open_replay(kafka_broker, until=moment(-30)) as replay:
         plan = replay.plan()
-    assert [step.request.product_id for step in plan.steps] == ["b"]
+        assert [step.request.product_id for step in plan.steps()] == ["b"]
     assert plan.out_of_date == 1
 
 
@@ -151,7 +166,7 @@ def test_a_product_that_changes_during_the_replay_is_not_sent_as_it_was(
 
     with open_replay(kafka_broker, clock=clock) as replay:
         plan = replay.plan()
-        order = [step.request.product_id for step in plan.steps]
+        order = [step.request.product_id for step in plan.steps()]
         ask = replay._history.news
 
         def news() -> list[Past]:
@@ -206,7 +221,7 @@ def test_a_crashed_replay_goes_on_where_it_stopped(kafka_broker: KafkaSettings, 
     with open_replay(kafka_broker, clock=clock, force=force) as replay:
         plan = replay.plan()
         assert replay.run.is_resumed
-        assert (plan.done_before, len(plan.steps)) == (10, 10)
+        assert (plan.done_before, plan.to_send) == (10, 10)
         assert replay.send(plan, FAST) == 10
     after = sent(kafka_broker)
     assert products_of(after) == [f"p{n:02}" for n in range(20)]
@@ -232,7 +247,7 @@ def test_another_selection_is_another_replay(kafka_broker: KafkaSettings) -> Non
     send_until_crash(kafka_broker, 1)
     with open_replay(kafka_broker, model="m r2") as replay:
         assert not replay.run.is_resumed
-        assert len(replay.plan().steps) == 4
+        assert replay.plan().to_send == 4
 
 
 def test_what_is_sent_twice_without_transactions_has_one_id(
@@ -243,14 +258,14 @@ def test_what_is_sent_twice_without_transactions_has_one_id(
     clock = Clock()
     with open_replay(embedded_kafka, clock=clock) as replay:
         plan = replay.plan()
-        commit_really = replay._ledger._consumer.commit
+        commit_really = replay._ledger._window.commit
 
-        def commit(offsets: Any, **options: Any) -> None:
+        def commit(offsets: Any) -> None:
             if sent(embedded_kafka):
                 raise Crash
-            commit_really(offsets, **options)
+            commit_really(offsets)
 
-        monkeypatch.setattr(replay._ledger._consumer, "commit", commit)
+        monkeypatch.setattr(replay._ledger._window, "commit", commit)
         with pytest.raises(Crash):
             replay.send(plan, FAST)
     clock.now += 60
@@ -268,7 +283,8 @@ def test_what_a_crash_left_uncommitted_is_never_seen(real_kafka: KafkaSettings) 
 
         def commits_fail(done: int, _: int) -> None:
             if done == 2:
-                producer = replay._ledger._producer
+                assert replay._ledger._sender is not None
+                producer = replay._ledger._sender._producer
                 producer.commit_transaction = lambda: (producer.flush(), crash_after(0)(done, 0))
 
         with pytest.raises(Crash):
@@ -321,7 +337,7 @@ def test_what_another_process_sent_after_the_plan_is_not_sent_again(kafka_broker
     reported: list[tuple[int, int]] = []
     with open_replay(kafka_broker) as replay:
         plan = replay.plan()
-        assert len(plan.steps) == 3
+        assert plan.to_send == 3
         send_until_crash(kafka_broker, 1)
         assert replay.send(plan, FAST, lambda *progress: reported.append(progress)) == 2
     assert reported == [(3, 3)]

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from model_store.manifest import ClipDefaults, Manifest, SamplerDefaults
+from model_store.manifest import Manifest
+from model_store.sampling import SamplerConfig
 from shared.bounds import LARGEST_AREA_PX, MOST_FRAMES
+from shared.drawing import ClipNumbers
 from shared.errors import ConfigurationError
 from shared.events import RenderSpec
 from shared.settings import RenderSettings
@@ -20,8 +22,8 @@ def settings(**clip: Any) -> RenderSettings:
     return RenderSettings.model_validate(clip)
 
 
-def defaults(**clip: Any) -> ClipDefaults:
-    return ClipDefaults.model_validate({**CLIP, **clip})
+def defaults(**clip: Any) -> ClipNumbers:
+    return ClipNumbers.model_validate({**CLIP, **clip})
 
 
 def manifest(*timesteps: int, steps: int) -> Manifest:
@@ -31,7 +33,7 @@ def manifest(*timesteps: int, steps: int) -> Manifest:
         architecture="wan2.2-ti2v",
         quantisation="none",
         licence="unknown",
-        sampler=SamplerDefaults(kind="few-step" if timesteps else "unipc", timesteps=timesteps),
+        sampler=SamplerConfig(kind="few-step" if timesteps else "unipc", timesteps=timesteps),
         defaults=defaults(steps=steps),
         files=(),
     )
@@ -68,19 +70,17 @@ def test_a_picture_has_no_more_pixels_than_a_model_can_draw(make: Callable[..., 
 
 
 def test_a_setting_and_a_default_that_together_are_too_large_are_refused() -> None:
-    assert defaults().overridden_by(settings(width=1280)).width == 1280
+    assert manifest(steps=50).configured_numbers(settings(width=1280)).width == 1280
     with pytest.raises(ConfigurationError, match=r"2304x480 are more than .*; change SKUREEL_RENDER__WIDTH"):
-        defaults().overridden_by(settings(width=2304))
+        manifest(steps=50).configured_numbers(settings(width=2304))
 
 
 def test_a_distilled_model_takes_its_own_steps_alone() -> None:
     distilled = manifest(1000, 757, 522, steps=3)
-    assert distilled.clip(settings(fps=12)).steps == 3
-    assert manifest(steps=50).clip(settings(steps=20)).steps == 20
-    with pytest.raises(
-        ConfigurationError, match=r"distilled to 3 steps and is to take 50; leave SKUREEL_RENDER__STEPS"
-    ):
-        distilled.clip(settings(steps=50))
+    assert distilled.configured_numbers(settings(fps=12)).steps == 3
+    assert manifest(steps=50).configured_numbers(settings(steps=20)).steps == 20
+    with pytest.raises(ConfigurationError, match=r"distilled to 3 steps, not 50; change SKUREEL_RENDER__STEPS"):
+        distilled.configured_numbers(settings(steps=50))
 
 
 @pytest.mark.parametrize("make", [settings, spec, defaults])

@@ -23,7 +23,7 @@ def test_promised_defaults() -> None:
     assert settings.model.name == "tiny"
     assert settings.render.label_profile == "cn"
     assert settings.render.max_attempts == 3
-    assert settings.health.port == 8080
+    assert settings.health.port is None  # each function's own
 
 
 def test_the_environment_is_read_nested(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,3 +124,19 @@ def test_what_config_prints_can_be_read_again(hosts: str, delays: str, monkeypat
 def test_an_empty_variable_is_one_that_is_not_set(row: SettingRow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(row.variable, "")
     assert load_settings() == Settings.model_construct()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("KAFKA__BOOTSTRAP_SERVERS", "a:1,me:hush@b:2", "a:1,**********@b:2"),
+        ("KAFKA__SASL_USERNAME", "me@example.com", "me@example.com"),
+        ("OBJECTS__PUBLIC_URL", "https://cdn.example.com/@me", "https://cdn.example.com/@me"),
+    ],
+)
+def test_a_password_in_an_address_is_not_shown(
+    name: str, value: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"SKUREEL_{name}", value)
+    (row,) = (row for row in describe(Settings()) if row.variable == f"SKUREEL_{name}")
+    assert row.value == shown

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from functions.cli import write_captions
+from functions.cli.write_captions import draw_rows
 from model_store.tiny.captions import (
     BACKGROUND_WORDS,
     COLOUR_WORDS,
@@ -21,8 +23,6 @@ from model_store.tiny.evaluate import written_cases
 from model_store.tiny.scenes import BACKGROUNDS, COLOURS, MATERIALS, MOTIONS, draw_scene
 from model_store.tiny.shapes import KINDS
 from shared.errors import ConfigurationError
-from tests.tiny import write_captions
-from tests.tiny.write_captions import draw_rows
 
 
 def test_every_choice_has_words_in_both_languages() -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model_store.manifest import list_files, model_folder, read_manifest
 from model_store.tiny.captions import NEGATIVE_PROMPT
-from model_store.wan.engine import ClipSpec, Engine
+from model_store.wan.engine import Engine
 
 FOLDER = model_folder("tiny")
 CLIP = read_manifest(FOLDER).defaults
@@ -22,7 +22,7 @@ def engine() -> Iterator[Engine]:
 
 
 def draw(engine: Engine, prompt: str, frames: int = 5, steps: int = 6) -> NDArray[np.float64]:
-    spec = ClipSpec(prompt, NEGATIVE_PROMPT, CLIP.width, CLIP.height, frames, steps, CLIP.guidance, seed=11)
+    spec = CLIP.changed(frames=frames, steps=steps).clip(prompt, NEGATIVE_PROMPT, seed=11)
     return np.stack(list(engine.generate(spec))).astype(np.float64)
 
 
@@ -65,6 +65,7 @@ PROMPTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROMPTS)
 def test_the_named_colour_is_drawn_from_the_first_frame_to_the_last(engine: Engine, name: str) -> None:
     prompt, (red, blue) = PROMPTS[name]

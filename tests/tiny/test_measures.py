@@ -11,6 +11,7 @@ from model_store.tiny.shapes import KINDS
 SIZE = {"width": 128, "height": 96, "frames": 25}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_a_drawn_clip_moves_without_a_jump(motion: str) -> None:
     for number, kind in enumerate(KINDS):

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from functions.cli.write_captions import draw_rows
 from model_store.manifest import list_files, model_folder, read_manifest, verify
 from model_store.tiny.captions import write_rows
 from model_store.tiny.export import export
 from model_store.tiny.recipe import Plan, make, read_taught
-from model_store.wan.engine import ClipSpec, Engine
+from model_store.wan.engine import Engine
+from shared.drawing import ClipNumbers
 from shared.errors import ConfigurationError
-from tests.tiny.write_captions import draw_rows
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,11 @@ def test_from_nothing_it_makes_a_checkpoint_that_draws(made: Plan) -> None:
     assert manifest.version == "test"
     assert (made.checkpoint.parent / "training.png").stat().st_size > 1000
     engine = Engine.load(made.checkpoint)
-    frames = list(engine.generate(ClipSpec("a red mug", "", 64, 64, 5, 2, 3.0, seed=1)))
+    frames = list(
+        engine.generate(
+            ClipNumbers(width=64, height=64, frames=5, fps=12, steps=2, guidance=3.0).clip("a red mug", seed=1)
+        )
+    )
     engine.close()
     assert np.stack(frames).std() > 0
 

@@ -81,16 +81,24 @@ def read_field(text: str, said: Collection[Material] = (), *, filled: bool = Fal
         told = [found for found in told if not found.value.frame] or told
     if not told:
         return _unlisted(visible)
-    shares = [float(share.group(1)) if (share := _SHARE.search(visible, 0, found.start)) else 0.0 for found in told]
+    shares = [_share_before(visible, found) for found in told]
     # What is named first is the main thing, unless shares say otherwise.
     main = told[shares.index(max(shares))] if shares[0] > 0 else told[0]
-    for material in said:
-        if main.value.id in material.woven_from:
-            return material
+    weave = next((material for material in said if main.value.id in material.woven_from), None)
+    return weave or _said_too(told, shares, said) or _specific(visible, main)
+
+
+def _share_before(text: str, found: Found[Material]) -> float:
+    """The percentage written before a material, 0 where there is none."""
+    share = _SHARE.search(text, 0, found.start)
+    return float(share.group(1)) if share is not None else 0.0
+
+
+def _said_too(told: list[Found[Material]], shares: list[float], said: Collection[Material]) -> Material | None:
     for found, percent in zip(told, shares, strict=True):
         if found.value in said and (percent == 0 or percent >= _NO_TRACE_PERCENT):
             return found.value
-    return _specific(visible, main.start, main.end) if main.end - main.start == 1 else main.value
+    return None
 
 
 _NO_TRACE_PERCENT = 30
@@ -137,33 +145,34 @@ def _visible_part(text: str) -> str:
     return shown[0] if shown else pieces[0]
 
 
-def _specific(text: str, start: int, end: int) -> Material | None:
+def _specific(text: str, found: Found[Material]) -> Material:
     """A one-character material with the Chinese word around it: 水曲木 is not just 木."""
-    word = text[start:end]
-    before = re.search("[\u4e00-\u9fff]{0,4}\\Z", text[:start])
-    longer = _PRAISE.without((before.group() if before else "") + word)
-    if 2 <= len(longer) <= 4 and longer != word and may_be_quoted(longer):
-        general = _IN_FIELD.get(word)
-        return Material(f"other:{longer}", longer, f"{longer} {general.en}" if general else longer)
-    return _IN_FIELD.get(word)
+    general = found.value
+    if len(found.word) > 1:
+        return general
+    before = re.search("[\u4e00-\u9fff]{0,4}\\Z", text[: found.start])
+    longer = _PRAISE.without((before.group() if before else "") + found.word)
+    if 2 <= len(longer) <= 4 and may_be_quoted(longer):
+        return Material(f"other:{longer}", longer, f"{longer} {general.en}")
+    return general
 
 
 def _unlisted(text: str) -> Material | None:
     """A material that no list knows but whose ending says that it is one, or a short word in a field of its own."""
     if has_chinese(text):
-        for chinese in _CHINESE.findall(text):
-            word = _PRAISE.without(chinese)
-            known = word.endswith(_ENDINGS_ZH) and 2 <= len(word) <= 6
-            if (known or (word == text and 2 <= len(word) <= 4)) and word not in _IGNORED and may_be_quoted(word):
-                return Material(f"other:{word}", word, word)
-        return None
-    if any(character.isdigit() for character in text):
-        return None
-    words = _LATIN.findall(text)
-    phrase = " ".join(words)
-    known = bool(words) and words[-1].endswith(_ENDINGS_EN)
+        words = (_PRAISE.without(chinese) for chinese in _CHINESE.findall(text))
+        return next((Material(f"other:{word}", word, word) for word in words if _is_unlisted_chinese(word, text)), None)
+    phrase = " ".join(_LATIN.findall(text))
+    return Material(f"other:{phrase}", phrase, phrase) if _is_unlisted_english(phrase, text) else None
+
+
+def _is_unlisted_chinese(word: str, text: str) -> bool:
+    longest = 6 if word.endswith(_ENDINGS_ZH) else 4 if word == text else 0
+    return 2 <= len(word) <= longest and word not in _IGNORED and may_be_quoted(word)
+
+
+def _is_unlisted_english(phrase: str, text: str) -> bool:
     # Punctuation in what no list knows is a path, a code or a joke.
-    longest = 3 if known else 2 if is_plain_word(text) else 0
-    if 1 <= len(words) <= longest and 3 <= len(phrase) <= 30 and phrase not in _IGNORED and may_be_quoted(phrase):
-        return Material(f"other:{phrase}", phrase, phrase)
-    return None
+    longest = 3 if phrase.endswith(_ENDINGS_EN) else 2 if is_plain_word(text) else 0
+    fits = 1 <= len(phrase.split()) <= longest and 3 <= len(phrase) <= 30 and phrase not in _IGNORED
+    return fits and not any(character.isdigit() for character in text) and may_be_quoted(phrase)

@@ -5,16 +5,17 @@ What a product is must be known. Where it is not, `Slots.kind` is None and `prob
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from functions.derive_prompt.recognise import colours, families, materials
 from functions.derive_prompt.recognise.choosing import Choice, Source, choose
-from functions.derive_prompt.recognise.colours import Colour
 from functions.derive_prompt.recognise.families import Audience
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
 from functions.derive_prompt.recognise.looks import PATTERN_WORDS, Looks, find_looks
 from functions.derive_prompt.recognise.materials import Material
 from functions.derive_prompt.recognise.sets import find_set
+from functions.derive_prompt.recognise.shades import Colour
 from functions.derive_prompt.recognise.text import NAME_LIMIT, has_chinese, normalised
 from functions.derive_prompt.screening import makes_absolute_claim
 from functions.derive_prompt.templates import Locale, Template, template_of
@@ -164,38 +165,38 @@ def _shown_audience(audience: Audience | None, template: Template) -> Audience |
 
 def _find_colour(fields: VisibleFields, name: str, template: Template) -> tuple[Colour | None, Texts]:
     """Colour and patterns beside it: from the colour field, colour attributes, specifications, then the name."""
-    patterns: Texts = ()
-    for texts in (
-        fields.color,
-        *(texts for key, texts in fields.attributes + fields.specifications if key in _COLOUR_FIELDS),
-    ):
-        for text in texts:
-            found = colours.read_field(_without_maker(text, name))
-            if found is not None:
-                patterns = patterns or found.patterns
-                if found.colour is not None:
-                    return found.colour, found.patterns
-    if not template.takes_material:
-        return None, patterns
-    tokens = [
-        token
-        for key, texts in fields.specifications
-        if key not in _COLOUR_FIELDS
-        for text in texts[:_OTHER_SPECIFICATION_LIMIT]
-        for token in normalised(text[:NAME_LIMIT]).split()
-    ]
-    for token in tokens:
-        found = colours.read_token(token)
-        if found is not None and found.colour is not None:
-            return found.colour, patterns or found.patterns
+    colour, patterns = _colour_of_fields(fields, name)
+    if colour is not None or not template.takes_material:
+        return colour, patterns
+    found = colours.first_token(_specified_words(fields))
+    if found is not None:
+        return found.colour, patterns or found.patterns
     colour = colours.find_in_name(name) or (None if template.scented else colours.find_last_word(name))
     if colour is not None:
         return colour, patterns
-    for token in name.split()[1:]:
-        found = colours.read_token(token)
-        if found is not None and found.colour is not None and token not in vocabulary().words:
-            return found.colour, patterns or found.patterns
+    found = colours.first_token(token for token in name.split()[1:] if token not in vocabulary().words)
+    return (found.colour, patterns or found.patterns) if found is not None else (None, patterns)
+
+
+def _colour_of_fields(fields: VisibleFields, name: str) -> tuple[Colour | None, Texts]:
+    """What the fields that are for colours say: the first colour with its patterns, else the first patterns."""
+    named = (texts for key, texts in fields.attributes + fields.specifications if key in _COLOUR_FIELDS)
+    patterns: Texts = ()
+    for text in chain(fields.color, *named):
+        found = colours.read_field(_without_maker(text, name))
+        if found is not None and found.colour is not None:
+            return found.colour, found.patterns
+        if found is not None:
+            patterns = patterns or found.patterns
     return None, patterns
+
+
+def _specified_words(fields: VisibleFields) -> Iterator[str]:
+    """The words of the specifications that are not for colours; a variant may be called by its colour alone."""
+    for key, texts in fields.specifications:
+        if key not in _COLOUR_FIELDS:
+            for text in texts[:_OTHER_SPECIFICATION_LIMIT]:
+                yield from normalised(text[:NAME_LIMIT]).split()
 
 
 def _without_maker(text: str, name: str) -> str:

@@ -3,34 +3,26 @@
 `skureel deadletters` is a thin layer over these functions.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
-from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError
+from kafka import OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaTimeoutError
 
 from shared.errors import ConfigurationError, PermanentError, TemporaryError
 from shared.kafka import story as stories
-from shared.kafka.client import (
-    DEAD_LETTER_SUFFIX,
-    GROUP_PREFIX,
-    NULL,
-    base_topic,
-    open_consumer,
-    producer_arguments,
-)
+from shared.kafka.client import DEAD_LETTER_SUFFIX, GROUP_PREFIX, base_topic, place_of
+from shared.kafka.failures import translated
 from shared.kafka.operating.topics import needed_topics
-from shared.kafka.producing import discard, wait_for_all
+from shared.kafka.operating.window import LogWindow
+from shared.kafka.producing import Outgoing, Sender
+from shared.kafka.reading import UNREADABLE, UnreadableBatch
 from shared.kafka.story import Story
 from shared.settings import KafkaSettings
 
-MOST_REPLAYS = 3
-"""A record that fails as often after having been sent again stays a dead letter: it is parked."""
-
-_READ_SECONDS = 30.0
-_SEND_SECONDS = 60.0
+_SUBJECT = "dead letters"
 _COMMITTED_MS = 10_000
 _PORTION_LETTERS = 500
 _PORTION_BYTES = 8 * 1024 * 1024
@@ -54,7 +46,7 @@ class DeadLetter:
     @property
     def parked(self) -> bool:
         """Whether it was sent again as often as is allowed."""
-        return self.story.replays >= MOST_REPLAYS
+        return self.story.replays >= stories.MOST_REPLAYS
 
     @property
     def bare(self) -> bool:
@@ -62,9 +54,19 @@ class DeadLetter:
         return any(name == stories.OMITTED for name, _ in self.headers)
 
     @property
+    def unreadable(self) -> bool:
+        """Whether it is a batch that could not be read: its bytes are no record that could be sent again."""
+        return self.story.reason == UNREADABLE
+
+    @property
+    def stays(self) -> bool:
+        """Whether no replay sends it any more."""
+        return self.parked or self.bare or self.unreadable
+
+    @property
     def place(self) -> str:
         """`topic:partition:offset`."""
-        return f"{self.topic}:{self.partition}:{self.offset}"
+        return place_of(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,26 +90,37 @@ def list_dead_letters(settings: KafkaSettings, topics: Collection[str] = ()) -> 
     topics, and PermanentError when one that is named is none or is not there.
     """
     # Whoever reads only what is committed would wait for a replay that is under way.
-    with _Reader(settings, isolation_level="read_uncommitted") as reader:
-        came = reader.committed(reader.partitions(topics))
-    with _Reader(settings) as reader:
-        partitions = reader.partitions(topics)
-        for letter in reader.read(dict.fromkeys(partitions), reader.ends(partitions)):
-            done = came.get(TopicPartition(letter.topic, letter.partition)) or 0
-            yield replace(letter, sent_again=letter.offset < done)
+    with _open(settings, isolation_level="read_uncommitted") as window:
+        done = _done(settings, window, _partitions(settings, window, topics))
+    with _open(settings) as window:
+        for letter in _read(window, dict.fromkeys(_partitions(settings, window, topics), 0)):
+            yield replace(letter, sent_again=letter.offset < done[TopicPartition(letter.topic, letter.partition)])
 
 
 def show_dead_letter(settings: KafkaSettings, place: str) -> DeadLetter:
-    """The dead letter at `topic:partition:offset`. Raises PermanentError `no-such-dead-letter`."""
+    """The dead letter at `topic:partition:offset`, or the last one of the record that lay at that place of its topic.
+
+    Raises PermanentError `no-such-dead-letter`.
+    """
     partition, offset = parse_place(place)
-    with _Reader(settings) as reader:
-        if partition in reader.partitions((partition.topic,)):
-            # Reading up to the end there is, for the place may be beyond it.
-            for letter in reader.read({partition: offset}, reader.ends([partition])):
-                if letter.offset >= offset:
-                    if letter.offset == offset:
-                        return letter
-                    break
+    with _open(settings) as window:
+        if partition.topic.endswith(DEAD_LETTER_SUFFIX):
+            known = partition in _partitions(settings, window, (partition.topic,))
+            # Read up to the end there is, for the place may be beyond it.
+            found = _read(window, {partition: offset} if known else {})
+            letter = next((letter for letter in found if letter.offset >= offset), None)
+            if letter is not None and letter.offset == offset:
+                return letter
+        else:
+            partitions = _partitions(settings, window, (base_topic(partition.topic) + DEAD_LETTER_SUFFIX,))
+            came_from = (partition.topic, partition.partition, offset)
+            letters = [
+                letter
+                for letter in _read(window, dict.fromkeys(partitions, 0))
+                if (letter.story.topic, letter.story.partition, letter.story.offset) == came_from
+            ]
+            if letters:
+                return max(letters, key=lambda letter: letter.time_ms)
     raise PermanentError(
         f"there is no dead letter at {place}; `skureel deadletters list` names those there are",
         reason="no-such-dead-letter",
@@ -125,26 +138,43 @@ def replay_dead_letters(
 
     Raises as `list_dead_letters`. Records of other topics are never sent: each would come to where it lies already.
     """
+    client_id = f"{GROUP_PREFIX}replay-{uuid4().hex[:8]}"
     if places:
+        for place in places:
+            _check_topic(parse_place(place)[0].topic)
         letters = [show_dead_letter(settings, place) for place in places]
-        with _Sender(settings, group=None) as sender:
-            return sender.send(letters)
+        with (
+            translated(settings, _SUBJECT),
+            Sender(settings, name=client_id, client_id=client_id, commit_plainly=lambda _: None) as sender,
+        ):
+            return _send(sender, letters, {})
     # The sender comes first: its start ends what an interrupted replay left open, which would hide how far that came.
-    with _Sender(settings, group=_replay_group(settings)) as sender, _Reader(settings) as reader:
-        partitions = reader.partitions(topics)
-        done = reader.committed(partitions)
-        portions = _portions(reader.read(done, reader.ends(partitions)))
-        replayed = [sender.send(portion) for portion in portions]
+    with (
+        translated(settings, _SUBJECT),
+        Sender(
+            settings,
+            name=_replay_group(settings),
+            client_id=client_id,
+            commit_plainly=lambda offsets: window.commit(offsets),
+        ) as sender,
+        _open(settings) as window,
+    ):
+        done = _done(settings, window, _partitions(settings, window, topics))
+        portions = _portions(_read(window, done))
+        replayed = [_send(sender, portion, _past(portion)) for portion in portions]
     return Replayed(sum(some.sent for some in replayed), tuple(why for some in replayed for why in some.parked))
 
 
 def parse_place(place: str) -> tuple[TopicPartition, int]:
-    """Read `topic:partition:offset`. Raises PermanentError `bad-place`, and `no-dead-letters` for another topic."""
+    """Read `topic:partition:offset`. Raises PermanentError `bad-place`."""
     parts = place.rsplit(":", 2)
-    if len(parts) == 3 and all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts[1:]):
-        _check_topic(parts[0])
+    if len(parts) == 3 and parts[0] and all(_is_number(part) for part in parts[1:]):
         return TopicPartition(parts[0], int(parts[1])), int(parts[2])
     raise PermanentError(f"{place!r} is no place of a dead letter; give topic:partition:offset", reason="bad-place")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 19
 
 
 def _check_topic(topic: str) -> None:
@@ -154,114 +184,57 @@ def _check_topic(topic: str) -> None:
         )
 
 
-class _Reader:
-    """A consumer of given ranges, outside any group's rebalances."""
+def _open(settings: KafkaSettings, *, isolation_level: str = "read_committed") -> LogWindow:
+    return LogWindow(settings, subject=_SUBJECT, group=_replay_group(settings), isolation_level=isolation_level)
 
-    def __init__(self, settings: KafkaSettings, *, isolation_level: str = "read_committed") -> None:
-        self._settings = settings
-        try:
-            self._consumer = open_consumer(
-                settings,
-                client_id=f"{GROUP_PREFIX}deadletters-{uuid4().hex[:8]}",
-                group_id=_replay_group(settings),
-                auto_offset_reset="earliest",
-                isolation_level=isolation_level,
+
+def _partitions(settings: KafkaSettings, window: LogWindow, topics: Collection[str]) -> list[TopicPartition]:
+    """All partitions of these dead letter topics, or of every one that there is. Raises as `list_dead_letters`."""
+    for topic in topics:
+        _check_topic(topic)
+    found = window.partitions(topics or dead_letter_topics(settings))
+    there = {partition.topic for partition in found}
+    for topic in topics:
+        if topic not in there:
+            raise PermanentError(
+                f"{settings.bootstrap_servers} has no topic {topic}; give its full name", reason="no-such-topic"
             )
-        except KafkaError as error:
-            raise _translated(settings, error) from error
+    if not found:
+        raise ConfigurationError(
+            f"{settings.bootstrap_servers} has no dead letter topics under the prefix "
+            f"{settings.topic_prefix!r}; check SKUREEL_KAFKA__TOPIC_PREFIX, or run `skureel topics create`"
+        )
+    return found
 
-    def __enter__(self) -> "_Reader":
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._consumer.close(autocommit=False)
+def _done(
+    settings: KafkaSettings, window: LogWindow, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """The first offset of each that no replay has sent yet."""
+    try:
+        committed = {partition: window.committed(partition, timeout_ms=_COMMITTED_MS) for partition in partitions}
+    except KafkaTimeoutError as error:
+        raise TemporaryError(
+            "how far the last replay came is not settled: a transaction of a process that died is still open; it "
+            f"ends by itself within {2 * settings.transaction_timeout_ms / 1000:g} s, try again then"
+        ) from error
+    return {partition: place.offset if place is not None else 0 for partition, place in committed.items()}
 
-    def partitions(self, topics: Collection[str]) -> list[TopicPartition]:
-        """All partitions of these dead letter topics, or of every one that there is. Raises as `list_dead_letters`."""
-        found = []
-        for topic in topics or dead_letter_topics(self._settings):
-            _check_topic(topic)
-            numbers = sorted(self._consumer.partitions_for_topic(topic) or ())
-            if topics and not numbers:
-                raise PermanentError(
-                    f"{self._settings.bootstrap_servers} has no topic {topic}; give its full name",
-                    reason="no-such-topic",
-                )
-            found += [TopicPartition(topic, number) for number in numbers]
-        if not found:
-            raise ConfigurationError(
-                f"{self._settings.bootstrap_servers} has no dead letter topics under the prefix "
-                f"{self._settings.topic_prefix!r}; check SKUREEL_KAFKA__TOPIC_PREFIX, or run `skureel topics create`"
-            )
-        return found
 
-    def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """One past the last record of each."""
-        try:
-            return dict(self._consumer.end_offsets(list(partitions))) if partitions else {}
-        except KafkaError as error:
-            raise _translated(self._settings, error) from error
-
-    def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int | None]:
-        """How far earlier replays came."""
-        try:
-            return {
-                partition: self._consumer.committed(partition, timeout_ms=_COMMITTED_MS) for partition in partitions
-            }
-        except KafkaTimeoutError as error:
-            raise TemporaryError(
-                "how far the last replay came is not settled: a transaction of a process that died is still open; it "
-                f"ends by itself within {2 * self._settings.transaction_timeout_ms / 1000:g} s, try again then"
-            ) from error
-        except KafkaError as error:
-            raise _translated(self._settings, error) from error
-
-    def commit(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
-        """Note how far this replay came, where no transaction does it."""
-        try:
-            self._consumer.commit(offsets, timeout_ms=10_000)
-        except KafkaError as error:
-            raise _translated(self._settings, error) from error
-
-    def _position(self, partition: TopicPartition) -> int:
-        try:
-            return self._consumer.position(partition, timeout_ms=5_000) or 0
-        except KafkaError as error:
-            raise _translated(self._settings, error) from error
-
-    def read(self, starts: dict[TopicPartition, int | None], ends: dict[TopicPartition, int]) -> Iterator[DeadLetter]:
-        """The records from each start (None: the oldest) to before each end."""
-        unread = {partition for partition, start in starts.items() if ends.get(partition, 0) > (start or 0)}
-        if not unread:
-            return
-        self._consumer.assign(sorted(unread))
-        for partition in unread:
-            start = starts[partition]
-            if start is None:
-                self._consumer.seek_to_beginning(partition)
-            else:
-                self._consumer.seek(partition, start)
-        patience = 0.0
-        while unread:
-            try:
-                polled = self._consumer.poll(timeout_ms=500)
-            except KafkaError as error:
-                raise _translated(self._settings, error) from error
-            for partition, records in polled.items():
-                for record in records:
-                    if record.offset < ends[partition]:
-                        yield _letter(record)
-            # The position, not the last record: markers of transactions at the end are no records.
-            for partition in list(unread):
-                if self._position(partition) >= ends[partition]:
-                    unread.discard(partition)
-                    self._consumer.pause(partition)
-            patience = 0.0 if polled else patience + 0.5
-            if patience > _READ_SECONDS:
-                raise TemporaryError(f"reading dead letters stalls at {self._settings.bootstrap_servers}; try again")
+def _read(window: LogWindow, starts: Mapping[TopicPartition, int]) -> Iterator[DeadLetter]:
+    """The dead letters from each start to where its partition ends now."""
+    ends = window.ends(starts)
+    window.start_at(starts)
+    for record in window.read_up_to(ends):
+        if record.offset < ends[TopicPartition(record.topic, record.partition)]:
+            yield _letter(record)
 
 
 def _letter(record: Any) -> DeadLetter:
+    story = stories.read(record.headers)
+    if isinstance(record, UnreadableBatch):
+        # The dead letters' own log is damaged.
+        story = replace(story, reason=UNREADABLE, message=f"the batch there {record.why}")
     return DeadLetter(
         topic=record.topic,
         partition=record.partition,
@@ -270,7 +243,7 @@ def _letter(record: Any) -> DeadLetter:
         key=record.key,
         value=record.value,
         headers=list(record.headers),
-        story=stories.read(record.headers),
+        story=story,
     )
 
 
@@ -288,73 +261,33 @@ def _portions(letters: Iterator[DeadLetter]) -> Iterator[list[DeadLetter]]:
         yield portion
 
 
-class _Sender:
-    """Sends letters and, for a group, commits how far it came: in one transaction where the broker keeps its promise.
+def _send(
+    sender: Sender, letters: Collection[DeadLetter], offsets: Mapping[TopicPartition, OffsetAndMetadata]
+) -> Replayed:
+    """Returns when all but those that stay are acknowledged, and the offsets committed."""
+    sendable = [letter for letter in letters if not letter.stays]
+    sender.send(
+        [
+            Outgoing(
+                base_topic(letter.topic),
+                letter.key,
+                letter.value,
+                stories.replayed(letter.headers, letter.story),
+                letter.story.partition if letter.story.topic else None,
+            )
+            for letter in sendable
+        ],
+        offsets,
+    )
+    return Replayed(len(sendable), tuple(_why_it_stays(letter) for letter in letters if letter.stays))
 
-    Of two senders for one group the older one can send no more.
-    """
 
-    def __init__(self, settings: KafkaSettings, *, group: str | None) -> None:
-        self._settings = settings
-        self._group = group
-        self._transactional = settings.offsets == "transaction"
-        client_id = f"{GROUP_PREFIX}replay-{uuid4().hex[:8]}"
-        arguments = producer_arguments(settings, client_id=client_id)
-        if self._transactional:
-            arguments |= {
-                "transactional_id": group or client_id,
-                "transaction_timeout_ms": settings.transaction_timeout_ms,
-            }
-        try:
-            self._producer = KafkaProducer(**arguments)
-            if self._transactional:
-                self._producer.init_transactions()
-        except KafkaError as error:
-            raise _translated(settings, error) from error
-
-    def __enter__(self) -> "_Sender":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # What was to be sent was acknowledged, or its failure has been raised.
-        discard(self._producer)
-
-    def send(self, letters: list[DeadLetter]) -> Replayed:
-        """Returns when all but the parked ones are acknowledged and, for a group, committed."""
-        sendable = [letter for letter in letters if not (letter.parked or letter.bare)]
-        offsets = {
-            TopicPartition(letter.topic, letter.partition): OffsetAndMetadata(letter.offset + 1, "", -1)
-            for letter in letters
-        }
-        try:
-            if self._transactional:
-                self._producer.begin_transaction()
-            futures = [
-                self._producer.send(
-                    base_topic(letter.topic),
-                    NULL if letter.value is None else letter.value,
-                    letter.key,
-                    stories.replayed(letter.headers, letter.story),
-                )
-                for letter in sendable
-            ]
-            if self._transactional and self._group is not None and offsets:
-                self._producer.send_offsets_to_transaction(offsets, self._group)
-            # A commit that finds a failed batch is never answered by kafka-python 3.0.12: the failure must come first.
-            wait_for_all(futures, _SEND_SECONDS)
-            if self._transactional:
-                self._producer.commit_transaction()
-        except ProducerFencedError as error:
-            raise PermanentError(
-                "dead letters are sent again by another process too, which goes on; this one ends", reason="superseded"
-            ) from error
-        except KafkaError as error:
-            raise _translated(self._settings, error) from error
-        if not self._transactional and self._group is not None and offsets:
-            with _Reader(self._settings) as reader:
-                reader.commit(offsets)
-        parked = tuple(_why_it_stays(letter) for letter in letters if letter.parked or letter.bare)
-        return Replayed(len(sendable), parked)
+def _past(letters: Iterable[DeadLetter]) -> dict[TopicPartition, OffsetAndMetadata]:
+    """What to commit when these are sent: they come in the log's order."""
+    return {
+        TopicPartition(letter.topic, letter.partition): OffsetAndMetadata(letter.offset + 1, "", -1)
+        for letter in letters
+    }
 
 
 def _why_it_stays(letter: DeadLetter) -> str:
@@ -362,12 +295,10 @@ def _why_it_stays(letter: DeadLetter) -> str:
         return (
             f"{letter.place} was too large to be kept; its headers say where it came from, have it sent once more there"
         )
+    if letter.unreadable:
+        return f"{letter.place} is a batch that could not be read; have the records that were in it sent once more"
     return f"{letter.place} was sent again {letter.story.replays} times and stays; mend what it fails with"
 
 
 def _replay_group(settings: KafkaSettings) -> str:
     return f"{GROUP_PREFIX}{settings.topic_prefix}deadletters"
-
-
-def _translated(settings: KafkaSettings, error: KafkaError) -> TemporaryError:
-    return TemporaryError(f"Kafka at {settings.bootstrap_servers} did not serve the dead letters: {error}; try again")

@@ -5,20 +5,25 @@ commits how far the replay has come, so that a crashed one goes on where it stop
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
-from kafka.errors import KafkaError, KafkaTimeoutError, ProducerFencedError
+from kafka import OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaTimeoutError
 
-from shared.errors import PermanentError, TemporaryError
+from shared.errors import PermanentError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
-from shared.kafka.client import GROUP_PREFIX, open_consumer, producer_arguments, topic_name
+from shared.kafka import story as stories
+from shared.kafka.client import GROUP_PREFIX, topic_name
+from shared.kafka.failures import translated
 from shared.kafka.operating.tailing import Unreadable
-from shared.kafka.producing import discard, wait_for_all
+from shared.kafka.operating.window import LogWindow
+from shared.kafka.ordering import ordered
+from shared.kafka.producing import Outgoing, Sender
 from shared.kafka.reading import event_of
 from shared.settings import KafkaSettings
 
@@ -27,10 +32,9 @@ log = logging.getLogger(__name__)
 Partition = tuple[str, int]
 """A topic's full name and the number of one of its partitions."""
 
-_STALLED_POLLS = 60
-_POLL_MS = 500
-_SEND_SECONDS = 60.0
 _UNSETTLED_MS = 3_000
+_LEDGER = "the ledger of the replay"
+_GO_ON = "the same command goes on from here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +45,6 @@ class Past:
     offset: int
     time_ms: int
     event: Event[Any]
-
-    def is_newer_than(self, other: "Past") -> bool:
-        """Order within a partition is the log's; between partitions it is time's, and at one time the type's."""
-        if self.partition == other.partition:
-            return self.offset > other.offset
-        # An update that is as old as the creation comes after it; the names happen to sort so.
-        return (self.time_ms, self.event.type) > (other.time_ms, other.event.type)
 
 
 class History:
@@ -72,124 +69,79 @@ class History:
         self._since_ms = since_ms
         self._last = last
         self._on_unreadable = on_unreadable
-        self._consumer: Any = None
+        self._window: LogWindow
         self.starts: Mapping[Partition, int] = {}
         """The first offset that is read of each partition."""
         self.ends: Mapping[Partition, int] = {}
         """One past the last record that was there at the start."""
 
     def __enter__(self) -> "History":
-        client_id = f"{GROUP_PREFIX}history-{uuid4().hex[:8]}"
+        self._window = LogWindow(self._settings, subject="reading the past", next_step=_GO_ON)
         try:
-            self._consumer = open_consumer(
-                self._settings, client_id=client_id, group_id=None, auto_offset_reset="earliest"
-            )
             self._open()
-        except KafkaError as error:
-            self.__exit__()
-            raise _translated(self._settings, "the past could not be read", error) from error
         except BaseException:
-            self.__exit__()
+            self._window.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._consumer is not None:
-            self._consumer.close(autocommit=False)
-            self._consumer = None
+        self._window.close()
 
     def read(self) -> Iterator[Past]:
         """All events up to the end at the start, and whatever came along with the last of them.
 
         In the log's order within a partition. Raises TemporaryError when reading stalls.
         """
-        unread = {partition for partition, end in self.ends.items() if self.starts[partition] < end}
-        silent = 0
-        while unread:
-            polled = self._poll(_POLL_MS)
-            yield from self._events(polled)
-            # The position, not the last record: markers of transactions at the end are no records.
-            unread = {partition for partition in unread if self._position(partition) < self.ends[partition]}
-            silent = 0 if polled else silent + 1
-            if silent > _STALLED_POLLS:
-                raise TemporaryError(
-                    f"reading the past stalls at {self._settings.bootstrap_servers}; run it again when Kafka is well"
-                )
+        ends = {TopicPartition(*partition): end for partition, end in self.ends.items()}
+        return self._events(self._window.read_up_to(ends))
 
     def news(self) -> list[Past]:
         """What has come since, as far as it is here already: this never waits."""
-        return list(self._events(self._poll(0))) if self.ends else []
+        polled = self._window.poll(0) if self.ends else {}
+        return list(self._events(record for records in polled.values() for record in records))
 
     def _open(self) -> None:
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in self._topics
-            for number in sorted(self._consumer.partitions_for_topic(topic) or ())
-        ]
-        if not partitions:
-            return
-        begins = self._consumer.beginning_offsets(partitions)
-        self.ends = self._consumer.end_offsets(partitions)
+        partitions = self._window.partitions(self._topics)
+        begins = self._window.begins(partitions)
+        self.ends = self._window.ends(partitions)
         if self._last is not None:
             self.starts = {p: max(begins[p], self.ends[p] - self._last) for p in partitions}
-        elif self._since_ms is None:
-            self.starts = begins
-        else:
+        elif self._since_ms is not None:
             self.starts = self._first_since(partitions, begins, self._since_ms)
-        self._consumer.assign(partitions)
-        for partition in partitions:
-            self._consumer.seek(partition, self.starts[partition])
+        else:
+            self.starts = begins
+        self._window.start_at({partition: self.starts[partition] for partition in partitions})
 
     def _first_since(
         self, partitions: list[TopicPartition], begins: Mapping[TopicPartition, int], since_ms: int
     ) -> dict[Partition, int]:
         """The first offset of each partition whose record is not older; its end where all are."""
-        found = self._consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
-        none = [partition for partition in partitions if found.get(partition) is None]
+        found = self._window.first_since(partitions, since_ms)
         # A broker without a time index (the embedded one) finds nothing even since the epoch: there all is read.
-        indexed = self._consumer.offsets_for_times(dict.fromkeys(none, 0)) if none else {}
-        return {
-            partition: found[partition].offset
-            if found.get(partition) is not None
-            else self.ends[partition]
-            if indexed.get(partition) is not None
-            else begins[partition]
-            for partition in partitions
-        }
+        indexed = self._window.first_since([partition for partition in partitions if partition not in found], 0)
+        return {p: found.get(p, self.ends[p] if p in indexed else begins[p]) for p in partitions}
 
-    def _poll(self, timeout_ms: int) -> Mapping[TopicPartition, list[Any]]:
-        try:
-            polled: Mapping[TopicPartition, list[Any]] = self._consumer.poll(timeout_ms=timeout_ms)
-        except KafkaError as error:
-            raise _translated(self._settings, "the past could not be read", error) from error
-        return polled
+    def _events(self, records: Iterable[Any]) -> Iterator[Past]:
+        for record in records:
+            # Producers date their records themselves, so that later ones may be older.
+            if self._since_ms is not None and 0 <= record.timestamp < self._since_ms:
+                continue
+            try:
+                event = self._ordered(record)
+            except PermanentError as error:
+                self._report(Unreadable(record.topic, record.partition, record.offset, error))
+                continue
+            yield Past((record.topic, record.partition), record.offset, record.timestamp, event)
 
-    def _position(self, partition: Partition) -> int:
-        try:
-            return self._consumer.position(TopicPartition(*partition), timeout_ms=5_000) or 0
-        except KafkaError as error:
-            raise _translated(self._settings, "the past could not be read", error) from error
-
-    def _events(self, polled: Mapping[TopicPartition, list[Any]]) -> Iterator[Past]:
-        for partition, records in polled.items():
-            for record in records:
-                # Producers date their records themselves, so that later ones may be older.
-                if self._since_ms is not None and record.timestamp < self._since_ms:
-                    continue
-                try:
-                    event = event_of(record)
-                except PermanentError as error:
-                    self._report(Unreadable(record.topic, record.partition, record.offset, error))
-                    continue
-                yield Past(tuple(partition), record.offset, record.timestamp, event)
+    def _ordered(self, record: Any) -> Event[Any]:
+        now = time.time()
+        return ordered(event_of(record), stories.of(record, self._settings, now=now), now=now)
 
     def _report(self, unreadable: Unreadable) -> None:
         if self._on_unreadable is not None:
             self._on_unreadable(unreadable)
             return
-        log.warning(
-            "%s[%d]@%d is no event: %s", unreadable.topic, unreadable.partition, unreadable.offset, unreadable.error
-        )
+        log.warning("%s is no event: %s", unreadable.place, unreadable.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,57 +163,41 @@ class Ledger:
     def __init__(self, settings: KafkaSettings, name: str) -> None:
         self._settings = settings
         self._group = f"{GROUP_PREFIX}{settings.topic_prefix}{name}"
-        self._transactional = settings.offsets == "transaction"
-        self._consumer: Any = None
-        self._producer: Any = None
+        self._window: LogWindow
+        self._sender: Sender | None = None
 
     def __enter__(self) -> "Ledger":
-        try:
-            self._consumer = self._open_consumer("read_committed")
-        except KafkaError as error:
-            raise _translated(self._settings, "no ledger of the replay", error) from error
+        self._window = self._open_window("read_committed")
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._consumer is not None:
-            self._consumer.close(autocommit=False)
-        if self._producer is not None:
-            # What was to be sent was sent and acknowledged, or its failure has been raised.
-            discard(self._producer)
+    def __exit__(self, *error: Any) -> None:
+        self._window.close()
+        if self._sender is not None:
+            self._sender.__exit__(*error)
 
     def claim(self) -> None:
         """Become the only one who may write here, and end what a crashed one left open.
 
         Whoever else holds this ledger can no longer write. Bookmarks read earlier may have been moved on meanwhile.
         """
-        arguments = producer_arguments(self._settings, client_id=f"{self._group}-{uuid4().hex[:8]}")
-        if self._transactional:
-            arguments |= {
-                "transactional_id": self._group,
-                "transaction_timeout_ms": self._settings.transaction_timeout_ms,
-            }
-        try:
-            self._producer = KafkaProducer(**arguments)
-            if self._transactional:
-                self._producer.init_transactions()
-        except KafkaError as error:
-            raise _translated(self._settings, "the replay could not begin", error) from error
+        with translated(self._settings, "the replay could not begin", _GO_ON):
+            self._sender = Sender(
+                self._settings,
+                name=self._group,
+                client_id=f"{self._group}-{uuid4().hex[:8]}",
+                commit_plainly=self._window.commit,
+            )
 
     def bookmarks(self, partitions: Collection[Partition]) -> dict[Partition, Bookmark]:
         """What was written last for each partition; those without a bookmark are left out."""
-        try:
+        with translated(self._settings, _LEDGER, _GO_ON):
             try:
-                return _committed(self._consumer, partitions, timeout_ms=_UNSETTLED_MS)
+                return _committed(self._window, partitions, timeout_ms=_UNSETTLED_MS)
             except KafkaTimeoutError:
                 # A crash left a transaction open, and who reads committed offsets waits until it times out. Below it
                 # lie those of the transaction before; `claim` ends it, and what is read then is settled.
-                consumer = self._open_consumer("read_uncommitted")
-                try:
-                    return _committed(consumer, partitions, timeout_ms=30_000)
-                finally:
-                    consumer.close(autocommit=False)
-        except KafkaError as error:
-            raise _translated(self._settings, "no ledger of the replay", error) from error
+                with self._open_window("read_uncommitted") as window:
+                    return _committed(window, partitions, timeout_ms=30_000)
 
     def write(self, events: Sequence[Event[Any]], bookmarks: Mapping[Partition, Bookmark]) -> None:
         """Send events and commit bookmarks; returns when both are acknowledged.
@@ -269,48 +205,29 @@ class Ledger:
         Raises TemporaryError when Kafka fails, after which nothing of a transaction is visible, and PermanentError
         `superseded` when another process has claimed this ledger.
         """
+        if self._sender is None:
+            raise RuntimeError("the ledger is not claimed; only its one owner may write")
         offsets = {
             TopicPartition(*partition): OffsetAndMetadata(bookmark.offset, bookmark.note, -1)
             for partition, bookmark in bookmarks.items()
         }
-        try:
-            if self._transactional:
-                self._producer.begin_transaction()
-            futures = [self._send(event) for event in events]
-            if self._transactional:
-                self._producer.send_offsets_to_transaction(offsets, self._group)
-            # A commit that finds a failed batch is never answered by kafka-python 3.0.12: the failure must come first.
-            wait_for_all(futures, _SEND_SECONDS)
-            if self._transactional:
-                self._producer.commit_transaction()
-            else:
-                self._consumer.commit(offsets, timeout_ms=30_000)
-        except ProducerFencedError as error:
-            raise PermanentError(
-                "the same replay was started elsewhere and goes on there; this one ends", reason="superseded"
-            ) from error
-        except KafkaError as error:
-            raise _translated(self._settings, "the replay could not send", error) from error
+        with translated(self._settings, "the replay could not send", _GO_ON):
+            self._sender.send([self._outgoing(event) for event in events], offsets)
 
-    def _open_consumer(self, isolation_level: str) -> Any:
-        client_id = f"{self._group}-{uuid4().hex[:8]}"
-        return open_consumer(self._settings, client_id=client_id, group_id=self._group, isolation_level=isolation_level)
+    def _open_window(self, isolation_level: str) -> LogWindow:
+        return LogWindow(
+            self._settings, subject=_LEDGER, group=self._group, isolation_level=isolation_level, next_step=_GO_ON
+        )
 
-    def _send(self, event: Event[Any]) -> Any:
+    def _outgoing(self, event: Event[Any]) -> Outgoing:
         message = to_kafka(event)
-        return self._producer.send(topic_name(self._settings, event.type), message.value, message.key, message.headers)
+        return Outgoing(topic_name(self._settings, event.type), message.key, message.value, message.headers)
 
 
-def _committed(consumer: Any, partitions: Collection[Partition], *, timeout_ms: int) -> dict[Partition, Bookmark]:
+def _committed(window: LogWindow, partitions: Collection[Partition], *, timeout_ms: int) -> dict[Partition, Bookmark]:
     found = {}
     for partition in partitions:
-        committed = consumer.committed(TopicPartition(*partition), metadata=True, timeout_ms=timeout_ms)
+        committed = window.committed(TopicPartition(*partition), timeout_ms=timeout_ms)
         if committed is not None and committed.offset >= 0:
             found[partition] = Bookmark(committed.offset, committed.metadata or "")
     return found
-
-
-def _translated(settings: KafkaSettings, subject: str, error: KafkaError) -> TemporaryError:
-    return TemporaryError(
-        f"{subject}: Kafka at {settings.bootstrap_servers}: {error}; the same command goes on from here"
-    )

@@ -4,15 +4,14 @@ What is counted is what KEDA counts: committed offsets against the ends of the l
 and a pod that is not scaled to zero has found a defect.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from uuid import uuid4
 
-from kafka import TopicPartition
-from kafka.errors import KafkaError
-
-from shared.errors import ConfigurationError, TemporaryError
-from shared.kafka.client import GROUP_PREFIX, RETRY_SUFFIX, group_name, open_consumer, topic_name
+from shared.errors import ConfigurationError
+from shared.kafka.client import any_retry_topic, group_name, topic_name
+from shared.kafka.failures import translated
+from shared.kafka.operating.window import LogWindow
 from shared.settings import KafkaSettings
 
 
@@ -29,50 +28,44 @@ class Lag:
     """Records between the two, in work ones and transaction markers among them."""
 
 
-def read_lag(settings: KafkaSettings, consumed: Mapping[str, Sequence[str]]) -> Iterator[Lag]:
-    """The lag of each function (name to the event types it consumes) in each partition, retry topics included.
+def read_lag(
+    settings: KafkaSettings, consumed: Mapping[str, Sequence[str]], carried: Mapping[str, Sequence[str]]
+) -> Iterator[Lag]:
+    """The lag of each function in each partition: of those that read event types (`consumed`, by name), and of those
+    that read the retry topics of event types (`carried`).
 
     Topics that do not exist are left out. Raises TemporaryError when no broker answers, ConfigurationError when not
     one topic is there.
     """
     found = False
-    for function, types in consumed.items():
-        topics = [topic_name(settings, name) + suffix for name in types for suffix in ("", RETRY_SUFFIX)]
-        try:
-            for part in _lag_of_group(settings, function, topics):
-                found = True
-                yield part
-        except KafkaError as error:
-            raise TemporaryError(
-                f"lag of {function}: Kafka at {settings.bootstrap_servers}: {type(error).__name__}: {error}; try "
-                "again, or check the address, credentials and ACLs"
-            ) from error
+    read = {
+        function: "|".join(f"^{re.escape(topic_name(settings, name))}$" for name in types)
+        for function, types in consumed.items()
+    }
+    read |= {function: any_retry_topic(settings, types) for function, types in carried.items()}
+    for function, topics in read.items():
+        for part in _lag_of_group(settings, function, topics):
+            found = True
+            yield part
     if not found:
         raise ConfigurationError(
-            f"{settings.bootstrap_servers} has no topic of {', '.join(consumed)} under the prefix "
+            f"{settings.bootstrap_servers} has no topic of {', '.join(read)} under the prefix "
             f"{settings.topic_prefix!r}; check SKUREEL_KAFKA__TOPIC_PREFIX, or run `skureel topics create`"
         )
 
 
-def _lag_of_group(settings: KafkaSettings, function: str, topics: Sequence[str]) -> Iterator[Lag]:
-    consumer = open_consumer(
-        settings,
-        client_id=f"{GROUP_PREFIX}lag-{uuid4().hex[:8]}",
-        group_id=group_name(settings, function),
-        # An open transaction hides records from readers, not from KEDA.
-        isolation_level="read_uncommitted",
-    )
-    try:
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in sorted(consumer.partitions_for_topic(topic) or ())
-        ]
-        if not partitions:
-            return
-        begins, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+def _lag_of_group(settings: KafkaSettings, function: str, topics: str) -> Iterator[Lag]:
+    subject = f"lag of {function}"
+    # An open transaction hides records from readers, not from KEDA.
+    with LogWindow(
+        settings, subject=subject, group=group_name(settings, function), isolation_level="read_uncommitted"
+    ) as window:
+        partitions = window.partitions(window.topics(topics))
+        begins, ends = window.begins(partitions), window.ends(partitions)
         for partition in partitions:
-            committed = consumer.committed(partition, timeout_ms=30_000)
+            with translated(settings, subject):
+                place = window.committed(partition)
+            committed = place.offset if place is not None else None
             # What retention has deleted is nobody's backlog.
             start = max(begins[partition], committed or 0)
             yield Lag(
@@ -83,5 +76,3 @@ def _lag_of_group(settings: KafkaSettings, function: str, topics: Sequence[str])
                 end=ends[partition],
                 records=max(0, ends[partition] - start),
             )
-    finally:
-        consumer.close(autocommit=False)

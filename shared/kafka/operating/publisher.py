@@ -4,14 +4,21 @@ from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
-from shared.errors import PermanentError, TemporaryError
+from shared.errors import TemporaryError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
-from shared.kafka.client import GROUP_PREFIX, NULL, producer_arguments, topic_name, unreachable
+from shared.kafka.client import GROUP_PREFIX, topic_name
+from shared.kafka.failures import missing_topics, translated, translation
+from shared.kafka.listener import check_listeners
+from shared.kafka.producing import Outgoing, hand_over, open_producer
 from shared.settings import KafkaSettings
+
+_TOPIC_MS = 5_000
+"""How long a topic is looked for: one that the broker makes when it is asked for is there by then."""
+_MOST_UNSENT_BYTES = 32 * 1024 * 1024
+"""What may wait to be sent: a file of any size is published in as much memory."""
 
 
 class Publisher:
@@ -20,17 +27,22 @@ class Publisher:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._producer: Any = None
+        self._known: set[str] = set()
+        self._unsent_bytes = 0
         self._failures: list[BaseException] = []
         self._failed = 0
 
     def __enter__(self) -> "Publisher":
-        """Connect. Raises TemporaryError when no broker answers."""
-        arguments = producer_arguments(self._settings, client_id=f"{GROUP_PREFIX}publisher-{uuid4().hex[:8]}")
-        try:
-            # Many small records at once: a few milliseconds fill the batches.
-            self._producer = KafkaProducer(**arguments, linger_ms=5)
-        except KafkaError as error:
-            raise unreachable(self._settings, error) from error
+        """Connect. Raises ConfigurationError or TemporaryError when no broker takes us."""
+        check_listeners(self._settings)
+        with translated(self._settings, "publishing"):
+            self._producer = open_producer(
+                self._settings,
+                client_id=f"{GROUP_PREFIX}publisher-{uuid4().hex[:8]}",
+                max_block_ms=_TOPIC_MS,
+                # Many small records at once: a few milliseconds fill the batches.
+                linger_ms=5,
+            )
         return self
 
     def __exit__(
@@ -50,23 +62,43 @@ class Publisher:
     def publish_raw(
         self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]] | None = None
     ) -> None:
-        """Send any bytes to a topic by its full name. Raises PermanentError `too-large` beyond the producer's limit."""
-        try:
-            future = self._producer.send(topic, NULL if value is None else value, key, headers or [])
-        except KafkaError as error:
-            raise _translated(topic, error) from error
+        """Send any bytes to a topic by its full name.
+
+        Raises PermanentError `too-large` beyond the producer's limit, ConfigurationError when the topic is not there.
+        """
+        if topic not in self._known:
+            self._look_for(topic)
+        record = Outgoing(topic, key, value, headers or [])
+        with translated(self._settings, topic):
+            future = hand_over(self._producer, record)
         future.add_errback(self._failed_to_send)
+        # The client itself takes whatever it is given.
+        self._unsent_bytes += len(key or b"") + len(value or b"")
+        if self._unsent_bytes > _MOST_UNSENT_BYTES:
+            self.flush()
+
+    def _look_for(self, topic: str) -> None:
+        with translated(self._settings, topic):
+            try:
+                self._producer.partitions_for(topic)
+            except KafkaTimeoutError as error:
+                raise missing_topics(self._settings, [topic]) from error
+        self._known.add(topic)
 
     def flush(self, timeout_seconds: float = 60.0) -> None:
         """Wait until all that was published is acknowledged. Raises what the first failed record failed with."""
         try:
             self._producer.flush(timeout=timeout_seconds)
         except KafkaError as error:
-            raise TemporaryError(f"not everything was sent in {timeout_seconds:g} s: {error}; send it again") from error
+            raise TemporaryError(
+                f"Kafka at {self._settings.bootstrap_servers} did not take everything in {timeout_seconds:g} s: "
+                f"{error}; send it again"
+            ) from error
+        self._unsent_bytes = 0
         if self._failures:
             first, failed = self._failures[0], self._failed
             self._failures, self._failed = [], 0
-            raise _translated(f"{failed} records", first) from first
+            raise translation(self._settings, f"{failed} records", first, "send them again") from first
 
     def _failed_to_send(self, error: BaseException) -> None:
         self._failed += 1
@@ -79,12 +111,3 @@ class Publisher:
         except KafkaError:
             # Unsent records were already reported by flush.
             return
-
-
-def _translated(subject: str, error: BaseException) -> TemporaryError | PermanentError:
-    if type(error).__name__ in ("MessageSizeTooLargeError", "RecordListTooLargeError"):
-        return PermanentError(
-            f"{subject}: {error}; send less, or raise max.message.bytes and SKUREEL_KAFKA__MAX_REQUEST_SIZE_BYTES",
-            reason="too-large",
-        )
-    return TemporaryError(f"{subject} could not be sent: {type(error).__name__}: {error}; send again")

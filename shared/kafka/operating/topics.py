@@ -7,32 +7,36 @@ from uuid import uuid4
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import TopicAlreadyExistsError
 
-from shared.errors import ConfigurationError, TemporaryError
-from shared.events import EVENT_TYPES, FINAL_TYPES
+from shared.errors import ConfigurationError
+from shared.events import EVENT_TYPES, READ_TYPES
 from shared.kafka.client import (
     DEAD_LETTER_SUFFIX,
     GROUP_PREFIX,
     HEADER_ROOM_BYTES,
-    RETRY_SUFFIX,
     connection,
+    retry_delay,
+    retry_topics,
     topic_name,
-    unreachable,
 )
+from shared.kafka.failures import translated
+from shared.kafka.listener import check_listeners
+from shared.kafka.mends import open_client
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
 
 def needed_topics(settings: KafkaSettings) -> tuple[str, ...]:
-    """Every topic by its full name: one for each event type, and `.retry` and `.dlq` of those that are consumed."""
+    """Every topic by its full name: one for each event type, and for those that are read one for each delay of a retry
+    and one for dead letters."""
     names: list[str] = []
     for event_type in EVENT_TYPES:
         topic = topic_name(settings, event_type)
         names.append(topic)
-        if event_type not in FINAL_TYPES:
-            names += [topic + RETRY_SUFFIX, topic + DEAD_LETTER_SUFFIX]
+        if event_type in READ_TYPES:
+            names += [*retry_topics(settings, event_type), topic + DEAD_LETTER_SUFFIX]
     return tuple(names)
 
 
@@ -40,39 +44,40 @@ def create_topics(settings: KafkaSettings, *, partitions: int = 6, replication: 
     """Make the topics that are missing, and return their names. Those that exist are left as they are.
 
     `replication` -1 takes the broker's default. Every topic takes records of `max_request_size_bytes`; dead letter and
-    retry topics take the headers that tell why besides. A broker that keeps no offsets of transactions
+    retry topics take the headers that tell why besides. What waits in a retry topic is dated by the broker: how long
+    it waits is not left to the clock of the worker that failed. A broker that keeps no offsets of transactions
     (`offsets=plain`, like the embedded one) has no topic administration either: it makes a topic with its own number
     of partitions when the topic is first asked for, so asking is what is done.
     """
-    with _admin(settings) as admin:
-        try:
-            existing = set(admin.list_topics())
-            missing = tuple(name for name in needed_topics(settings) if name not in existing)
-            if not missing:
-                return ()
-            if settings.offsets == "plain":
-                _ask_for(settings, missing)
-            else:
-                _create(admin, [_topic(settings, name, partitions, replication) for name in missing])
-                # Made is not yet known everywhere: the next command must not find them missing.
-                admin.wait_for_topics(list(missing), timeout_ms=30_000)
-        except KafkaError as error:
-            raise TemporaryError(f"topics could not be made: {type(error).__name__}: {error}") from error
+    check_listeners(settings)
+    arguments = connection(settings, client_id=f"{GROUP_PREFIX}admin-{uuid4().hex[:8]}")
+    with translated(settings, "making topics"), open_client(KafkaAdminClient, **arguments) as admin:
+        existing = set(admin.list_topics())
+        missing = tuple(name for name in needed_topics(settings) if name not in existing)
+        if not missing:
+            return ()
+        if settings.offsets == "plain":
+            _ask_for(settings, missing)
+        else:
+            _create(admin, [_topic(settings, name, partitions, replication) for name in missing])
+            # Made is not yet known everywhere: the next command must not find them missing.
+            admin.wait_for_topics(list(missing), timeout_ms=30_000)
     return missing
 
 
 def check(settings: KafkaSettings) -> str:
     """One line that says which broker answers and that all topics are there.
 
-    Raises TemporaryError when none answers, ConfigurationError when topics are missing.
+    Raises TemporaryError when none answers, ConfigurationError when none takes us or topics are missing.
     """
+    check_listeners(settings)
     arguments = connection(settings, client_id=f"{GROUP_PREFIX}check-{uuid4().hex[:8]}")
-    try:
-        with KafkaConsumer(**arguments, bootstrap_timeout_ms=10_000) as consumer:
-            version = ".".join(map(str, consumer.config["api_version"]))
-            existing = consumer.topics()
-    except KafkaError as error:
-        raise unreachable(settings, error) from error
+    with (
+        translated(settings, "checking"),
+        open_client(KafkaConsumer, **arguments, bootstrap_timeout_ms=10_000) as consumer,
+    ):
+        version = ".".join(map(str, consumer.config["api_version"]))
+        existing = consumer.topics()
     missing = [name for name in needed_topics(settings) if name not in existing]
     if missing:
         raise ConfigurationError(
@@ -86,14 +91,17 @@ def check(settings: KafkaSettings) -> str:
 
 def _topic(settings: KafkaSettings, name: str, partitions: int, replication: int) -> Any:
     largest = settings.max_request_size_bytes
-    if name.endswith((RETRY_SUFFIX, DEAD_LETTER_SUFFIX)):
+    more: dict[str, str] = {}
+    if retry_delay(name) is not None:
+        more = {"message.timestamp.type": "LogAppendTime"}
+    if more or name.endswith(DEAD_LETTER_SUFFIX):
         largest += HEADER_ROOM_BYTES
     return NewTopic(
         name,
         num_partitions=partitions,
         replication_factor=replication,
         # A batch adds its own header to the record it holds.
-        topic_configs={"max.message.bytes": str(largest + 1024)},
+        topic_configs={"max.message.bytes": str(largest + 1024), **more},
     )
 
 
@@ -107,16 +115,9 @@ def _create(admin: Any, topics: list[Any]) -> None:
 
 def _ask_for(settings: KafkaSettings, names: Collection[str]) -> None:
     """As before a first record is sent; a consumer's question makes no topic there."""
-    producer = KafkaProducer(**connection(settings, client_id=f"{GROUP_PREFIX}topics-{uuid4().hex[:8]}"))
+    producer = open_client(KafkaProducer, **connection(settings, client_id=f"{GROUP_PREFIX}topics-{uuid4().hex[:8]}"))
     try:
         for name in names:
             producer.partitions_for(name)
     finally:
         producer.close(timeout=5)
-
-
-def _admin(settings: KafkaSettings) -> Any:
-    try:
-        return KafkaAdminClient(**connection(settings, client_id=f"{GROUP_PREFIX}admin-{uuid4().hex[:8]}"))
-    except KafkaError as error:
-        raise unreachable(settings, error) from error

@@ -1,8 +1,9 @@
 """Who gets which partitions: the same partition number of all topics together, evenly, and moved in two steps.
 
-kafka-python's own sticky assignor balances the number of partitions over all topics. A function reads its retry topics
-too, so one worker may get all of those and no real work while another gets all of it. Its members also claim what they
-owned before the group forgot them, so that after a long freeze one partition has two owners for a moment.
+kafka-python's own sticky assignor balances the number of partitions over all topics. One worker may then get those that
+are idle and another all the work, and a product that was created at one is updated at the other, who does not know what
+was answered (`derive_prompt.answered`). Its members also claim what they owned before the group forgot them, so that
+after a long freeze one partition has two owners for a moment.
 """
 
 from collections import Counter, defaultdict

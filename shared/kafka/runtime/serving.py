@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from types import FrameType
 
 from shared.errors import ConfigurationError
-from shared.function import Function
+from shared.function import Carrier, Function, warm
 from shared.health import HealthServer
 from shared.kafka.runtime.worker import Worker
 from shared.settings import HealthSettings, KafkaSettings
@@ -22,7 +22,7 @@ class _StoppedWhileWarming(BaseException):
     """A signal came before the first record was taken: there is nothing to drain."""
 
 
-def serve(function: Function, settings: KafkaSettings, health_settings: HealthSettings) -> int:
+def serve(function: Function | Carrier, settings: KafkaSettings, health_settings: HealthSettings) -> int:
     """Run a function until a signal ends it. Returns the process's exit code; call it from the main thread.
 
     The first SIGTERM or SIGINT drains, the second abandons; either way the code is 0. A ConfigurationError gives 2.
@@ -33,7 +33,10 @@ def serve(function: Function, settings: KafkaSettings, health_settings: HealthSe
     signals: SimpleQueue[int | None] = SimpleQueue()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal warming
         if warming:
+            # A second signal, while the function stops, has nothing to abandon.
+            warming = False
             raise _StoppedWhileWarming
         # Nothing else is done here: the signal may have come where the owner holds a lock, its own or the log's.
         signals.put(number)
@@ -47,30 +50,27 @@ def serve(function: Function, settings: KafkaSettings, health_settings: HealthSe
     def live() -> bool:
         return warming or worker.live()
 
+    def unready() -> str | None:
+        return f"{function.name} is warming" if warming else worker.unready_reason()
+
     heeding = threading.Thread(target=heed_signals, name="signals", daemon=True)
     heeding.start()
     if threading.current_thread() is threading.main_thread():
         previous = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     else:
         previous = {}
-    started = False
     try:
-        with HealthServer(health_settings, live=live, ready=worker.ready, registry=worker.metrics.registry) as health:
+        with HealthServer(health_settings, live=live, unready=unready, registry=worker.metrics.registry) as health:
             log.info("%s: probes and metrics on port %d", function.name, health.port)
-            started = True
-            function.start()
-            warming = False
-            worker.run()
+            with warm(function):
+                warming = False
+                worker.run()
     except _StoppedWhileWarming:
-        # A second signal, while the function stops, has nothing to abandon.
-        warming = False
         log.info("%s: stopped while warming", function.name)
     except ConfigurationError as error:
         log.error("%s: %s", function.name, error)
         return EXIT_CONFIGURATION
     finally:
-        if started:
-            function.stop()
         for number, handler in previous.items():
             signal.signal(number, handler)
         signals.put(None)

@@ -1,7 +1,7 @@
-"""Write captions that derive_prompt makes: `python -m tests.tiny.write_captions captions.jsonl.gz [COUNT SEED]`.
+"""Write captions that derive_prompt makes: `python -m functions.cli.write_captions captions.jsonl.gz [COUNT SEED]`.
 
-Those of the training, or, with a seed other than 0, up to so many others. It stands with the tests because it joins a
-function and the model store, which may not import each other.
+Those of the training, or, with a seed other than 0, up to so many others. The recipe and the evaluation of the tiny
+model read them. It stands here because nothing below may join a function and the model store.
 """
 
 import sys

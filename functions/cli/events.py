@@ -1,0 +1,183 @@
+"""Events in and out of Kafka by hand: `skureel publish`, `tail` and `replay`."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from functions.cli.frame import EXIT_FAILED, Command, read_settings
+from functions.cli.printing import say, say_event, tell
+from shared.errors import PermanentError
+from shared.events import ENTRY_TYPES, EVENT_TYPES
+
+if TYPE_CHECKING:
+    from functions.replay_events import Rate
+
+
+def _time(_: click.Context, option: click.Parameter, text: str | None) -> datetime | None:
+    """Read a moment in ISO 8601. One without a zone is in UTC, wherever the command runs."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.upper())
+    except ValueError:
+        example = "2026-11-20 or 2026-11-20T08:00:00Z"
+        raise click.BadParameter(f"{text!r} is no time; give e.g. {example}", param=option) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _rate(_: click.Context, option: click.Parameter, text: str) -> "Rate":
+    from functions.replay_events import Rate
+
+    try:
+        return Rate.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=option) from error
+
+
+def _types(_: click.Context, argument: click.Parameter, names: Sequence[str]) -> Sequence[str]:
+    unknown = [name for name in names if name not in EVENT_TYPES]
+    if unknown:
+        told = f"{', '.join(unknown)}: no such event type; there are {', '.join(EVENT_TYPES)}"
+        raise click.BadParameter(told, param=argument)
+    return names or [name for name in EVENT_TYPES if name.startswith("video.")]
+
+
+@click.command(cls=Command, example="skureel publish products.jsonl")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.option(
+    "--type",
+    "type_name",
+    type=click.Choice(ENTRY_TYPES),
+    default=ENTRY_TYPES[0],
+    show_default=True,
+    help="Event type of lines that are bare product data.",
+)
+def publish(file: Path, type_name: str) -> None:
+    """Send the events of FILE to Kafka: bare product data or CloudEvents, one a line; - is standard input.
+
+    Data are sent with all that they say. Of a FILE with a bad line nothing is sent; of standard input, or a pipe, what
+    came before the bad line.
+    """
+    from functions.cli.products_file import STANDARD_INPUT, read_lines, refuse_bad_lines
+    from shared.events.cloudevents import to_kafka
+    from shared.kafka import Publisher, topic_name
+
+    settings = read_settings().kafka
+    if file != STANDARD_INPUT and file.is_file():
+        try:
+            refuse_bad_lines(file)
+        except PermanentError as error:
+            raise PermanentError(f"{error}; nothing was published", reason=error.reason) from error
+    published = 0
+    with Publisher(settings) as publisher:
+        try:
+            for line in read_lines(file, type_name, source="/skureel/publish", stdin=sys.stdin.buffer):
+                if line.event.left_out:
+                    fields = ", ".join(line.event.left_out)
+                    tell(f"{line.place}: cannot be read, or not wholly, and will be ignored: {fields}")
+                message = to_kafka(line.event, line.data)
+                publisher.publish_raw(topic_name(settings, line.event.type), *message)
+                published += 1
+        except PermanentError as error:
+            publisher.flush()
+            told = f"{error}; {published} events before it were published, send the rest from there on"
+            raise PermanentError(told, reason=error.reason) from error
+    tell(f"published {published} events")
+
+
+@click.command(cls=Command, example="skureel tail video.ready --from-beginning --max 10 --timeout 5")
+@click.argument("types", nargs=-1, metavar="[TYPE]...", callback=_types)
+@click.option("--from-beginning", is_flag=True, help="Start with the oldest event kept, not with the next one.")
+@click.option("--max", "most", type=click.IntRange(min=1), help="Stop after so many events.")
+@click.option("--timeout", type=click.FloatRange(min=0), help="Stop when nothing came for so many seconds.")
+def tail(types: Sequence[str], from_beginning: bool, most: int | None, timeout: float | None) -> None:
+    """Print events as structured CloudEvents JSON, one a line. Without TYPE: all video events. Commits no offsets."""
+    from shared.kafka import tail as follow
+
+    settings = read_settings().kafka
+    given = 0
+    for event in follow(settings, types, from_beginning=from_beginning, max_events=most, timeout_seconds=timeout):
+        say_event(event)
+        given += 1
+    if not given:
+        tell(f"no event came in {timeout:g} s")
+
+
+@click.command(cls=Command, example="skureel replay --from 2026-11-20 --category lighting --dry-run")
+@click.option(
+    "--from",
+    "since",
+    metavar="T",
+    callback=_time,
+    help="Only events from this time on: 2026-11-20 or 2026-11-20T08:00:00Z.",
+)
+@click.option(
+    "--until", metavar="T", callback=_time, help="Only events before this time; without it, before this replay's start."
+)
+@click.option("--product", "products", metavar="ID", multiple=True, help="Only this product. May be repeated.")
+@click.option(
+    "--category", "categories", metavar="C", multiple=True, help="Only this category, or template. May be repeated."
+)
+@click.option("--model", metavar="NAME_OR_FOLDER", help="Draw with this model instead of the configured one.")
+@click.option("--template-version", type=click.IntRange(min=1), help="Only products whose template has this version.")
+@click.option("--force", is_flag=True, help="Draw anew what is there already, under new video ids.")
+@click.option(
+    "--rate",
+    metavar="N/s",
+    default="10/s",
+    show_default=True,
+    callback=_rate,
+    help="Products a second; also N/min, N/h.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what it would do and cost, and send nothing.")
+def replay(
+    since: datetime | None,
+    until: datetime | None,
+    products: Sequence[str],
+    categories: Sequence[str],
+    model: str | None,
+    template_version: int | None,
+    force: bool,
+    rate: "Rate",
+    dry_run: bool,
+) -> None:
+    """Answer past products again, with the model and the templates of today, through the bulk lane.
+
+    The latest product.created or product.updated of each product is taken. Old clips stay. First it says what it will
+    do and cost. Interrupted, the same command goes on where it stopped; a product is not sent twice.
+    """
+    from functions.cli.progress import Progress
+    from functions.cli.replaying import model_of, opened_replay, with_model
+    from functions.replay_events import Selection, describe
+
+    settings = with_model(read_settings(), model)
+    manifest = model_of(settings)
+    selection = Selection(
+        model=f"{manifest.name} {manifest.revision}",
+        since=since,
+        until=until,
+        products=frozenset(products),
+        categories=frozenset(categories),
+        template_version=template_version,
+        force=force,
+    )
+    with opened_replay(settings, manifest, selection) as this:
+        plan = this.plan()
+        if this.run.is_resumed:
+            say(f"goes on   with the replay begun at {this.run.begun:%Y-%m-%dT%H:%M:%SZ}")
+        say(f"model     {manifest.name} {manifest.revision[:12]}")
+        for line in describe(plan, this.cost(plan), rate, unreadable=this.unreadable):
+            say(line)
+        if not dry_run:
+            with Progress("replayed", plan.to_send) as progress:
+                sent = this.send(plan, rate, lambda done, _: progress.update(done))
+            tell(f"sent      {sent} events")
+    if plan.failed:
+        raise SystemExit(EXIT_FAILED)
+
+
+COMMANDS = (publish, tail, replay)

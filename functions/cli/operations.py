@@ -1,0 +1,180 @@
+"""What operators run and ask: `skureel run`, `topics`, `lag`, `deadletters`, `config`, `doctor` and `schemas`."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import click
+
+from functions.cli.frame import EXIT_FAILED, Command, Commands, read_settings
+from functions.cli.printing import give, say, tell
+from functions.registry import FUNCTIONS
+from shared.printable import one_line_of_bytes
+from shared.settings import describe, load_settings
+
+
+@click.command(cls=Command, example="skureel run derive_prompt")
+@click.argument("function", type=click.Choice(sorted(FUNCTIONS)))
+def run(function: str) -> None:
+    """Run one function until SIGTERM. The first signal finishes what is in work, a second one abandons it."""
+    from functions.registry import PORTS, build
+    from shared.kafka import serve
+
+    settings = read_settings(quiet=False)
+    port = PORTS[function] if settings.health.port is None else settings.health.port
+    health = settings.health.model_copy(update={"port": port})
+    raise SystemExit(serve(build(function, settings), settings.kafka, health))
+
+
+@click.group(cls=Commands)
+def topics() -> None:
+    """Kafka topics."""
+
+
+@topics.command("create", example="skureel topics create --partitions 12")
+@click.option("--partitions", type=click.IntRange(min=1), default=6, show_default=True, help="Bound of parallelism.")
+@click.option(
+    "--replication", type=click.IntRange(min=1), help="Copies of each record; the broker's own default where not given."
+)
+def create_topics_command(partitions: int, replication: int | None) -> None:
+    """Create every topic that is missing, with retry and dead-letter topics. Existing ones stay as they are.
+
+    How long records are kept is the broker's default, for dead letters too.
+    """
+    from shared.kafka import create_topics
+
+    made = create_topics(read_settings().kafka, partitions=partitions, replication=replication or -1)
+    for name in made:
+        say(name)
+    if not made:
+        tell("all topics are there")
+
+
+@click.command(cls=Command, example="skureel lag")
+def lag() -> None:
+    """Say how far each function is behind, by topic and partition."""
+    from functions.registry import CARRIES, CONSUMES
+    from shared.kafka import read_lag
+
+    parts = list(read_lag(read_settings().kafka, CONSUMES, CARRIES))
+    behind: Counter[str] = Counter()
+    table = [("function", "topic", "partition", "committed", "end", "lag")]
+    for part in parts:
+        committed = "-" if part.committed is None else str(part.committed)
+        row = (part.function, part.topic, str(part.partition), committed, str(part.end), str(part.records))
+        table.append(row)
+        behind[part.function] += part.records
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for function, topic, *numbers in table:
+        cells = [function.ljust(widths[0]), topic.ljust(widths[1])]
+        cells += [number.rjust(width) for number, width in zip(numbers, widths[2:], strict=True)]
+        say(" ".join(cells))
+    late = [f"{function} is {records} records behind" for function, records in behind.items() if records]
+    tell("; ".join(late) or "no function is behind")
+
+
+@click.group(cls=Commands)
+def deadletters() -> None:
+    """Records that could not be handled: what lies there and why, and sending them again."""
+
+
+@deadletters.command("list", example="skureel deadletters list --topic product.created.dlq")
+@click.option("--topic", "topics", multiple=True, help="Only this dead letter topic; may be given again.")
+def list_command(topics: Sequence[str]) -> None:
+    """One line a dead letter: its place, when and how often it failed, whether all were sent again since, and why."""
+    from shared.kafka import list_dead_letters
+
+    found = False
+    for letter in list_dead_letters(read_settings().kafka, topics):
+        found = True
+        story = letter.story
+        # A parked letter was passed over, not sent.
+        mark = " (parked)" if letter.parked else " (sent again)" if letter.sent_again and not letter.stays else ""
+        since = story.first_failed_at or "no time"
+        say(f"{letter.place}  {since}  {story.attempts} attempts  {story.reason or 'no reason'}{mark}: {story.message}")
+    if not found:
+        tell("there are no dead letters")
+
+
+@deadletters.command(example="skureel deadletters show product.created.dlq:0:17")
+@click.argument("place")
+@click.option("--value", is_flag=True, help="Write the record's exact bytes to standard output, and nothing else.")
+def show(place: str, value: bool) -> None:
+    """Headers, story and size of the dead letter at PLACE (topic:partition:offset), or its exact bytes.
+
+    PLACE is the dead letter's own, as `skureel deadletters list` says it, or that of the record in its topic, as the
+    log says it.
+    """
+    from shared.kafka import show_dead_letter
+
+    letter = show_dead_letter(read_settings().kafka, place)
+    if value:
+        give(letter.value or b"")
+        return
+    say(f"place: {letter.place}")
+    for name, raw in letter.headers:
+        say(f"{name}: {one_line_of_bytes(raw)}", longest=2 * len(name) + 20_000)
+    say(f"key: {one_line_of_bytes(letter.key)}")
+    say("value: none" if letter.value is None else f"value: {len(letter.value)} bytes; --value writes them")
+
+
+@deadletters.command("replay", example="skureel deadletters replay product.created.dlq:0:17")
+@click.argument("places", nargs=-1, metavar="[PLACE]...")
+@click.option("--topic", "topics", multiple=True, help="Only this dead letter topic; may be given again.")
+def replay_dead_letters_command(places: Sequence[str], topics: Sequence[str]) -> None:
+    """Send dead letters to where they came from: those at PLACE, or all that no replay without PLACE has sent yet."""
+    from shared.kafka import replay_dead_letters
+
+    if places and topics:
+        raise click.UsageError("PLACE says its topic already; leave out --topic, or PLACE")
+    done = replay_dead_letters(read_settings().kafka, places, topics=topics)
+    say(f"sent {done.sent} again")
+    for why in done.parked:
+        tell(why)
+    if done.parked:
+        raise SystemExit(EXIT_FAILED)
+
+
+@click.command(cls=Command, example="skureel config")
+def config() -> None:
+    """List every setting: variable, value now (* if not the default) and what it means."""
+    for row in describe(load_settings()):
+        say(f"{' ' if row.is_default else '*'} {row.variable}={row.value}")
+        told = click.wrap_text(row.description, width=100, initial_indent="      ", subsequent_indent="      ")
+        for line in told.splitlines():
+            say(line)
+
+
+@click.command(cls=Command, example="skureel doctor")
+def doctor() -> None:
+    """Say what is configured, what answers and what is missing. Exit code 0 only if nothing is wrong.
+
+    Nothing is changed, but that a missing bucket is made where SKUREEL_OBJECTS__CREATE_BUCKET says so.
+    """
+    from functions.cli.doctor import examine
+
+    healthy = True
+    for finding in examine(read_settings()):
+        healthy = healthy and finding.good
+        say(f"{'ok    ' if finding.good else 'WRONG '} {finding.subject}: {finding.fact}")
+    if not healthy:
+        raise SystemExit(EXIT_FAILED)
+
+
+@click.command(cls=Command, example="skureel schemas --check")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a committed document differs.")
+def schemas(check: bool) -> None:
+    """Write the JSON Schemas and the AsyncAPI document of all events from their models."""
+    from functions.cli.schemas import drift, write
+
+    if not check:
+        for path in write():
+            say(str(path))
+        return
+    differing = list(drift())
+    for name in differing:
+        tell(f"{name} differs from the models; run `skureel schemas` and commit it")
+    if differing:
+        raise SystemExit(EXIT_FAILED)
+
+
+COMMANDS = (run, topics, lag, deadletters, config, doctor, schemas)

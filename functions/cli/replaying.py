@@ -1,0 +1,40 @@
+"""How `skureel replay` is put together: the replay, with the derivation that derive_prompt uses."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from functions.derive_prompt import DerivePrompt
+from functions.replay_events import LookedUpLater, Replay, Selection
+from model_store.manifest import Manifest, model_folder, read_manifest
+from shared.clips import ClipStore
+from shared.objects import ObjectStore
+from shared.photos import Photos
+from shared.settings import Settings
+
+
+def with_model(settings: Settings, name: str | None) -> Settings:
+    """The settings with this model, if one is named."""
+    if name is None:
+        return settings
+    # The revision that the settings pin belongs to the model that they name.
+    other = settings.model.model_copy(update={"name": name, "revision": None})
+    return settings.model_copy(update={"model": other})
+
+
+def model_of(settings: Settings) -> Manifest:
+    """What will be drawn with."""
+    return read_manifest(model_folder(settings.model.name))
+
+
+@contextmanager
+def opened_replay(settings: Settings, manifest: Manifest, selection: Selection) -> Iterator[Replay]:
+    """A replay of the selection, with derive_prompt started."""
+    objects = ObjectStore(settings.objects)
+    photos = Photos(objects, settings.render)
+    derive_prompt = DerivePrompt(settings, LookedUpLater(objects), manifest, photo_digest=photos.digest)
+    derive_prompt.start()
+    try:
+        with Replay(settings.kafka, selection, derive=derive_prompt.handle, find=ClipStore(objects).find) as replay:
+            yield replay
+    finally:
+        derive_prompt.stop()

@@ -1,0 +1,111 @@
+"""Slots -> the prompt's text, in Chinese or English."""
+
+from functions.derive_prompt.recognise import families
+from functions.derive_prompt.recognise.understanding import Slots
+from functions.derive_prompt.templates import Template
+
+
+def fill(template: Template, slots: Slots) -> str:
+    """The template's text in the slots' locale with every place filled."""
+    chinese = slots.locale == "zh"
+    # Where a model wears the thing, the model shows whom it is for.
+    model = families.MODELS.get(slots.audience.id if slots.audience else "") if template.has_model else None
+    worn = slots._replace(audience=None) if model is not None else slots
+    thing = _chinese_thing(worn) if chinese else _english_thing(worn)
+    if model is None:
+        model = ("一位成年模特", "an adult model")
+    return template.text[slots.locale].format(
+        thing=thing,
+        looks=_chinese_looks(slots) if chinese else _english_looks(slots),
+        motion=_motion(template, slots),
+        model=model[0 if chinese else 1],
+    )
+
+
+def _motion(template: Template, slots: Slots) -> str:
+    for look in slots.looks.actions:
+        return look.zh if slots.locale == "zh" else look.en
+    return template.motions.get(slots.kind.motion, template.motions["default"])[slots.locale]
+
+
+def _chinese_thing(slots: Slots) -> str:
+    """一套 + 浅杏粉色 + 条纹 + 圆形 + 真丝 + 儿童 + 四件套; a part that the kind already says is left out."""
+    kind = slots.kind
+    parts = [look.zh for look in slots.looks.finishes]
+    if slots.colour is not None:
+        parts.append(slots.colour.zh)
+    parts += [look.zh for look in (*slots.looks.patterns, *slots.looks.shapes) if not _says(kind.zh, look.zh[:2])]
+    if slots.material is not None:
+        stem = slots.material.zh.rstrip("质制艺布面") or slots.material.zh
+        if kind.covered:
+            parts.append(f"{stem}面")
+        elif not _says(kind.zh, stem):
+            parts.append(slots.material.zh)
+    if slots.audience is not None and not _says(kind.zh, slots.audience.zh[:1]):
+        parts.append(slots.audience.zh)
+    return f"一{kind.measure}{''.join(_undoubled(parts))}{kind.zh}"
+
+
+def _english_thing(slots: Slots) -> str:
+    """A + matte + white + striped + round + cotton + children's + dress; what the kind already says is left out."""
+    kind = slots.kind
+    words = set(kind.en.lower().split()) - {"and", "set"}
+    before, behind = _english_wearer(slots, words)
+    parts = [*before, *(look.en for look in slots.looks.finishes)]
+    if slots.colour is not None:
+        parts.append(slots.colour.en)
+    parts += [look.en for look in (*slots.looks.patterns, *slots.looks.shapes)]
+    if slots.material is not None:
+        parts.append(f"{slots.material.en}-covered" if kind.covered else slots.material.en)
+    # A night light does not say light grey.
+    kept = [part for part in _undoubled([*parts, *behind]) if not words.issuperset(part.lower().split())]
+    noun = " ".join((*kept, kind.en))
+    count = kind.en_count if kind.en_count not in (None, "a", "an") else _article(noun)
+    phrase = f"{count} {noun}"
+    return phrase[0].upper() + phrase[1:]
+
+
+def _english_wearer(slots: Slots, words: set[str]) -> tuple[list[str], list[str]]:
+    """Whom the thing is for, before all else (women's) or next to the kind (children's); a dog bed says it itself."""
+    audience = slots.audience
+    if audience is None or (audience.id == "pet" and words & {"dog", "cat"}):
+        return [], []
+    return ([audience.en], []) if audience.id in families.MODELS else ([], [audience.en])
+
+
+def _undoubled(parts: list[str]) -> list[str]:
+    """The parts without one that its neighbour already says: matte, matte black -> matte black; rose gold, gold."""
+    kept: list[str] = []
+    for part in dict.fromkeys(parts):
+        before = kept[-1] if kept else ""
+        space = " " if part.isascii() else ""
+        if before and (before.endswith(f"{space}{part}") or (not space and before.startswith(part))):
+            continue
+        if before and part.startswith(f"{before}{space}"):
+            kept.pop()
+        kept.append(part)
+    return kept
+
+
+def _says(word: str, part: str) -> bool:
+    return bool(part) and part in word
+
+
+def _article(noun: str) -> str:
+    lowered = noun.lower()
+    if lowered.startswith(("uni", "use", "usb", "uku", "ute", "uti", "one-", "u-", "eu")):
+        return "a"
+    return "an" if lowered[0] in "aeiou" or noun.startswith(("L-", "LED", "MP")) else "a"
+
+
+def _chinese_looks(slots: Slots) -> str:
+    names = [look.zh for look in slots.looks.details if not _says(slots.kind.zh, look.zh[:2])]
+    return f"可见{'、'.join(names)}，" if names else ""
+
+
+def _english_looks(slots: Slots) -> str:
+    said = set(slots.kind.en.lower().split())
+    names = [look.en for look in slots.looks.details if said.isdisjoint(look.en.split())]
+    if not names:
+        return ""
+    return f" with {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f" with {names[0]}"

@@ -1,0 +1,116 @@
+"""What a record becomes that failed: a retry while rounds are left, then a dead letter. Its story goes with it.
+
+<topic> -> <topic>.retry.<delay> -> (redeliver) -> <topic> -> ... -> <topic>.dlq
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from shared.endings import Ending, ending_of, reason_of
+from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError
+from shared.kafka import story as stories
+from shared.kafka.client import DEAD_LETTER_SUFFIX, HEADER_ROOM_BYTES, base_topic, place_of, retry_topic
+from shared.kafka.producing import Outgoing
+from shared.kafka.runtime.tracker import Outcome, Work
+from shared.kafka.story import Story
+from shared.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+OUTPUT_REFUSED = "output-refused"
+"""The reason of a dead letter whose handling went well, and led to something that the broker does not take."""
+
+
+class Rejecting:
+    """Makes of a failed record what goes on instead of its outputs. Sends nothing."""
+
+    def __init__(self, settings: KafkaSettings, *, group: str, client_id: str, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._group = group
+        self._client_id = client_id
+        self._clock = clock
+
+    def story_of(self, record: Any) -> Story:
+        """What befell a record so far."""
+        return stories.of(record, self._settings, now=self._clock())
+
+    def rejected(
+        self, record: Any, error: BaseException, *, stage: str, attempts: int, seconds: float = 0.0
+    ) -> Outcome:
+        """How a record ends whose handling raised."""
+        now = self._clock()
+        delays = self._settings.retry_delays_seconds
+        told = self.story_of(record)
+        topic, where = base_topic(record.topic), place_of(record)
+        ending = ending_of(error)
+        if ending is Ending.HELD:
+            # Nothing is away: the failure was found to be this record's own.
+            ending = Ending.RETRIED
+        if ending is Ending.RETRIED and told.rounds >= len(delays):
+            ending = Ending.DEAD
+        told = stories.failed(
+            told,
+            error,
+            reason=reason_of(error),
+            stage=stage,
+            attempts=attempts,
+            now=now,
+            defect=not isinstance(error, SkureelError),
+        )
+        if ending is Ending.RETRIED:
+            delay = self._delay(told, error)
+            told = replace(told, rounds=told.rounds + 1)
+            log.warning("%s failed: %s; retrying in %g s (%d of %d)", where, error, delay, told.rounds, len(delays))
+            target, partition = retry_topic(topic, delay), record.partition
+        else:
+            shown = f"skureel deadletters show {place_of(told)}"
+            log.error("%s is a dead letter (%s): %s; see `%s`", where, told.reason, error, shown)
+            target, partition = topic + DEAD_LETTER_SUFFIX, None
+        headers = stories.written(record.headers, told, group=self._group, client_id=self._client_id)
+        output = self._fitting(Outgoing(target, record.key, record.value, headers, partition), where)
+        return Outcome(ending, [output], error, attempts, seconds)
+
+    def refused(self, work: Work, error: BaseException | None) -> Outcome:
+        """The dead letter that a record becomes whose output the broker will never take: without the record's bytes if
+        the broker refused one with them. Raises ConfigurationError when it refuses even that.
+        """
+        before = work.outcome
+        if before is None:
+            raise ValueError(f"{place_of(work.record)} has no outcome that could be refused")
+        if before.ending is not Ending.DEAD:
+            refusal = PermanentError(
+                f"Kafka refuses its output: {error}; raise max.message.bytes", reason=OUTPUT_REFUSED
+            )
+            return self.rejected(work.record, refusal, stage="send", attempts=before.attempts, seconds=before.seconds)
+        (output,) = work.outputs
+        if output.headers[-1][0] == stories.OMITTED:
+            raise ConfigurationError(
+                f"{output.topic} refuses even the story of a dead letter: {error}; raise its max.message.bytes"
+            ) from error
+        return replace(before, outputs=[_story_alone(output, place_of(work.record))])
+
+    def _delay(self, told: Story, error: BaseException) -> float:
+        """The round's delay; where the error asks for a longer one, the shortest that is as long, or the longest."""
+        delays = self._settings.retry_delays_seconds
+        asked = (error.delay_seconds or 0.0) if isinstance(error, TemporaryError) else 0.0
+        least = max(delays[told.rounds], asked)
+        return min((delay for delay in delays if delay >= least), default=max(delays))
+
+    def _fitting(self, output: Outgoing, where: str) -> Outgoing:
+        most = self._settings.max_request_size_bytes + HEADER_ROOM_BYTES - 1024
+        return output if _size(output) <= most else _story_alone(output, where)
+
+
+def _story_alone(output: Outgoing, where: str) -> Outgoing:
+    """What a record that even the dead letter topic cannot hold leaves there: its story says where the bytes are."""
+    size = _size(output)
+    log.error("%s has %d bytes, too large for %s; only its story is kept there", where, size, output.topic)
+    told = [(name, raw) for name, raw in output.headers if name.startswith((stories.CONNECT, stories.SKUREEL))]
+    return Outgoing(output.topic, None, b"", [*told, (stories.OMITTED, str(size).encode())])
+
+
+def _size(output: Outgoing) -> int:
+    headers = sum(len(name.encode()) + len(raw) + 8 for name, raw in output.headers)
+    return len(output.key or b"") + len(output.value or b"") + headers

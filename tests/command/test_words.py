@@ -1,0 +1,327 @@
+"""What the command says to whoever has just installed it, and to whoever reads what strangers wrote."""
+
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from kafka import KafkaProducer
+
+from functions.cli.command import main
+from functions.cli.frame import Command
+from functions.registry import FUNCTIONS, PORTS
+from shared.kafka import Publisher, create_topics
+from shared.kafka.client import connection
+from shared.settings import KafkaSettings, child_environment, describe, load_settings
+from tests.servers import make_topics
+
+SKUREEL = [sys.executable, "-c", "from functions.cli.command import main; main(prog_name='skureel')"]
+NASTY = "\x1b[2J\x9b31m\n2026-11-20 all is well\r\u202etxt\x7f\u2028\ud800"
+LONGEST_LINE = 25_000
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in describe(load_settings()):
+        monkeypatch.delenv(row.variable, raising=False)
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command and group, with its full name."""
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+
+
+COMMANDS = [(path, command) for path, command in commands(main) if isinstance(command, Command)]
+NAMES = [" ".join(path) for path, _ in COMMANDS]
+
+
+def variables(settings: KafkaSettings) -> dict[str, str]:
+    """The environment of a command on this broker."""
+    names = ("bootstrap_servers", "api_version", "offsets", "topic_prefix")
+    given = {name: getattr(settings, name) for name in names}
+    return {f"SKUREEL_KAFKA__{name.upper()}": str(value) for name, value in given.items() if value is not None}
+
+
+def skureel(*arguments: str, settings: KafkaSettings | None = None, **more: str) -> Result:
+    environment: Mapping[str, str] = {**(variables(settings) if settings else {}), **more}
+    return CliRunner().invoke(main, arguments, env=environment, catch_exceptions=False)
+
+
+def process(*arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
+    """The command as a process of its own."""
+    return subprocess.Popen(
+        [*SKUREEL, *arguments],
+        env=child_environment(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def assert_harmless(text: str) -> None:
+    """No line does anything to a terminal, or is without end."""
+    for line in text.split("\n"):
+        assert line.isprintable(), line
+        assert len(line) < LONGEST_LINE
+
+
+# Help.
+
+
+@pytest.mark.parametrize("width", ["80", "60"])
+def test_help_shows_every_command_with_a_whole_line(width: str) -> None:
+    text = " ".join(CliRunner().invoke(main, ["--help"], env={"COLUMNS": width}).output.split())
+    for name, command in main.commands.items():
+        line = command.get_short_help_str()
+        assert line.endswith("."), name
+        assert "..." not in line
+        assert line in text, name
+
+
+@pytest.mark.parametrize(("path", "command"), COMMANDS, ids=NAMES)
+def test_every_command_shows_an_example_that_can_be_typed(
+    path: tuple[str, ...], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "products.jsonl").touch()
+    (tmp_path / "Wan2.2-TI2V-5B").mkdir()
+    assert f"Example: {command.example}" in " ".join(skureel(*path, "--help").output.split())
+    words = shlex.split(command.example)
+    assert words[: len(path) + 1] == ["skureel", *path]
+    command.make_context(path[-1], words[len(path) + 1 :])
+
+
+# Without what it needs.
+
+KAFKA_COMMANDS = [
+    ("publish", "products.jsonl"),
+    ("tail",),
+    ("topics", "create"),
+    ("lag",),
+    ("deadletters", "list"),
+    ("deadletters", "show", "product.created.dlq:0:0"),
+    ("deadletters", "replay"),
+]
+
+
+@pytest.mark.parametrize("arguments", KAFKA_COMMANDS, ids=" ".join)
+def test_a_broker_that_is_away_is_one_sentence(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shared.kafka.listener.PATIENCE_SECONDS", 0.0)
+    (tmp_path / "products.jsonl").write_text('{"id": "1", "name": "x"}')
+    result = skureel(*arguments, SKUREEL_KAFKA__BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "skureel: Kafka at 127.0.0.1:1 does not answer: Connection refused; check that it runs, and "
+        "SKUREEL_KAFKA__BOOTSTRAP_SERVERS\n"
+    )
+    assert result.stdout == ""
+
+
+@pytest.mark.connected
+def test_topics_that_are_missing_are_named(real_kafka: KafkaSettings, tmp_path: Path) -> None:
+    file = tmp_path / "products.jsonl"
+    file.write_text('{"id": "1", "name": "x"}')
+    prefix = real_kafka.topic_prefix
+    for arguments, named in (
+        (("publish", str(file)), "product.created"),
+        (("tail", "video.ready", "--timeout", "2"), "video.ready"),
+        (("tail", "--timeout", "2"), "video.review"),
+        (("lag",), "topic"),
+        (("deadletters", "list"), "dead letter topics"),
+    ):
+        result = skureel(*arguments, settings=real_kafka)
+        assert result.exit_code == 2, arguments
+        assert result.stdout == ""
+        assert named in result.stderr
+        assert prefix in result.stderr
+        assert "`skureel topics create`" in result.stderr
+        assert_harmless(result.stderr)
+
+
+def test_what_is_empty_is_said(kafka_broker: KafkaSettings) -> None:
+    create_topics(kafka_broker, partitions=1, replication=1)
+    for arguments, told in (
+        (("deadletters", "list"), "there are no dead letters"),
+        (("lag",), "no function is behind"),
+        (("tail", "--timeout", "1"), "no event came in 1 s"),
+        (("topics", "create"), "all topics are there"),
+    ):
+        result = skureel(*arguments, settings=kafka_broker)
+        assert (result.exit_code, result.stderr) == (0, told + "\n"), arguments
+
+
+def test_a_file_without_events_is_said(kafka_broker: KafkaSettings, tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl").touch()
+    result = skureel("publish", str(tmp_path / "none.jsonl"), settings=kafka_broker)
+    assert (result.exit_code, result.stderr) == (0, "published 0 events\n")
+
+
+# What strangers wrote.
+
+
+@pytest.fixture
+def nasty_letter(kafka_broker: KafkaSettings) -> KafkaSettings:
+    """A broker with a dead letter whose every part is meant for a terminal."""
+    topic = "product.created.dlq"
+    make_topics(kafka_broker, topic, partitions=1)
+    raw = NASTY.encode("utf-8", "surrogatepass")
+    headers = [
+        ("skureel.reason", raw),
+        ("skureel.first-failed-at", raw),
+        ("__connect.errors.exception.message", raw + b"x" * 1_000_000),
+        ("x" + NASTY.replace("\ud800", ""), raw + b"\xff"),
+    ]
+    producer = KafkaProducer(**connection(kafka_broker, client_id="test-nasty"), max_request_size=2**23)
+    try:
+        producer.send(kafka_broker.topic_prefix + topic, raw, raw * 1000, headers, partition=0).get(20)
+    finally:
+        producer.close(timeout=10)
+    return kafka_broker
+
+
+def test_nothing_foreign_reaches_the_terminal_raw(nasty_letter: KafkaSettings) -> None:
+    place = f"{nasty_letter.topic_prefix}product.created.dlq:0:0"
+    listed = skureel("deadletters", "list", settings=nasty_letter)
+    shown = skureel("deadletters", "show", place, settings=nasty_letter)
+    for result in (listed, shown):
+        assert result.exit_code == 0
+        assert_harmless(result.output)
+    assert len(listed.stdout.splitlines()) == 1
+    assert place in listed.stdout
+    assert "\\x1b[2J" in shown.stdout
+    whole = skureel("deadletters", "show", place, "--value", settings=nasty_letter)
+    assert whole.stdout_bytes == NASTY.encode("utf-8", "surrogatepass")
+
+
+def test_events_are_printed_as_json_without_a_character_that_does_something(kafka_broker: KafkaSettings) -> None:
+    create_topics(kafka_broker, partitions=1, replication=1)
+    product = {"id": "p", "name": "\u202etxt\u2028杯\U000e0041"}
+    with Publisher(kafka_broker) as publisher:
+        headers = [("ce_id", b"1"), ("ce_source", b"/s"), ("ce_type", b"product.created"), ("ce_note", b"\x1b[2J")]
+        value = json.dumps(product).encode()
+        publisher.publish_raw(kafka_broker.topic_prefix + "product.created", b"k", value, headers)
+    told = skureel(
+        "tail", "product.created", "--from-beginning", "--max", "1", "--timeout", "20", settings=kafka_broker
+    )
+    assert_harmless(told.output)
+    document = json.loads(told.stdout)
+    assert document["data"]["name"] == product["name"]
+    assert document["note"] == "\x1b[2J"
+    assert "杯" in told.stdout
+
+
+def test_a_bad_line_cannot_draw_on_the_terminal(kafka_broker: KafkaSettings, tmp_path: Path) -> None:
+    file = tmp_path / "products.jsonl"
+    fields = {"specversion": "1.0", "id": NASTY, "source": "/", "type": NASTY + "x" * 100_000, "data": {}}
+    file.write_text(json.dumps(fields) + "\n{\x1b[2J")
+    result = skureel("publish", str(file), settings=kafka_broker)
+    assert result.exit_code == 1
+    assert_harmless(result.stderr)
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_exact_bytes_are_not_for_a_terminal(nasty_letter: KafkaSettings) -> None:
+    ours, theirs = pty.openpty()
+    place = f"{nasty_letter.topic_prefix}product.created.dlq:0:0"
+    done = subprocess.run(
+        [*SKUREEL, "deadletters", "show", place, "--value"],
+        env=child_environment(variables(nasty_letter)),
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 2
+    assert b"write them to a file with > FILE" in done.stderr
+
+
+# Its surroundings.
+
+
+def test_whoever_has_read_enough_ends_it_without_a_word(kafka_broker: KafkaSettings) -> None:
+    running = process("config")
+    assert running.stdout is not None
+    running.stdout.read(10)
+    running.stdout.close()
+    _, told = running.communicate(timeout=60)
+    assert (running.returncode, told) == (0, b"")
+
+
+def test_a_full_disk_is_one_sentence() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*SKUREEL, "config"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == b"skureel: the output: No space left on device; free some space\n"
+
+
+def test_ctrl_c_is_no_traceback(kafka_broker: KafkaSettings) -> None:
+    create_topics(kafka_broker, partitions=1, replication=1)
+    with Publisher(kafka_broker) as publisher:
+        headers = [("ce_id", b"1"), ("ce_source", b"/s"), ("ce_type", b"product.created")]
+        publisher.publish_raw(kafka_broker.topic_prefix + "product.created", b"k", b'{"id": "1", "name": "x"}', headers)
+    running = process("tail", "product.created", "--from-beginning", **variables(kafka_broker))
+    assert running.stdout is not None
+    assert running.stdout.readline().startswith(b'{"specversion"')
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=30)
+    assert (running.returncode, told) == (130, b"skureel: interrupted\n")
+
+
+def test_a_terminal_that_knows_ascii_alone_shows_the_rest_as_escapes(kafka_broker: KafkaSettings) -> None:
+    create_topics(kafka_broker, partitions=1, replication=1)
+    with Publisher(kafka_broker) as publisher:
+        headers = [("ce_id", b"1"), ("ce_source", b"/s"), ("ce_type", b"product.created")]
+        value = '{"id": "1", "name": "杯"}'.encode()
+        publisher.publish_raw(kafka_broker.topic_prefix + "product.created", b"k", value, headers)
+    environment = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", **variables(kafka_broker)}
+    running = process("tail", "product.created", "--from-beginning", "--max", "1", **environment)
+    told, error = running.communicate(timeout=60)
+    assert (running.returncode, error) == (0, b"")
+    assert json.loads(told)["data"]["name"] == "杯"
+
+
+def test_every_function_has_a_port_of_its_own_on_one_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: dict[str, int] = {}
+    monkeypatch.setattr("functions.registry.build", lambda name, settings: name)
+    monkeypatch.setattr(
+        "shared.kafka.serve", lambda function, kafka, health: served.update({function: health.port}) or 0
+    )
+    for name in FUNCTIONS:
+        skureel("run", name)
+    assert served == PORTS
+    assert len(set(served.values())) == len(FUNCTIONS)
+    (row,) = (row for row in describe(load_settings()) if row.variable == "SKUREEL_HEALTH__PORT")
+    assert re.findall(r"(\w+) (\d+)[,)]", row.description) == [(name, str(port)) for name, port in PORTS.items()]
+    skureel("run", "derive_prompt", SKUREEL_HEALTH__PORT="0")
+    assert served["derive_prompt"] == 0
+
+
+def test_what_is_wrong_with_a_setting_is_said_before_anything_is_done() -> None:
+    for name in NAMES:
+        if name == "schemas":
+            continue
+        path, command = next(one for one in COMMANDS if " ".join(one[0]) == name)
+        words = shlex.split(command.example)[1 + len(path) :]
+        if name in ("publish", "models import"):
+            words = [str(Path(__file__))] if name == "publish" else [str(Path(__file__).parent), "x"]
+        result = skureel(*path, *words, SKUREEL_KAFKA__TYPO="1")
+        assert (result.exit_code, result.stderr.splitlines()) == (
+            2,
+            ["skureel: SKUREEL_KAFKA__TYPO: no such setting; `skureel config` lists them all"],
+        ), name

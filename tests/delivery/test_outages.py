@@ -1,0 +1,245 @@
+"""An outage is no fault of a record: consumption holds, no attempt is counted, and all goes on when it is over."""
+
+import threading
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from shared.endings import Ending
+from shared.errors import ConfigurationError, PermanentError, TemporaryError, Unavailable
+from shared.events import Event
+from shared.kafka import Worker
+from shared.kafka.client import retry_topic
+from shared.kafka.runtime.outage import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, RUN, Outage
+from shared.settings import KafkaSettings
+from tests.delivery.harness import (
+    CREATED,
+    Answering,
+    answered,
+    committed,
+    ends,
+    make_delivery_topics,
+    publish_products,
+    records_of,
+    running,
+)
+from tests.delivery.test_endings import Clockwork
+from tests.polling import eventually
+
+AWAY = Unavailable("the store does not answer")
+
+
+class Standing(Answering):
+    """Stands on a store that the test takes away."""
+
+    def __init__(self) -> None:
+        super().__init__(self._use)
+        self.away = threading.Event()
+        """The store answers nothing."""
+        self.refusing = threading.Event()
+        """It answers, and refuses every write."""
+        self.cursed: set[str] = set()
+        """Products whose writes it always refuses."""
+        self.checks = 0
+
+    def _use(self, event: Event[Any]) -> None:
+        if self.away.is_set() or self.refusing.is_set() or event.data.product_id in self.cursed:
+            raise Unavailable(f"{event.data.product_id}: no answer")
+
+    def check(self) -> None:
+        self.checks += 1
+        if self.away.is_set():
+            raise AWAY
+
+
+@pytest.fixture
+def kafka(kafka_broker: KafkaSettings) -> KafkaSettings:
+    """Either broker, with retry rounds that are over at once."""
+    settings = kafka_broker.model_copy(
+        update={"retries_in_place": 0, "retry_delays_seconds": (0.1, 0.2), "handler_threads": 2, "max_in_flight": 20}
+    )
+    make_delivery_topics(settings, partitions=2)
+    return settings
+
+
+def value(worker: Worker, name: str) -> float:
+    return worker.metrics.registry.get_sample_value(name) or 0.0
+
+
+def nothing_was_rejected(settings: KafkaSettings) -> bool:
+    topics = [CREATED + ".dlq", *(retry_topic(CREATED, delay) for delay in settings.retry_delays_seconds)]
+    return not any(records_of(settings, topic) for topic in topics)
+
+
+PRODUCTS = [f"p-{number}" for number in range(60)]
+
+
+def test_a_store_that_is_away_for_long_costs_no_record_an_attempt(
+    kafka: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    function = Standing()
+    function.away.set()
+    publish_products(kafka, PRODUCTS)
+    with running(function, kafka) as worker:
+        eventually(lambda: value(worker, "skureel_holding") == 1)
+        eventually(lambda: value(worker, "skureel_held_records") == value(worker, "skureel_in_flight_records") > 0)
+        handled, checks = len(function.handled), function.checks
+        # Longer than all rounds of retries.
+        eventually(lambda: function.checks > checks + 1)
+        assert not worker.ready()
+        assert "the store does not answer" in (worker.unready_reason() or "")
+        assert worker.live(), "a restart would not bring the store back"
+        assert value(worker, "skureel_held_records") > 0
+        assert committed(kafka, worker.group).get(0, 0) == 0
+        assert len(function.handled) == handled, "a handler began although the check had failed"
+        function.away.clear()
+        eventually(lambda: set(answered(kafka)) == set(PRODUCTS), 60)
+        eventually(worker.ready)
+        assert value(worker, "skureel_held_records") == 0
+        eventually(lambda: committed(kafka, worker.group) == ends(kafka))
+    assert sorted(answered(kafka)) == sorted(PRODUCTS)
+    assert nothing_was_rejected(kafka)
+    assert caplog.text.count("holding for") == 1
+
+
+def test_a_store_that_answers_and_refuses_everything_is_away_too(kafka: KafkaSettings) -> None:
+    function = Standing()
+    function.refusing.set()
+    publish_products(kafka, PRODUCTS)
+    with running(function, kafka) as worker:
+        eventually(lambda: value(worker, "skureel_holding") == 1)
+        function.refusing.clear()
+        eventually(lambda: value(worker, "skureel_holding") == 0)
+        # The first few could not be told from records that are at fault themselves.
+        eventually(lambda: len(set(answered(kafka))) >= len(PRODUCTS) - (RUN - 1), 60)
+    assert records_of(kafka, CREATED + ".dlq") == []
+
+
+def test_no_few_records_hold_up_the_others(kafka: KafkaSettings) -> None:
+    """More than make an outage, and nothing but these is in work."""
+    function = Standing()
+    cursed = [f"cursed-{number}" for number in range(3 * RUN)]
+    function.cursed = set(cursed)
+    publish_products(kafka, [*cursed, *PRODUCTS])
+    with running(function, kafka):
+        eventually(lambda: set(answered(kafka)) == set(PRODUCTS), 120)
+
+
+def test_draining_hands_back_what_is_held(kafka: KafkaSettings) -> None:
+    function = Standing()
+    function.away.set()
+    publish_products(kafka, PRODUCTS[:10])
+    with running(function, kafka) as worker:
+        eventually(lambda: value(worker, "skureel_holding") == 1)
+    with running(Answering(), kafka):
+        eventually(lambda: sorted(answered(kafka)) == sorted(PRODUCTS[:10]))
+    assert nothing_was_rejected(kafka)
+
+
+def test_what_a_check_cannot_mend_stops_the_worker(kafka: KafkaSettings) -> None:
+    class Misconfigured(Standing):
+        def check(self) -> None:
+            raise ConfigurationError("bucket skureel does not exist")
+
+    function = Misconfigured()
+    function.away.set()
+    publish_products(kafka, ["p-1"])
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        Worker(function, kafka).run()
+    assert nothing_was_rejected(kafka)
+
+
+# Handling.
+
+
+def checking(behave: Callable[[], None], error: Exception | None = None) -> Clockwork:
+    class Checked(Answering):
+        def check(self) -> None:
+            behave()
+
+    def handle(event: Event[Any]) -> None:
+        if error is not None:
+            raise error
+
+    return Clockwork(Checked(handle), KafkaSettings(retries_in_place=0))
+
+
+def away() -> None:
+    raise AWAY
+
+
+def test_what_is_unavailable_is_held_with_what_the_check_says() -> None:
+    outcome = checking(away, Unavailable("p-1: no answer")).end()
+    assert (outcome.ending, outcome.outputs, outcome.away) == (Ending.HELD, [], AWAY)
+    outcome = checking(lambda: None, Unavailable("p-1: no answer")).end()
+    assert (outcome.ending, outcome.outputs, outcome.away) == (Ending.HELD, [], None)
+
+
+def test_a_check_that_has_a_defect_makes_no_dead_letter() -> None:
+    def broken() -> None:
+        raise KeyError("defect")
+
+    assert checking(broken, Unavailable("no answer")).end().ending is Ending.HELD
+
+
+def test_while_consumption_holds_no_handler_begins_before_the_check_passes() -> None:
+    clockwork = checking(away)
+    clockwork.holding = True
+    assert clockwork.end().ending is Ending.HELD
+    assert clockwork.function.handled == []
+
+
+@pytest.mark.parametrize("error", [TemporaryError("later"), PermanentError("never", reason="no-name")])
+def test_other_errors_ask_no_check(error: Exception) -> None:
+    assert checking(away, error).end().ending is not Ending.HELD
+
+
+# The state machine.
+
+
+def test_a_failed_check_holds_at_once_and_a_run_of_failures_later() -> None:
+    outage = Outage("w")
+    assert [outage.failed(record, AWAY, None, now=0) for record in range(RUN)] == [False] * (RUN - 1) + [True]
+    outage = Outage("w")
+    assert outage.failed(1, AWAY, AWAY, now=0)
+    assert outage.holding
+
+
+def test_one_record_is_no_run_and_a_success_ends_one() -> None:
+    outage = Outage("w")
+    assert not any(outage.failed(1, AWAY, None, now=0) for _ in range(3 * RUN))
+    for record in range(3 * RUN):
+        outage.succeeded(tried=False, now=0)
+        assert not outage.failed(record, AWAY, None, now=0)
+
+
+def test_waits_between_tries_double_up_to_their_bound() -> None:
+    outage = Outage("w")
+    outage.failed(1, AWAY, AWAY, now=0.0)
+    assert not outage.may_try(FIRST_WAIT_SECONDS / 2)
+    tries = [now / 10 for now in range(3_000) if outage.may_try(now / 10)]
+    waits = [later - earlier for earlier, later in pairwise(tries)]
+    assert tries[0] == FIRST_WAIT_SECONDS
+    assert waits == pytest.approx([2, 4, 8, 16, *[LONGEST_WAIT_SECONDS] * (len(waits) - 4)])
+
+
+def test_what_was_begun_before_an_outage_does_not_end_it() -> None:
+    outage = Outage("w")
+    outage.failed(1, AWAY, AWAY, now=0)
+    outage.succeeded(tried=False, now=1)
+    assert outage.holding
+    outage.succeeded(tried=True, now=2)
+    assert not outage.holding
+
+
+def test_an_outage_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    outage = Outage("w")
+    outage.failed(1, AWAY, AWAY, now=0)
+    for now in range(181):
+        outage.tell(now)
+    outage.succeeded(tried=True, now=181)
+    outage.tell(1_000)
+    assert caplog.text.count("holding for") == 4
+    assert "goes on after 181 s" in caplog.text
