@@ -97,7 +97,8 @@ def vocabulary() -> Vocabulary:
     general, components = (
         frozenset(form for word in rules["weak"][part] for form in forms(word)) for part in ("general", "components")
     )
-    return Vocabulary(kinds, words, endings, frozenset(map(plain_form, not_a_kind)), general, components)
+    nothing = frozenset(map(plain_form, not_a_kind)) - words.keys()
+    return Vocabulary(kinds, words, endings, nothing, general, components)
 
 
 def _kind(name: str, row: Mapping[str, Any]) -> Kind:
@@ -162,7 +163,8 @@ def forms(word: str) -> tuple[str, ...]:
     found = [plain]
     if plain.endswith(("s", "x", "ch", "sh", "z")):
         found.append(f"{plain}es")
-        if plain.endswith("s") and not plain.endswith(("ss", "us", "is")) and len(plain) > 4:
+        if " " in plain and plain.endswith("s") and not plain.endswith(("ss", "us", "is")):
+            # Of single words too many mean something else: shorts, tights.
             found.append(plain[:-1])
     else:
         found.append(f"{plain}s")
