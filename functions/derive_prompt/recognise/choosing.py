@@ -53,8 +53,8 @@ _ROLES = {
 }
 _CLAUSES = (1.0, 0.6, 0.45, 0.35)
 """What a clause's head weighs, by how many clauses with heads come before it: titles begin with the thing."""
-_NOT_LAST = 0.55
-"""A head that another one follows in its clause."""
+_NOT_MAIN = 0.55
+"""A head beside the clause's main one."""
 _ASIDE = 0.6
 _WEAK = 0.4
 """A component or a wider word, where the name says something else as well."""
@@ -66,7 +66,7 @@ _OTHER_FAMILY = 0.7
 """A kind that the category does not expect."""
 _COLOUR = 0.25
 """A word that names a colour as well, where the category does not expect the thing."""
-_LEAST = 0.3
+_LEAST = 0.35
 _LEAST_MARGIN = 0.12
 
 
@@ -80,6 +80,7 @@ def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterabl
         for mention, weight in _weighed(source, family)
         if weight > 0
         and mention.meaning.kind.template not in vetoed
+        and (source.field == NAME or mention.meaning.root in vocabulary().kinds)
         and (not mention.meaning.needs or any(word in everything for word in mention.meaning.needs))
     ]
     evidence = tuple(
@@ -103,7 +104,7 @@ def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterabl
     rival = scores[rivals[0]] if rivals else 0.0
     confidence = round(min(1.0, score) * score / (score + rival), 3)
     words = tuple(dict.fromkeys(mention.word for mention, _, _ in weighed if mention.meaning.root in rivals[:2]))
-    unsure = score < _LEAST or score - rival < _LEAST_MARGIN
+    unsure = score < _LEAST or score - rival < _LEAST_MARGIN or (best not in telling and not _is_whole(best, weighed))
     return Choice(None if unsure else _in_best_word(best, weighed), None if unsure else best, confidence, evidence, words)
 
 
@@ -120,8 +121,8 @@ def _weighed(source: Source, family: str | None) -> Iterable[tuple[Mention, floa
         if mention.role is Role.HEAD:
             if mention.clause in with_heads:
                 weight *= _CLAUSES[min(with_heads.index(mention.clause), len(_CLAUSES) - 1)]
-            if not mention.last:
-                weight *= _NOT_LAST
+            if not mention.main:
+                weight *= _NOT_MAIN
             if strong and (mention.word in words.components or mention.word in words.general):
                 weight *= _WEAK
         if mention.word in colour_words() and (family is None or _shelf(mention.meaning.kind.template) != _shelf(family)):
@@ -175,6 +176,15 @@ def _narrowest(root: str, scores: dict[str, float], weighed: Sequence[tuple[Ment
 
 _TELLING_WEIGHT = 0.5
 """Of sources that name the thing itself: the name, an attribute for it."""
+
+
+def _is_whole(root: str, weighed: Sequence[tuple[Mention, Source, float]]) -> bool:
+    """Whether a text says the kind and nothing else, and no wide one: a shelf named Fish is not the thing on it."""
+    wide = {kind.wider for kind in vocabulary().kinds.values()}
+    return root not in wide and any(
+        mention.meaning.root == root and mention.end - mention.start == len(source.text.strip())
+        for mention, source, _ in weighed
+    )
 
 
 def _first_place(root: str, weighed: Sequence[tuple[Mention, Source, float]]) -> int:

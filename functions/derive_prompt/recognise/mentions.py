@@ -33,14 +33,14 @@ class Role(Enum):
 
 
 class Mention(NamedTuple):
-    """One word of a text that names a kind. `clause` counts the clauses with mentions; `last` is the clause's head."""
+    """One word of a text that names a kind. `clause` counts the clauses with mentions; `main` is the clause's head."""
 
     meaning: Meaning
     word: str
     role: Role
     clause: int
     aside: bool
-    last: bool
+    main: bool
     start: int
     end: int
 
@@ -115,6 +115,10 @@ def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> l
             continue
         if unit.meaning is None:
             continue
+        if before is not None and (longer := _in_longer_word(before, unit)) is not None:
+            role = _role(text, clause, before.start, unit.end)
+            found.append(Mention(longer, before.text + unit.text, role, number, clause.aside, False, before.start, unit.end))
+            continue
         role = _role(text, clause, unit.start, unit.end)
         if role is Role.HEAD and place + 1 < len(units) and _may_be_the_thing(units[place + 1], unit):
             role = Role.PERHAPS_OF
@@ -123,7 +127,9 @@ def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> l
         found.append(Mention(unit.meaning, unit.text, role, number, clause.aside, False, unit.start, unit.end))
     heads = [place for place, mention in enumerate(found) if mention.role is Role.HEAD]
     if heads:
-        found[heads[-1]] = found[heads[-1]]._replace(last=True)
+        # A Chinese phrase ends with its head. An English title goes on with features behind it, in the same breath.
+        main = heads[-1] if has_chinese(found[heads[-1]].word) else heads[0]
+        found[main] = found[main]._replace(main=True)
     return found
 
 
@@ -175,6 +181,16 @@ def _compound(before: _Unit, unit: _Unit) -> Meaning | None:
     return Meaning(own, own.id)
 
 
+def _in_longer_word(before: _Unit, unit: _Unit) -> Meaning | None:
+    """A kind's single character in the longer word that a title uses: 月亮椅 is a chair of its own."""
+    if unit.meaning is None or len(unit.text) > 1 or before.end != unit.start or before.meaning or before.ending:
+        return None
+    if not has_chinese(before.text) or before.text in descriptive_words() or not before.tag.startswith(_NAMING_TAGS):
+        return None
+    own = in_own_word(unit.meaning.kind, before.text + unit.text)
+    return unit.meaning._replace(kind=own)
+
+
 _NAMING_TAGS = ("n", "v", "j", "l", "i")
 """Parts of speech that name what a compound is about: nouns, verbs, abbreviations, idioms."""
 
@@ -204,6 +220,7 @@ def _chinese_rules() -> _Rules:
         return re.compile(rf"\s?(?:{_either(said[name])})(?!的)")
 
     return (
+        (Role.EXCLUDED, re.compile(_either(said["excluded_all"])), None),
         (Role.EXCLUDED, before("excluded_before"), None),
         (Role.SENSE, None, after("sense_after")),
         (Role.FOR, before("for_before"), after("for_after")),

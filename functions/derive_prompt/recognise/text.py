@@ -36,7 +36,10 @@ def normalised(text: str) -> str:
             plain = _simplifier().convert(plain)
     if "<" in plain:
         plain = _TAG.sub(" ", plain)
-    return plain
+    return _SHORT_WITH.sub(lambda found: "without " if found[1] else "with ", plain) if "w/" in plain else plain
+
+
+_SHORT_WITH = re.compile(r"\bw/(o\b)?\s*")
 
 
 @cache
@@ -74,8 +77,10 @@ class Clause(NamedTuple):
 _RUN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+|[a-z0-9]+(?:['.][a-z0-9]+)*")
 _OPENING = "([{「『《<"
 _BRACKET = re.compile(r"[()\[\]{}【】「」『』《》〈〉<>]")
-# Chinese titles set their phrases apart by spaces, English ones by commas and dashes.
-_SEPARATOR = re.compile(r"[,，。;；|、!！?？:：\n\t/~·•…—–]|\s-\s|(?<=[\u4e00-\u9fff])\s+|\s+(?=[\u4e00-\u9fff])")
+# Chinese titles set their phrases apart by spaces, English ones by commas, dashes and numbers: Cooling Pad 5 Quiet Fans.
+_SEPARATOR = re.compile(
+    r"[,，。;；|、!！?？:：\n\t/~·•…—–]|\s-\s|(?<=[\u4e00-\u9fff])\s+|\s+(?=[\u4e00-\u9fff])|(?<=[a-z])\s+(?=\d)"
+)
 
 
 def clauses(text: str) -> Iterator[Clause]:
