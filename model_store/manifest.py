@@ -51,6 +51,10 @@ class ClipImpossible(ValueError):
         self.field = field
 
 
+class SizeUntried(ClipImpossible):
+    """A model was not made for the size: it can draw it, and what comes of it is noise."""
+
+
 def numbers_of(sampler: SamplerConfig) -> ClipNumbers:
     """3 s of 480p at 24 fps: in the full model's own steps and guidance, or in a distilled one's steps and none."""
     distilled = bool(sampler.timesteps)
@@ -89,7 +93,7 @@ class Manifest(_Record):
     def numbers(self, *wishes: ClipWishes, any_size: bool = False) -> ClipNumbers:
         """This model's own numbers, with those wished for in their place, the last wish first.
 
-        ClipImpossible: it can draw no such clip, or was not made for the size and `any_size` is not allowed.
+        ClipImpossible: it can draw no such clip; SizeUntried: it was not made for the size, and `any_size` is False.
         """
         wished = {name: value for wish in wishes for name, value in wish.wished().items()}
         try:
@@ -104,7 +108,7 @@ class Manifest(_Record):
             raise ClipImpossible(f"model {self.name} was distilled to {levels} steps, not {clip.steps}", "steps")
         if self.sizes and not any_size and (clip.width, clip.height) not in self.sizes:
             sizes = " and ".join(f"{width}x{height}" for width, height in self.sizes)
-            raise ClipImpossible(
+            raise SizeUntried(
                 f"model {self.name} was made for {sizes}; at {clip.width}x{clip.height} it draws noise", "width"
             )
         return clip

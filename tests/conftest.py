@@ -5,15 +5,12 @@ test gets a topic prefix and a bucket of its own, so that servers can be shared 
 """
 
 import os
-import socket
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from kafka.net.inet import KafkaNetSocket
 
 from shared.embedded import embedded_broker, embedded_store
 from shared.settings import KafkaSettings, ObjectSettings
@@ -43,27 +40,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         groups[item] = item.get_closest_marker("xdist_group").args[0]
     slow = Counter(groups[item] for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[groups[item]])
-
-
-class _ClientSocket(socket.socket):
-    def __del__(self) -> None:
-        self.close()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def client_sockets() -> Iterator[None]:
-    """Close what kafka-python 3.0.12 leaves open: sockets that were refused, or whose client was closed meanwhile.
-
-    The garbage collector would close them too, and warn in whatever test runs by then. Any other socket that is left
-    open still fails a test.
-    """
-
-    def opened(self: KafkaNetSocket, *kind: Any) -> _ClientSocket:
-        return _ClientSocket(*kind)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(KafkaNetSocket, "socket", opened)
-        yield
 
 
 @pytest.fixture(scope="session")

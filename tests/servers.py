@@ -8,7 +8,6 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from kafka.errors import KafkaError
 from pydantic import SecretStr
 
 from shared.embedded.server_process import ServerProcess, free_ports
+from shared.kafka.mends import open_client
 from shared.settings import KafkaSettings, ObjectSettings
 from tests.polling import eventually
 
@@ -200,10 +200,11 @@ class RealKafka(_Breakable):
     def _answers(self) -> bool:
         """The broker is registered and takes client requests."""
         try:
-            # kafka-python leaves the socket of a refused connection to the garbage collector, which warns.
-            socket.create_connection(("127.0.0.1", self.port), timeout=2).close()
-            with KafkaAdminClient(
-                bootstrap_servers=f"127.0.0.1:{self.port}", bootstrap_timeout_ms=500, request_timeout_ms=2000
+            with open_client(
+                KafkaAdminClient,
+                bootstrap_servers=f"127.0.0.1:{self.port}",
+                bootstrap_timeout_ms=500,
+                request_timeout_ms=2000,
             ) as admin:
                 return bool(admin.describe_cluster()["brokers"])
         except (KafkaError, OSError):

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from functions.render_video.photo import decode_photo
-from model_store.manifest import ClipImpossible, Manifest
+from model_store.manifest import ClipImpossible, Manifest, SizeUntried
 from shared.bounds import FRAMES_STEP, MOST_FRAMES, Seed
 from shared.drawing import ClipNumbers, ClipSpec, ClipWishes
 from shared.errors import RequestRefused
@@ -69,8 +69,10 @@ class ClipRequest(ClipWishes):
             wishes.append(ClipWishes(frames=self._frames(self.seconds, fps)))
         try:
             return model.numbers(*wishes, any_size=self.any_size)
+        except SizeUntried as error:
+            raise RequestRefused(f"{error}; ask for a size of its own, or for any size if you insist") from error
         except ClipImpossible as error:
-            raise RequestRefused(str(error)) from error
+            raise RequestRefused(f"{error}; ask for another clip") from error
 
     @staticmethod
     def _frames(seconds: float, fps: int) -> int:

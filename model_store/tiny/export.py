@@ -26,6 +26,7 @@ from model_store.tiny.tokens import END, PAD, UNKNOWN
 from model_store.tiny.train_denoiser import TEXT_FIELDS, TEXT_LEN, denoiser_config
 from model_store.tiny.train_vae import vae_config
 from model_store.wan.denoiser import Denoiser
+from model_store.wan.names import checkpoint_names
 from model_store.wan.vae import VAE
 from shared.drawing import ClipNumbers
 from shared.errors import ConfigurationError
@@ -85,11 +86,11 @@ def export(
         },
     )
 
-    theirs = {ours: name for name, ours in vae.checkpoint_names("diffusers").items()}
+    theirs = {ours: name for name, ours in checkpoint_names(vae, "diffusers").items()}
     save(folder / "vae", "diffusion_pytorch_model", {theirs[name]: tensor for name, tensor in vae_state.items()})
     write_json(folder / "vae" / "config.json", {"_class_name": "AutoencoderKLWan", **config.to_diffusers()})
 
-    theirs = {ours: name for name, ours in denoiser.checkpoint_names("diffusers").items()}
+    theirs = {ours: name for name, ours in checkpoint_names(denoiser, "diffusers").items()}
     save(
         folder / "transformer",
         "diffusion_pytorch_model",

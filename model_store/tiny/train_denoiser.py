@@ -21,7 +21,8 @@ from model_store.tiny.latents import LatentClip, read_latents
 from model_store.tiny.train_text import load_words, tokenise
 from model_store.tiny.train_vae import Z_DIM
 from model_store.tiny.training import Budget, Run
-from model_store.wan.denoiser import Block, Denoiser, DenoiserConfig
+from model_store.wan.architectures import DenoiserConfig
+from model_store.wan.denoiser import Block, Denoiser
 from model_store.wan.precision import cast_denoiser
 
 TEXT_LEN = 512
@@ -101,8 +102,8 @@ class Learner(nn.Module):
         text = self.text_encoder(input_ids=tokens, attention_mask=mask.long()).last_hidden_state * mask[..., None]
         padded = nn.functional.pad(text, (0, 0, 0, TEXT_LEN - text.shape[1]))
         prompt = self.denoiser.prompt_state(padded, lengths)
-        shape = self.denoiser.shape_state(latents.shape)
-        velocity: Tensor = self.denoiser(latents, timesteps, prompt, shape, first_frame_clean)
+        shape = self.denoiser.shape_state(latents.shape, first_frame_clean)
+        velocity: Tensor = self.denoiser(latents, timesteps, prompt, shape)
         return velocity
 
 

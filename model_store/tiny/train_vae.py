@@ -12,7 +12,8 @@ from torch import Tensor
 
 from model_store.tiny.clips import SMALL, as_signed
 from model_store.tiny.training import Budget, Run
-from model_store.wan.vae import VAE, FrameHistory, VAEConfig, in_chunks, unstack_patches
+from model_store.wan.architectures import VAEConfig
+from model_store.wan.vae import VAE, FrameHistory, in_chunks, unstack_patches
 
 Z_DIM = 24
 

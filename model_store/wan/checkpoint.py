@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from pydantic import ValidationError
@@ -29,16 +29,17 @@ from torch import Tensor, nn
 
 from model_store.manifest import MANIFEST_NAME, read_manifest
 from model_store.sampling import SamplerConfig
-from model_store.wan.denoiser import Denoiser, DenoiserConfig
+from model_store.wan.architectures import DenoiserConfig, TextEncoderConfig, VAEConfig
+from model_store.wan.denoiser import Denoiser
+from model_store.wan.names import Layout, checkpoint_names
 from model_store.wan.precision import denoiser_dtype, vae_dtype
 from model_store.wan.sampler import FASTWAN_TIMESTEPS, read_scheduler
-from model_store.wan.text_encoder import PromptTokenizer, TextEncoder, TextEncoderConfig
-from model_store.wan.vae import VAE, VAEConfig
+from model_store.wan.text_encoder import PromptTokenizer, TextEncoder
+from model_store.wan.vae import VAE
 from shared.bounds import FRAMES_STEP, SIDE_MULTIPLE
 from shared.errors import CheckpointError
 from shared.validation import described
 
-Layout = Literal["original", "diffusers"]
 Config = TypeVar("Config")
 Network = TypeVar("Network", Denoiser, VAE, TextEncoder)
 
@@ -47,6 +48,8 @@ ORIGINAL_VAE = "Wan2.2_VAE"
 ORIGINAL_TEXT_ENCODER = "models_t5_umt5-xxl-enc-bf16"
 ORIGINAL_TOKENIZER = "google/umt5-xxl/tokenizer.json"
 REPACK_PREFIX = "model.diffusion_model."
+# transformers stores the embedding under a second name too, or under that alone.
+EMBEDDING_AGAIN = {"encoder.embed_tokens.weight": "token_embedding.weight"}
 READABLE = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
@@ -203,7 +206,11 @@ class Checkpoint:
         """The text encoder, its weights on `device` in `dtype`."""
         with torch.device("meta"):
             encoder = TextEncoder(self.text_encoder_config)
-        return self._filled(encoder, self.text_encoder_weights, device, lambda name: dtype)
+        names = checkpoint_names(encoder, self.layout)
+        if self.layout == "diffusers":
+            names |= EMBEDDING_AGAIN
+        fill(encoder, self.text_encoder_weights, names, device, lambda _: dtype)
+        return encoder.eval().requires_grad_(False)
 
     def load_tokenizer(self) -> PromptTokenizer:
         """The tokenizer. CheckpointError: it is broken, or knows more tokens than the text encoder."""
@@ -223,7 +230,7 @@ class Checkpoint:
     def _filled(
         self, network: Network, weights: Weights, device: torch.device, dtype_of: Callable[[str], torch.dtype]
     ) -> Network:
-        fill(network, weights, network.checkpoint_names(self.layout), device, dtype_of)
+        fill(network, weights, checkpoint_names(network, self.layout), device, dtype_of)
         return network.eval().requires_grad_(False)
 
 

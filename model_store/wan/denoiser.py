@@ -1,155 +1,38 @@
 """The denoiser of Wan2.2-TI2V-5B: a transformer that predicts the flow velocity of a noisy video latent.
 
-Read top to bottom: configuration, the model, what is computed once per prompt and once per shape, the layers.
+Read top to bottom: the model, what is computed once per prompt and once per shape, the layers. Its sizes are in
+architectures.
 
 Axes
     B batch          F, H, W latent frames, rows, columns       C latent channels
     L video tokens (frames x rows x columns of the patch grid)  T text tokens
+    S timesteps that differ: 1, or 2 where the first frame is given and clean
     G timestep groups: 1 where all frames share a timestep, else the number of latent frames
     `dim` channels of the residual stream, split into N heads of D channels
 
 Sources: Wan, arXiv 2503.20314; adaLN, arXiv 2212.09748; rotary positions, arXiv 2104.09864. Tensor names are those of
-the original checkpoint; `DIFFUSERS_NAMES` renames the other public layout to them.
+the original checkpoint; `names` beside a layer says what the other public layout calls its parts.
 """
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model_store.wan.architectures import DenoiserConfig
 from model_store.wan.attention import AttentionKernel, rotate, scaled_dot_product
-from model_store.wan.linear import Linear, LinearGELU, linear
+from model_store.wan.axes import permute
+from model_store.wan.linear import Linear, LinearGELU, fastest
+from model_store.wan.names import Names
 
 ROPE_THETA = 10_000.0
 ROPE_POSITIONS = 1024  # per axis: the longest clip and largest picture the model can address
-
-
-@dataclass(frozen=True)
-class DenoiserConfig:
-    """Sizes of a denoiser, checked on construction (ValueError)."""
-
-    dim: int
-    ffn_dim: int
-    heads: int
-    layers: int
-    in_channels: int
-    out_channels: int
-    patch: tuple[int, int, int]  # latent frames, rows, columns that form one token
-    text_dim: int
-    text_len: int  # tokens a prompt is padded to
-    freq_dim: int  # width of the sinusoid of the timestep
-    eps: float
-
-    def __post_init__(self) -> None:
-        if self.dim % self.heads or (self.dim // self.heads) % 2:
-            raise ValueError(f"dim {self.dim} must split into {self.heads} heads of an even width")
-        if min(self.rope_widths) < 2:
-            raise ValueError(f"heads of {self.head_dim} channels cannot hold three position axes; 6 are needed")
-        if self.freq_dim % 2:
-            raise ValueError(f"freq_dim {self.freq_dim} must be even: half cosines, half sines")
-        if self.layers < 1:
-            raise ValueError(f"layers is {self.layers}; at least 1 is needed")
-        if self.patch[0] != 1:
-            raise ValueError(f"patch {self.patch} joins {self.patch[0]} latent frames in a token; only 1 is supported")
-
-    @property
-    def head_dim(self) -> int:
-        """Channels of one attention head."""
-        return self.dim // self.heads
-
-    @property
-    def rope_widths(self) -> tuple[int, int, int]:
-        """Channels of a head that carry the position in time, rows and columns: time takes what thirds leave over."""
-        space = 2 * (self.head_dim // 6)
-        return self.head_dim - 2 * space, space, space
-
-    @classmethod
-    def wan22(cls) -> DenoiserConfig:
-        """Wan2.2-TI2V-5B."""
-        return cls(
-            dim=3072,
-            ffn_dim=14336,
-            heads=24,
-            layers=30,
-            in_channels=48,
-            out_channels=48,
-            patch=(1, 2, 2),
-            text_dim=4096,
-            text_len=512,
-            freq_dim=256,
-            eps=1e-6,
-        )
-
-    @classmethod
-    def from_diffusers(cls, config: Mapping[str, Any]) -> DenoiserConfig:
-        """Read diffusers' `transformer/config.json`. KeyError: a size is missing; ValueError: another model."""
-        for key, expected in (("qk_norm", "rms_norm_across_heads"), ("cross_attn_norm", True)):
-            if config[key] != expected:
-                raise ValueError(f"{key} is {config[key]!r}; Wan2.2-TI2V has {expected!r}")
-        for key in ("added_kv_proj_dim", "image_dim"):
-            if config.get(key) is not None:
-                raise ValueError(f"{key} is {config[key]!r}; Wan2.2-TI2V has no image cross-attention")
-        return cls(
-            dim=config["num_attention_heads"] * config["attention_head_dim"],
-            ffn_dim=config["ffn_dim"],
-            heads=config["num_attention_heads"],
-            layers=config["num_layers"],
-            in_channels=config["in_channels"],
-            out_channels=config["out_channels"] or config["in_channels"],
-            patch=_three(config["patch_size"]),
-            text_dim=config["text_dim"],
-            text_len=config.get("text_len", 512),
-            freq_dim=config["freq_dim"],
-            eps=config["eps"],
-        )
-
-    @classmethod
-    def from_original(cls, config: Mapping[str, Any]) -> DenoiserConfig:
-        """Read `config.json` of the original layout. KeyError: a size is missing; ValueError: another model."""
-        if config.get("model_type", "ti2v") not in ("ti2v", "t2v"):
-            raise ValueError(f"model_type is {config['model_type']!r}; this denoiser is for 'ti2v'")
-        return cls(
-            dim=config["dim"],
-            ffn_dim=config["ffn_dim"],
-            heads=config["num_heads"],
-            layers=config["num_layers"],
-            in_channels=config["in_dim"],
-            out_channels=config["out_dim"],
-            patch=_three(config.get("patch_size", (1, 2, 2))),
-            text_dim=config.get("text_dim", 4096),
-            text_len=config["text_len"],
-            freq_dim=config["freq_dim"],
-            eps=config["eps"],
-        )
-
-    def to_original(self) -> dict[str, Any]:
-        """The `config.json` of the original layout that `from_original` reads back."""
-        return {
-            "model_type": "ti2v",
-            "dim": self.dim,
-            "ffn_dim": self.ffn_dim,
-            "num_heads": self.heads,
-            "num_layers": self.layers,
-            "in_dim": self.in_channels,
-            "out_dim": self.out_channels,
-            "patch_size": list(self.patch),
-            "text_dim": self.text_dim,
-            "text_len": self.text_len,
-            "freq_dim": self.freq_dim,
-            "eps": self.eps,
-        }
-
-
-def _three(sizes: Sequence[int]) -> tuple[int, int, int]:
-    frames, rows, columns = sizes
-    return frames, rows, columns
 
 
 # The model ------------------------------------------------------------------------------------------------------------
@@ -164,6 +47,18 @@ class Denoiser(nn.Module):
 
     Gradients flow through all of it, `prompt_state` included: the same class trains and renders.
     """
+
+    names: ClassVar[Names] = {
+        "diffusers": {
+            "text_embedding.0": "condition_embedder.text_embedder.linear_1",
+            "text_embedding.2": "condition_embedder.text_embedder.linear_2",
+            "time_embedding.0": "condition_embedder.time_embedder.linear_1",
+            "time_embedding.2": "condition_embedder.time_embedder.linear_2",
+            "time_projection.1": "condition_embedder.time_proj",
+            "head.modulation": "scale_shift_table",
+            "head.head": "proj_out",
+        }
+    }
 
     def __init__(self, config: DenoiserConfig, attention: AttentionKernel = scaled_dot_product) -> None:
         super().__init__()
@@ -192,38 +87,36 @@ class Denoiser(nn.Module):
         keys, values = zip(*(reader.keys_and_values(tokens) for reader in readers), strict=True)
         return PromptState(keys, values, key_bias)
 
-    def shape_state(self, latent_shape: Sequence[int]) -> ShapeState:
-        """The patch grid and rotations for latents [B, C, F, H, W]. ValueError: the patch does not divide the grid."""
+    def shape_state(self, latent_shape: Sequence[int], first_frame_given: bool = False) -> ShapeState:
+        """The patch grid, rotations and timestep groups for latents [B, C, F, H, W].
+
+        With `first_frame_given` the first latent frame is a picture: its tokens are steered by timestep 0, all others
+        by the step's. ValueError: the patch does not divide the grid.
+        """
         sizes, patch = tuple(latent_shape[-3:]), self.config.patch
         frames, rows, columns = (size // step for size, step in zip(sizes, patch, strict=True))
         if (frames * patch[0], rows * patch[1], columns * patch[2]) != sizes:
             raise ValueError(f"latent grid {sizes} does not divide into patches of {patch}")
         if max(frames, rows, columns) > ROPE_POSITIONS:
             raise ValueError(f"token grid {(frames, rows, columns)} exceeds {ROPE_POSITIONS} positions on an axis")
-        grid = (frames, rows, columns)
-        return ShapeState(grid, position_rotations(self.config, grid, self.patch_embedding.weight.device))
+        grid, device = (frames, rows, columns), self.patch_embedding.weight.device
+        shares, group = ((0.0, 1.0), [0] + [1] * (frames - 1)) if first_frame_given else ((1.0,), [0])
+        return ShapeState(
+            grid,
+            position_rotations(self.config, grid, device),
+            torch.tensor(shares, device=device),
+            torch.tensor(group, device=device),
+        )
 
-    def forward(
-        self,
-        latents: Tensor,
-        timesteps: Tensor,
-        prompt: PromptState,
-        shape: ShapeState,
-        first_frame_clean: bool = False,
-    ) -> Tensor:
+    def forward(self, latents: Tensor, timesteps: Tensor, prompt: PromptState, shape: ShapeState) -> Tensor:
         """The velocity, float32 or the dtype of the weights, shaped as `latents` [B, C, F, H, W].
 
-        timesteps [B] in [0, 1000]. With `first_frame_clean` the first latent frame is a given picture: its tokens are
-        steered by timestep 0, all others by `timesteps`.
+        timesteps [B] in [0, 1000].
         """
-        if first_frame_clean:
-            distinct = torch.stack((torch.zeros_like(timesteps), timesteps), dim=1)
-        else:
-            distinct = timesteps[:, None]
-        time = self.time_embedding(timestep_sinusoid(distinct, self.config.freq_dim))  # [B, 1 or 2, dim]
-        steering = self.time_projection(time).unflatten(2, (6, -1))  # B G (6 dim) -> B G 6 dim
-        if first_frame_clean:
-            time, steering = (first_then_rest(rows, shape.grid[0]) for rows in (time, steering))
+        distinct = timesteps[:, None] * shape.timestep_shares  # [B, S]
+        time = self.time_embedding(timestep_sinusoid(distinct, self.config.freq_dim))  # [B, S, dim]
+        steering = self.time_projection(time).unflatten(2, (6, -1))  # B S (6 dim) -> B S 6 dim
+        time, steering = time[:, shape.timestep_of_group], steering[:, shape.timestep_of_group]  # [B, G, ...]
 
         x = self.patch_embedding(latents.to(self.patch_embedding.weight.dtype))
         for block, keys, values in zip(self.blocks, prompt.keys, prompt.values, strict=True):
@@ -245,11 +138,6 @@ class Denoiser(nn.Module):
                 else:
                     nn.init.xavier_uniform_(parameter.view(parameter.shape[0], -1), generator=generator)
 
-    def checkpoint_names(self, layout: Literal["original", "diffusers"]) -> dict[str, str]:
-        """{name in a checkpoint of that layout: name here} for every tensor; shapes are equal."""
-        ours = [name for name, _ in self.named_parameters()]
-        return {name if layout == "original" else diffusers_name(name): name for name in ours}
-
 
 # Once per prompt, once per shape --------------------------------------------------------------------------------------
 
@@ -269,6 +157,8 @@ class ShapeState:
 
     grid: tuple[int, int, int]  # frames, rows, columns of tokens
     rotation: Tensor  # complex [L, 1, D/2]
+    timestep_shares: Tensor  # [S], of the step's timestep: 1, or 0 and 1
+    timestep_of_group: Tensor  # [G], indices of these
 
 
 def fold_padding(text: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -312,12 +202,6 @@ def timestep_sinusoid(timesteps: Tensor, width: int) -> Tensor:
     return torch.cat((angles.cos(), angles.sin()), dim=-1).float()
 
 
-def first_then_rest(rows: Tensor, frames: int) -> Tensor:
-    """[B, 2, ...] -> [B, frames, ...]: the first row for the first frame, the second for the rest."""
-    rest = rows[:, 1:].expand(-1, frames - 1, *rows.shape[2:])
-    return torch.cat((rows[:, :1], rest), dim=1)
-
-
 class Modulation(NamedTuple):
     """How a timestep steers one layer: norm(x) * (1 + scale) + shift goes in, gate * its output is added to x.
 
@@ -338,12 +222,24 @@ class PatchEmbedding(nn.Conv3d):
     def forward(self, latents: Tensor) -> Tensor:
         frames, rows, columns = self.kernel_size
         patches = latents.unflatten(4, (-1, columns)).unflatten(3, (-1, rows)).unflatten(2, (-1, frames))
-        patches = patches.permute(0, 2, 4, 6, 1, 3, 5, 7)  # B C F f H h W w -> B F H W C f h w
-        return linear(patches.flatten(4).flatten(1, 3), self.weight.flatten(1), self.bias)
+        patches = permute(patches, "B C F f H h W w -> B F H W C f h w")
+        return fastest(patches.flatten(4).flatten(1, 3), self.weight.flatten(1), self.bias)
 
 
 class Block(nn.Module):
     """Self-attention, prompt, feed-forward; first and last are steered by the timestep. [B, L, dim] -> [B, L, dim]"""
+
+    # Mind that its norm2 is the original's norm3: the norm before the prompt, the only one of three with weights.
+    names: ClassVar[Names] = {
+        "diffusers": {
+            "modulation": "scale_shift_table",
+            "norm3": "norm2",
+            "self_attn": "attn1",
+            "cross_attn": "attn2",
+            "ffn.0": "ffn.net.0.proj",
+            "ffn.2": "ffn.net.2",
+        }
+    }
 
     def __init__(self, config: DenoiserConfig, attention: AttentionKernel) -> None:
         super().__init__()
@@ -372,6 +268,8 @@ class Block(nn.Module):
 
 class Attention(nn.Module):
     """What both attentions of a block are made of. Queries and keys are normed over the full width, heads together."""
+
+    names: ClassVar[Names] = {"diffusers": {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0"}}
 
     def __init__(self, config: DenoiserConfig, attention: AttentionKernel) -> None:
         super().__init__()
@@ -437,7 +335,7 @@ class Head(nn.Module):
 def unpatch(tokens: Tensor, patch: tuple[int, int, int], grid: tuple[int, int, int]) -> Tensor:
     """[B, L, f*h*w*C] -> [B, C, F, H, W]"""
     patches: Tensor = tokens.unflatten(2, (*patch, -1)).unflatten(1, grid)
-    patches = patches.permute(0, 7, 1, 4, 2, 5, 3, 6)  # B F H W f h w C -> B C F f H h W w
+    patches = permute(patches, "B F H W f h w C -> B C F f H h W w")
     return patches.flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
 
@@ -457,45 +355,3 @@ def gated_add(x: Tensor, update: Tensor, gate: Tensor) -> Tensor:
 def affine_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     """LayerNorm in the dtype of its weights, which stay float32."""
     return F.layer_norm(x.to(norm.weight.dtype), norm.normalized_shape, norm.weight, norm.bias, norm.eps).type_as(x)
-
-
-# Names in checkpoints -------------------------------------------------------------------------------------------------
-
-
-# The layers as the diffusers layout calls them; {n} counts the blocks. Mind that its norm2 is the original's norm3: the
-# norm before cross-attention, the only one of a block's three with weights.
-DIFFUSERS_NAMES = {
-    "patch_embedding": "patch_embedding",
-    "text_embedding.0": "condition_embedder.text_embedder.linear_1",
-    "text_embedding.2": "condition_embedder.text_embedder.linear_2",
-    "time_embedding.0": "condition_embedder.time_embedder.linear_1",
-    "time_embedding.2": "condition_embedder.time_embedder.linear_2",
-    "time_projection.1": "condition_embedder.time_proj",
-    "blocks.{n}.modulation": "blocks.{n}.scale_shift_table",
-    "blocks.{n}.norm3": "blocks.{n}.norm2",
-    "blocks.{n}.self_attn.q": "blocks.{n}.attn1.to_q",
-    "blocks.{n}.self_attn.k": "blocks.{n}.attn1.to_k",
-    "blocks.{n}.self_attn.v": "blocks.{n}.attn1.to_v",
-    "blocks.{n}.self_attn.o": "blocks.{n}.attn1.to_out.0",
-    "blocks.{n}.self_attn.norm_q": "blocks.{n}.attn1.norm_q",
-    "blocks.{n}.self_attn.norm_k": "blocks.{n}.attn1.norm_k",
-    "blocks.{n}.cross_attn.q": "blocks.{n}.attn2.to_q",
-    "blocks.{n}.cross_attn.k": "blocks.{n}.attn2.to_k",
-    "blocks.{n}.cross_attn.v": "blocks.{n}.attn2.to_v",
-    "blocks.{n}.cross_attn.o": "blocks.{n}.attn2.to_out.0",
-    "blocks.{n}.cross_attn.norm_q": "blocks.{n}.attn2.norm_q",
-    "blocks.{n}.cross_attn.norm_k": "blocks.{n}.attn2.norm_k",
-    "blocks.{n}.ffn.0": "blocks.{n}.ffn.net.0.proj",
-    "blocks.{n}.ffn.2": "blocks.{n}.ffn.net.2",
-    "head.modulation": "scale_shift_table",
-    "head.head": "proj_out",
-}
-
-
-def diffusers_name(name: str) -> str:
-    """The diffusers layout's name of the tensor `name`."""
-    block = re.match(r"blocks\.(\d+)\.", name)
-    layer, kind = (name, "") if name.endswith("modulation") else (name[: name.rindex(".")], name[name.rindex(".") :])
-    if block is None:
-        return DIFFUSERS_NAMES[layer] + kind
-    return DIFFUSERS_NAMES[layer.replace(block[0], "blocks.{n}.", 1)].format(n=block[1]) + kind

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model_store.sampling import SamplerConfig
+from model_store.wan.axes import permute
 from model_store.wan.checkpoint import Checkpoint
 from model_store.wan.denoiser import Denoiser, PromptState
 from model_store.wan.first_frame import cover, hold
@@ -134,18 +135,17 @@ class Engine:
             generator = torch.Generator().manual_seed(spec.seed)
             sampler = build_sampler(self.sampler, spec.steps, generator)
             latents = draw_noise(self._latent_shape(spec), generator, self.device)
-            shape = denoiser.shape_state(latents.shape)
+            shape = denoiser.shape_state(latents.shape, first_frame_given=photo is not None)
             wanted = self._prompt_state(spec.prompt)
             unwanted = self._prompt_state(spec.negative_prompt) if spec.guidance > 1 else None
             first_frame = None if photo is None else self._on_device(vae.encode, photo.to(self.device))
 
             def velocity(latents: Tensor, timestep: float) -> Tensor:
                 timesteps = torch.full((1,), timestep, device=self.device)
-                with_photo = first_frame is not None
-                towards: Tensor = denoiser(latents, timesteps, wanted, shape, with_photo).float()
+                towards: Tensor = denoiser(latents, timesteps, wanted, shape).float()
                 if unwanted is None:
                     return towards
-                away: Tensor = denoiser(latents, timesteps, unwanted, shape, with_photo).float()
+                away: Tensor = denoiser(latents, timesteps, unwanted, shape).float()
                 return away + spec.guidance * (towards - away)
 
             def step(latents: Tensor, timestep: float) -> Tensor:
@@ -289,4 +289,4 @@ def release_memory(device: torch.device) -> None:
 def to_pictures(chunk: Tensor) -> Iterator[NDArray[np.uint8]]:
     """[1, 3, f, H, W] in [-1, 1] -> f arrays uint8 [H, W, 3]"""
     pixels = (chunk[0].float() * 127.5 + 127.5).round().to(torch.uint8)
-    yield from pixels.permute(1, 2, 3, 0).contiguous().cpu().numpy()  # 3 f H W -> f H W 3
+    yield from permute(pixels, "C f H W -> f H W C").contiguous().cpu().numpy()

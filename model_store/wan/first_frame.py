@@ -5,6 +5,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from model_store.wan.axes import permute
+
 
 def cover(photo: Image.Image, width: int, height: int) -> Tensor:
     """Scale so that the photo covers width x height and crop evenly: float32 [1, 3, 1, H, W] in [-1, 1].
@@ -18,7 +20,7 @@ def cover(photo: Image.Image, width: int, height: int) -> Tensor:
     # Only what stays is scaled: covering a clip with a very long, thin photo would otherwise need gigabytes.
     box = (left, top, left + scale * width, top + scale * height)
     pixels = np.asarray(photo.resize((width, height), Image.Resampling.LANCZOS, box=box))
-    frame = torch.from_numpy(pixels.copy()).permute(2, 0, 1)  # H W 3 -> 3 H W
+    frame = permute(torch.from_numpy(pixels.copy()), "H W C -> C H W")
     return (frame.float() / 127.5 - 1)[None, :, None]
 
 

@@ -5,16 +5,15 @@ diffusers takes (3.0 of 3.6), with this encoder 0.32 (1.1). Its UMT5EncoderModel
 
 Axes: B batch, T tokens, N heads, D channels of a head, `dim` channels of the residual stream.
 
-Sources: T5, arXiv 1910.10683; UMT5, arXiv 2304.09151. Tensor names are those of the original checkpoint.
+Sources: T5, arXiv 1910.10683; UMT5, arXiv 2304.09151. Tensor names are those of the original checkpoint;
+`names` beside a layer says what the other public layout, which is transformers', calls its parts.
 """
 
 import html
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import ClassVar, cast
 
 import ftfy
 import torch
@@ -22,64 +21,12 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model_store.wan.architectures import TextEncoderConfig
+from model_store.wan.axes import permute
 from model_store.wan.linear import Linear, LinearGELU
+from model_store.wan.names import Names
 
 END = "</s>"  # closes every prompt
-
-
-@dataclass(frozen=True)
-class TextEncoderConfig:
-    """Sizes of a UMT5 encoder, checked on construction (ValueError)."""
-
-    vocabulary: int
-    dim: int
-    heads: int
-    head_dim: int  # heads * head_dim need not be dim
-    ffn_dim: int
-    layers: int
-    buckets: int  # of relative positions: half for tokens before, half for tokens after
-    max_distance: int  # tokens; all beyond share the last bucket
-    eps: float
-
-    def __post_init__(self) -> None:
-        if self.buckets % 4 or self.max_distance <= self.buckets // 4:
-            raise ValueError(
-                f"{self.buckets} buckets up to distance {self.max_distance}: buckets must divide by 4, "
-                "and the distance must exceed a quarter of them"
-            )
-
-    @classmethod
-    def umt5_xxl(cls) -> "TextEncoderConfig":
-        """The encoder of google/umt5-xxl."""
-        return cls(
-            vocabulary=256_384,
-            dim=4096,
-            heads=64,
-            head_dim=64,
-            ffn_dim=10_240,
-            layers=24,
-            buckets=32,
-            max_distance=128,
-            eps=1e-6,
-        )
-
-    @classmethod
-    def from_transformers(cls, config: Mapping[str, Any]) -> "TextEncoderConfig":
-        """Read `text_encoder/config.json`. KeyError: a size is missing; ValueError: another model."""
-        for key, expected in (("model_type", "umt5"), ("feed_forward_proj", "gated-gelu")):
-            if config[key] != expected:
-                raise ValueError(f"{key} is {config[key]!r}; Wan2.2-TI2V reads prompts with {expected!r}")
-        return cls(
-            vocabulary=config["vocab_size"],
-            dim=config["d_model"],
-            heads=config["num_heads"],
-            head_dim=config["d_kv"],
-            ffn_dim=config["d_ff"],
-            layers=config["num_layers"],
-            buckets=config["relative_attention_num_buckets"],
-            max_distance=config["relative_attention_max_distance"],
-            eps=config["layer_norm_epsilon"],
-        )
 
 
 # Words to tokens ----------------------------------------------------------------------------------------------------
@@ -140,17 +87,21 @@ class Attention(nn.Module):
 class PositionBias(nn.Module):
     """How much a head favours a distance; each block has its own table. buckets [T, T] -> [1, N, T, T]"""
 
+    names: ClassVar[Names] = {"diffusers": {"embedding": "relative_attention_bias"}}
+
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.embedding = embedding(config.buckets, config.heads)
 
     def forward(self, buckets: Tensor) -> Tensor:
         bias: Tensor = self.embedding(buckets)
-        return bias.permute(2, 0, 1).unsqueeze(0)
+        return permute(bias, "Q K N -> N Q K").unsqueeze(0)
 
 
 class FeedForward(nn.Module):
     """Gated feed-forward. [B, T, dim] -> [B, T, dim]"""
+
+    names: ClassVar[Names] = {"diffusers": {"gate.0": "wi_0", "fc1": "wi_1", "fc2": "wo"}}
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
@@ -165,6 +116,16 @@ class FeedForward(nn.Module):
 
 class Block(nn.Module):
     """One layer of the encoder. [B, T, dim] -> [B, T, dim]"""
+
+    names: ClassVar[Names] = {
+        "diffusers": {
+            "norm1": "layer.0.layer_norm",
+            "attn": "layer.0.SelfAttention",
+            "pos_embedding": "layer.0.SelfAttention",
+            "norm2": "layer.1.layer_norm",
+            "ffn": "layer.1.DenseReluDense",
+        }
+    }
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
@@ -208,6 +169,10 @@ class TextEncoder(nn.Module):
     the denoiser anyway, and attention never looks at padding.
     """
 
+    names: ClassVar[Names] = {
+        "diffusers": {"token_embedding": "shared", "blocks": "encoder.block", "norm": "encoder.final_layer_norm"}
+    }
+
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.config = config
@@ -222,42 +187,7 @@ class TextEncoder(nn.Module):
             x = block(x, buckets)
         return cast(Tensor, self.norm(x))
 
-    def checkpoint_names(self, layout: Literal["original", "diffusers"]) -> dict[str, str]:
-        """{name in a checkpoint of that layout: name here}. The diffusers layout may hold the embedding twice."""
-        ours = [name for name, _ in self.named_parameters()]
-        if layout == "original":
-            return {name: name for name in ours}
-        return {transformers_name(name): name for name in ours} | {"encoder.embed_tokens.weight": EMBEDDING}
-
 
 def pad_text(embeddings: Tensor, total: int) -> Tensor:
     """[B, T, dim] -> [B, total, dim], zeros after the prompt: the form the denoiser reads."""
     return F.pad(embeddings, (0, 0, 0, total - embeddings.shape[1]))
-
-
-EMBEDDING = "token_embedding.weight"
-
-# The layers as transformers, and with it the diffusers layout, calls them; {n} counts the blocks.
-TRANSFORMERS_NAMES = {
-    "token_embedding": "shared",
-    "blocks.{n}.norm1": "encoder.block.{n}.layer.0.layer_norm",
-    "blocks.{n}.attn.q": "encoder.block.{n}.layer.0.SelfAttention.q",
-    "blocks.{n}.attn.k": "encoder.block.{n}.layer.0.SelfAttention.k",
-    "blocks.{n}.attn.v": "encoder.block.{n}.layer.0.SelfAttention.v",
-    "blocks.{n}.attn.o": "encoder.block.{n}.layer.0.SelfAttention.o",
-    "blocks.{n}.pos_embedding.embedding": "encoder.block.{n}.layer.0.SelfAttention.relative_attention_bias",
-    "blocks.{n}.norm2": "encoder.block.{n}.layer.1.layer_norm",
-    "blocks.{n}.ffn.gate.0": "encoder.block.{n}.layer.1.DenseReluDense.wi_0",
-    "blocks.{n}.ffn.fc1": "encoder.block.{n}.layer.1.DenseReluDense.wi_1",
-    "blocks.{n}.ffn.fc2": "encoder.block.{n}.layer.1.DenseReluDense.wo",
-    "norm": "encoder.final_layer_norm",
-}
-
-
-def transformers_name(name: str) -> str:
-    """transformers' name of the weight `name`."""
-    layer = name.removesuffix(".weight")
-    block = re.match(r"blocks\.(\d+)\.", layer)
-    if block is None:
-        return TRANSFORMERS_NAMES[layer] + ".weight"
-    return TRANSFORMERS_NAMES[layer.replace(block[0], "blocks.{n}.", 1)].format(n=block[1]) + ".weight"

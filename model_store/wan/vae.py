@@ -1,6 +1,6 @@
 """The video autoencoder of Wan2.2-TI2V-5B: 4 frames of 16 x 16 pixels become one latent vector, and back.
 
-Read top to bottom: configuration, the model, encoder, decoder, the blocks of both, what is remembered of a clip.
+Read top to bottom: the model, encoder, decoder, the blocks of both, what is remembered of a clip.
 Everything is causal in time, so a clip is coded in chunks of a few frames and memory does not grow with its length.
 
 Axes
@@ -20,163 +20,20 @@ Sources: Wan, arXiv 2503.20314, section 4.1; level shortcuts: DC-AE, arXiv 2410.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import pairwise, product
-from math import prod
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model_store.wan.architectures import NO_FOLD, Folds, VAEConfig
+from model_store.wan.axes import permute
 from model_store.wan.convolution import Conv3d
-from shared.errors import PermanentError
+from model_store.wan.names import Names
 
-Layout = Literal["original", "diffusers"]
-Names = dict[Layout, dict[str, str]]  # child here -> child in that layout, where they differ
-Folds = tuple[int, int, int]  # frames, rows, columns that become one
-NO_FOLD: Folds = (1, 1, 1)
-RGB = 3
 TINY = 1e-12  # the smallest length a norm divides by
-
-
-@dataclass(frozen=True)
-class VAEConfig:
-    """Sizes of a VAE, checked on construction (ValueError)."""
-
-    base_dim: int  # channels of the encoder's finest level, before its multiplier
-    decoder_base_dim: int
-    z_dim: int
-    dim_mult: tuple[int, ...]  # one a level, finest first; all levels but the coarsest halve rows and columns
-    num_res_blocks: int  # in each encoder level; a decoder level has one more
-    temporal_downsample: tuple[bool, ...]  # one a halving, finest first: whether it halves the frames as well
-    patch_size: int  # pixels on a side that are stacked into channels before the first level
-    latents_mean: tuple[float, ...]  # one a latent channel
-    latents_std: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.dim_mult) < 2:
-            raise ValueError(f"dim_mult {self.dim_mult} has {len(self.dim_mult)} level; at least 2 are needed")
-        if len(self.temporal_downsample) != len(self.dim_mult) - 1:
-            raise ValueError(
-                f"temporal_downsample has {len(self.temporal_downsample)} entries; "
-                f"{len(self.dim_mult)} levels halve {len(self.dim_mult) - 1} times"
-            )
-        for name, values in (("latents_mean", self.latents_mean), ("latents_std", self.latents_std)):
-            if len(values) != self.z_dim:
-                raise ValueError(f"{name} has {len(values)} values; z_dim is {self.z_dim}")
-        if min(self.latents_std) <= 0:
-            raise ValueError(f"latents_std has {min(self.latents_std)}; each deviation must be above 0")
-        if self.num_res_blocks < 1:
-            raise ValueError(f"num_res_blocks is {self.num_res_blocks}; at least 1 is needed")
-        # A shortcut averages, or copies to, whole runs of channels.
-        encoder_levels = zip(pairwise((1, *self.dim_mult)), (*self.halvings, NO_FOLD), strict=True)
-        decoder_levels = zip(pairwise((*self.dim_mult[1:], self.dim_mult[-1])), self.halvings, strict=True)
-        for (narrow, wide), folds in (*encoder_levels, *decoder_levels):
-            if wide < narrow or wide % narrow or prod(folds) % (wide // narrow):
-                raise ValueError(
-                    f"dim_mult {self.dim_mult} goes from {narrow} to {wide} where positions fold by {prod(folds)}; the "
-                    "ratio must be whole and divide that"
-                )
-
-    @property
-    def halvings(self) -> tuple[Folds, ...]:
-        """Frames, rows and columns that become one behind each level but the coarsest, finest first."""
-        return tuple((2 if in_time else 1, 2, 2) for in_time in self.temporal_downsample)
-
-    @property
-    def frames_per_latent(self) -> int:
-        """Frames that one latent frame stands for, the first excepted."""
-        return 1 << sum(self.temporal_downsample)
-
-    @property
-    def pixels_per_latent(self) -> int:
-        """Pixels on a side that one latent vector stands for."""
-        return self.patch_size << len(self.temporal_downsample)
-
-    @property
-    def patch_channels(self) -> int:
-        """Channels of a picture once its patches are stacked."""
-        return RGB * self.patch_size**2
-
-    @classmethod
-    def wan22(cls) -> VAEConfig:
-        """Wan2.2-VAE, as in Wan2.2-TI2V-5B."""
-        return cls(
-            base_dim=160,
-            decoder_base_dim=256,
-            z_dim=48,
-            dim_mult=(1, 2, 4, 4),
-            num_res_blocks=2,
-            temporal_downsample=(False, True, True),
-            patch_size=2,
-            latents_mean=WAN22_LATENTS_MEAN,
-            latents_std=WAN22_LATENTS_STD,
-        )
-
-    @classmethod
-    def from_diffusers(cls, config: Mapping[str, Any]) -> VAEConfig:
-        """Read `vae/config.json` of the diffusers layout. KeyError: a size is missing; ValueError: another model."""
-        read = cls(
-            base_dim=config["base_dim"],
-            decoder_base_dim=config["decoder_base_dim"] or config["base_dim"],
-            z_dim=config["z_dim"],
-            dim_mult=tuple(config["dim_mult"]),
-            num_res_blocks=config["num_res_blocks"],
-            temporal_downsample=tuple(config["temperal_downsample"]),
-            patch_size=config["patch_size"] or 1,
-            latents_mean=tuple(config["latents_mean"]),
-            latents_std=tuple(config["latents_std"]),
-        )
-        same_sizes = read.to_diffusers()
-        for key in (
-            "is_residual",
-            "attn_scales",
-            "in_channels",
-            "out_channels",
-            "scale_factor_temporal",
-            "scale_factor_spatial",
-        ):
-            if config[key] != same_sizes[key]:
-                raise ValueError(f"{key} is {config[key]!r}; a Wan2.2 VAE of these sizes has {same_sizes[key]!r}")
-        return read
-
-    def to_diffusers(self) -> dict[str, Any]:
-        """The `vae/config.json` of the diffusers layout that `from_diffusers` reads back."""
-        return {
-            "base_dim": self.base_dim,
-            "decoder_base_dim": self.decoder_base_dim,
-            "z_dim": self.z_dim,
-            "dim_mult": list(self.dim_mult),
-            "num_res_blocks": self.num_res_blocks,
-            "attn_scales": [],
-            "temperal_downsample": list(self.temporal_downsample),
-            "latents_mean": list(self.latents_mean),
-            "latents_std": list(self.latents_std),
-            "is_residual": True,
-            "in_channels": self.patch_channels,
-            "out_channels": self.patch_channels,
-            "patch_size": self.patch_size,
-            "scale_factor_temporal": self.frames_per_latent,
-            "scale_factor_spatial": self.pixels_per_latent,
-        }
-
-
-# fmt: off
-WAN22_LATENTS_MEAN = (
-    -0.2289, -0.0052, -0.1323, -0.2339, -0.2799, 0.0174, 0.1838, 0.1557, -0.1382, 0.0542, 0.2813, 0.0891,
-    0.1570, -0.0098, 0.0375, -0.1825, -0.2246, -0.1207, -0.0698, 0.5109, 0.2665, -0.2108, -0.2158, 0.2502,
-    -0.2055, -0.0322, 0.1109, 0.1567, -0.0729, 0.0899, -0.2799, -0.1230, -0.0313, -0.1649, 0.0117, 0.0723,
-    -0.2839, -0.2083, -0.0520, 0.3748, 0.0152, 0.1957, 0.1433, -0.2944, 0.3573, -0.0548, -0.1681, -0.0667,
-)
-WAN22_LATENTS_STD = (
-    0.4765, 1.0364, 0.4514, 1.1677, 0.5313, 0.4990, 0.4818, 0.5013, 0.8158, 1.0344, 0.5894, 1.0901,
-    0.6885, 0.6165, 0.8454, 0.4978, 0.5759, 0.3523, 0.7135, 0.6804, 0.5833, 1.4146, 0.8986, 0.5659,
-    0.7069, 0.5338, 0.4889, 0.4917, 0.4069, 0.4999, 0.6866, 0.4093, 0.5709, 0.6065, 0.6415, 0.4944,
-    0.5726, 1.2042, 0.5458, 1.6887, 0.3971, 1.0600, 0.3943, 0.5537, 0.5444, 0.4089, 0.7468, 0.7744,
-)
-# fmt: on
 
 
 # The model ----------------------------------------------------------------------------------------------------------
@@ -208,7 +65,7 @@ class VAE(nn.Module):
     def encode(self, frames: Tensor, latents_per_chunk: int = 1) -> Tensor:
         """frames [B, 3, F, H, W] in [-1, 1] -> normalised latents, their mean, float32 [B, z, (F-1)/4+1, H/16, W/16].
 
-        PermanentError: F is not 4n+1, or a side is not a multiple of 16.
+        ValueError: F is not 4n+1, or a side is not a multiple of 16.
         """
         mean, _ = self.encode_moments(frames, latents_per_chunk)
         return self.normalise(mean)
@@ -216,7 +73,7 @@ class VAE(nn.Module):
     def encode_moments(self, frames: Tensor, latents_per_chunk: int = 1) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the latents before they are normalised, each [B, z, (F-1)/4+1, H/16, W/16].
 
-        frames [B, 3, F, H, W] in [-1, 1]. PermanentError as for `encode`.
+        frames [B, 3, F, H, W] in [-1, 1]. ValueError as for `encode`.
         """
         self._check_frames(frames)
         history = FrameHistory()
@@ -262,16 +119,10 @@ class VAE(nn.Module):
     def _check_frames(self, frames: Tensor) -> None:
         count, rows, columns = frames.shape[2:]
         step, side = self.config.frames_per_latent, self.config.pixels_per_latent
-        if count < 1 or (count - 1) % step:
-            below = max(0, count - 1) // step * step + 1
-            raise PermanentError(
-                f"{count} frames cannot be encoded: counts are {step}n+1, the nearest {below} and {below + step}",
-                reason="invalid-frame-count",
-            )
-        if rows % side or columns % side:
-            raise PermanentError(
-                f"frames of {columns}x{rows} cannot be encoded: both sides must be multiples of {side}",
-                reason="invalid-size",
+        if count % step != 1 % step or rows % side or columns % side:
+            raise ValueError(
+                f"{count} frames of {columns}x{rows} cannot be encoded: this VAE codes {step}n+1 frames, with sides "
+                f"that are multiples of {side}"
             )
 
     def innermost_channels_(self) -> VAE:
@@ -282,13 +133,6 @@ class VAE(nn.Module):
             elif parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         return self
-
-    def checkpoint_names(self, layout: Layout) -> dict[str, str]:
-        """{name in a checkpoint of that layout: name here} for every tensor; shapes are equal.
-
-        "original" is `Wan2.2_VAE.pth`, "diffusers" is `vae/diffusion_pytorch_model.safetensors`.
-        """
-        return {theirs: ours for ours, theirs in tensor_names(self, layout)}
 
 
 def in_chunks(clip: Tensor, length: int) -> Iterator[Tensor]:
@@ -301,12 +145,12 @@ def in_chunks(clip: Tensor, length: int) -> Iterator[Tensor]:
 def stack_patches(frames: Tensor, size: int) -> Tensor:
     """[B, c, F, H*q, W*r] -> [B, (c r q), F, H, W] with q = r = size; the column within the patch before the row."""
     pixels = split_positions(frames, (1, size, size)).squeeze(3)  # B c F H q W r
-    return pixels.permute(0, 2, 3, 5, 1, 6, 4).flatten(4).movedim(4, 1)
+    return permute(pixels, "B c F H q W r -> B F H W c r q").flatten(4).movedim(4, 1)
 
 
 def unstack_patches(patches: Tensor, size: int) -> Tensor:
     """[B, (c r q), F, H, W] -> [B, c, F, H*q, W*r], the reverse of `stack_patches`."""
-    pixels: Tensor = patches.unflatten(1, (-1, size, size)).permute(0, 4, 5, 3, 6, 2, 1)  # B F H q W r c
+    pixels = permute(patches.unflatten(1, (-1, size, size)), "B c r q F H W -> B F H q W r c")
     return pixels.flatten(4, 5).flatten(2, 3).movedim(4, 1)
 
 
@@ -401,7 +245,7 @@ def fold(x: Tensor, folds: Folds, channels: int) -> Tensor:
     frame, which has no other to be folded with, is folded with zeros before it.
     """
     x = split_positions(F.pad(x, (0, 0, 0, 0, -x.shape[2] % folds[0], 0)), folds)
-    x = x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)  # B C F f H h W w -> B F H W (C f h w)
+    x = permute(x, "B C F f H h W w -> B F H W C f h w").flatten(4)
     runs: Tensor = x.unflatten(4, (channels, -1))
     return runs.mean(5).movedim(4, 1)
 
@@ -488,7 +332,7 @@ class Up(nn.Module):
             history.keep(self.time_conv, torch.zeros_like(x), self.time_conv.past_frames)
         elif self.time_conv is not None:
             pairs = self.time_conv(x, history).unflatten(1, (2, -1))  # B (f C) F H W -> B f C F H W
-            x = pairs.permute(0, 3, 1, 4, 5, 2).flatten(1, 2).movedim(4, 1)  # B (F f) H W C -> B C (F f) H W
+            x = permute(pairs, "B f C F H W -> B F f H W C").flatten(1, 2).movedim(4, 1)  # -> B C (F f) H W
         return as_clip(double_sides(as_pictures(x), self.conv), batch=x.shape[0])
 
 
@@ -524,7 +368,7 @@ def unfold(x: Tensor, folds: Folds, channels: int) -> Tensor:
     frames = min(distinct, folds[0])
     rows = min(distinct // frames, folds[1])
     split: Tensor = x.unflatten(1, (channels, frames, rows, -1))
-    return split.permute(0, 1, 5, 2, 6, 3, 7, 4)  # B (C f h w) F H W -> B C F f H h W w
+    return permute(split, "B C f h w F H W -> B C F f H h W w")
 
 
 def split_positions(x: Tensor, folds: Folds) -> Tensor:
@@ -695,16 +539,3 @@ class FrameHistory:
             self._frames[layer] = F.pad(last, (0, 0, 0, 0, missing, 0)) if missing else last.clone()
         else:
             kept.copy_(last)
-
-
-# Names in checkpoints -----------------------------------------------------------------------------------------------
-
-
-def tensor_names(module: nn.Module, layout: Layout) -> Iterator[tuple[str, str]]:
-    """(name here, name in that layout) of every tensor, composed of the `names` that stand beside each layer."""
-    for name, _ in module.named_parameters(recurse=False):
-        yield name, name
-    renamed: dict[str, str] = getattr(module, "names", {}).get(layout, {})
-    for name, child in module.named_children():
-        for ours, theirs in tensor_names(child, layout):
-            yield f"{name}.{ours}", f"{renamed.get(name, name)}.{theirs}"

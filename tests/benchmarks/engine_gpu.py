@@ -37,12 +37,14 @@ from torch import Tensor, nn
 
 from functions.render_video.encoding import encode_clip
 from model_store.sampling import SamplerConfig
-from model_store.wan.denoiser import Denoiser, DenoiserConfig, PromptState, ShapeState
+from model_store.wan.architectures import DenoiserConfig, TextEncoderConfig, VAEConfig
+from model_store.wan.denoiser import Denoiser, PromptState, ShapeState
 from model_store.wan.engine import Engine
+from model_store.wan.names import checkpoint_names
 from model_store.wan.precision import denoiser_dtype, vae_dtype
 from model_store.wan.sampler import FASTWAN_TIMESTEPS
-from model_store.wan.text_encoder import END, PromptTokenizer, TextEncoder, TextEncoderConfig
-from model_store.wan.vae import VAE, VAEConfig
+from model_store.wan.text_encoder import END, PromptTokenizer, TextEncoder
+from model_store.wan.vae import VAE
 from shared.drawing import ClipNumbers, ClipSpec
 from tests.engine.closeness import relative_error
 
@@ -221,7 +223,7 @@ def their_denoiser(ours: Denoiser, device: torch.device, dtype: torch.dtype) -> 
             ffn_dim=config.ffn_dim,
             num_layers=config.layers,
         )
-    state = {name: ours.get_parameter(mine) for name, mine in ours.checkpoint_names("diffusers").items()}
+    state = {name: ours.get_parameter(mine) for name, mine in checkpoint_names(ours, "diffusers").items()}
     for name, weight in state.items():  # which diffusers keeps in the large matrices' dtype
         if "time_proj" in name:
             state[name] = nn.Parameter(weight.to(dtype), requires_grad=False)
@@ -235,7 +237,7 @@ def their_vae(ours: VAE, dtype: torch.dtype) -> AutoencoderKLWan:
     """diffusers' VAE with the weights of ours in one dtype, laid out as it expects them."""
     with torch.device("meta"):
         theirs = AutoencoderKLWan(**ours.config.to_diffusers())
-    names = ours.checkpoint_names("diffusers")
+    names = checkpoint_names(ours, "diffusers")
     state = {name: ours.get_parameter(mine).to(dtype).contiguous() for name, mine in names.items()}
     theirs.load_state_dict(state, strict=True, assign=True)
     return theirs.eval().requires_grad_(False)
@@ -278,7 +280,7 @@ class ReplayedDenoiser:
         self.config = denoiser.config
         self.prompt_state, self.shape_state = denoiser.prompt_state, denoiser.shape_state
         self._denoiser, self._device = denoiser, device
-        self._recordings: dict[tuple[torch.Size, torch.Size, bool], Recording] = {}
+        self._recordings: dict[tuple[torch.Size, torch.Size, torch.Size], Recording] = {}
 
     def __call__(
         self,
@@ -286,13 +288,10 @@ class ReplayedDenoiser:
         timesteps: Tensor,
         prompt: PromptState,
         shape: ShapeState,
-        first_frame_clean: bool = False,
     ) -> Tensor:
-        key = latents.shape, prompt.keys[0].shape, first_frame_clean
+        key = latents.shape, prompt.keys[0].shape, shape.timestep_shares.shape
         if key not in self._recordings:
-            self._recordings[key] = Recording(
-                self._denoiser, self._device, latents, timesteps, prompt, shape, first_frame_clean
-            )
+            self._recordings[key] = Recording(self._denoiser, self._device, latents, timesteps, prompt, shape)
         return self._recordings[key].replay(latents, timesteps, prompt)
 
 
@@ -307,7 +306,6 @@ class Recording:
         timesteps: Tensor,
         prompt: PromptState,
         shape: ShapeState,
-        first_frame_clean: bool,
     ) -> None:
         self.latents, self.timesteps = latents.clone(), timesteps.clone()
         self.prompt = PromptState(
@@ -316,9 +314,7 @@ class Recording:
             None if prompt.key_bias is None else prompt.key_bias.clone(),
         )
         self.read = prompt  # whose keys and values lie there
-        self.run = recorded(
-            lambda: denoiser(self.latents, self.timesteps, self.prompt, shape, first_frame_clean), device
-        )
+        self.run = recorded(lambda: denoiser(self.latents, self.timesteps, self.prompt, shape), device)
 
     def replay(self, latents: Tensor, timesteps: Tensor, prompt: PromptState) -> Tensor:
         """The forward pass of these inputs, in memory of its own."""

@@ -6,7 +6,7 @@ import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
 from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
-from model_store.wan.vae import VAEConfig
+from model_store.wan.architectures import VAEConfig
 
 WIDTH, HEIGHT = 640, 480
 WORDS = "a red kettle turn s slow ly on table blue".split()

@@ -279,7 +279,7 @@ def test_ctrl_c_is_no_traceback(kafka_broker: KafkaSettings) -> None:
     assert running.stdout is not None
     assert running.stdout.readline().startswith(b'{"specversion"')
     running.send_signal(signal.SIGINT)
-    _, told = running.communicate(timeout=30)
+    _, told = running.communicate(timeout=120)
     assert (running.returncode, told) == (130, b"skureel: interrupted\n")
 
 

@@ -129,13 +129,15 @@ def test_a_frozen_worker_that_thaws_repeats_nothing(real_kafka: KafkaSettings, t
             products.extend(more)
             publish_products(settings, more)
 
+        # Before all have joined one of them does everything.
+        eventually(lambda: all("assigned" in one.log() for one in workers.workers), PATIENCE_SECONDS)
         publish_more()
         eventually(
             lambda: all(worker.noted("began") for worker in workers.workers), PATIENCE_SECONDS, describe=workers.logs
         )
         with workers.frozen(random.Random(20261121), publish_more) as victim:
             pass
-        eventually(lambda: "lost" in victim.log(), PATIENCE_SECONDS, describe=victim.log)
+        eventually(lambda: "lost" in victim.log(), PATIENCE_SECONDS, describe=workers.logs)
         finish_answering(workers, products)
 
 
@@ -264,7 +266,7 @@ def test_clips_survive_kills_a_broker_restart_and_a_freeze(
         clips.ask(16)
         with workers.frozen(chance, lambda: clips.ask(8)) as victim:
             pass
-        eventually(lambda: "lost" in victim.log(), PATIENCE_SECONDS, describe=victim.log)
+        eventually(lambda: "lost" in victim.log(), PATIENCE_SECONDS, describe=workers.logs)
         clips.ask(16)
         clips.wait_for("began", 4)
         breakable_kafka.kill()

@@ -5,7 +5,7 @@ import time
 import pytest
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
 
-from shared.errors import TemporaryError
+from shared.errors import PermanentError, TemporaryError
 from shared.events import Event
 from shared.kafka import Ledger, Publisher, list_dead_letters, read_lag, replay_dead_letters
 from shared.kafka.client import connection, group_name
@@ -97,7 +97,7 @@ def test_lag_is_told_whatever_is_open(real_kafka: KafkaSettings) -> None:
     group = group_name(real_kafka, "answering")
     die_in_a_transaction(real_kafka, group=group, topic=CREATED, name="a-dead-worker", offset=3)
     begun = time.monotonic()
-    (lag,) = (part for part in read_lag(real_kafka, {"answering": [CREATED]}) if part.topic.endswith(CREATED))
+    (lag,) = (part for part in read_lag(real_kafka, {"answering": [CREATED]}, {}) if part.topic.endswith(CREATED))
     assert time.monotonic() - begun < 20
     # Its own half-sent record among them, as KEDA counts.
     assert (lag.committed, lag.end, lag.records) == (2, 4, 2)
@@ -110,6 +110,6 @@ def test_a_replay_whose_event_is_refused_ends(real_kafka: KafkaSettings) -> None
     large = Event(event.type, event.source, event.id, event.data, event.time, extensions={"pad": pad})
     with Ledger(real_kafka, "refused") as ledger:
         ledger.claim()
-        with pytest.raises(TemporaryError, match="MessageSizeTooLarge"):
+        with pytest.raises(PermanentError, match="MessageSizeTooLarge"):
             ledger.write([large], {})
     assert records_of(real_kafka, CREATED) == []

@@ -17,6 +17,7 @@ from model_store.wan.checkpoint import (
     ORIGINAL_VAE,
     Checkpoint,
 )
+from model_store.wan.names import checkpoint_names
 
 
 def write_original(diffusers_folder: Path, folder: Path) -> Path:
@@ -30,7 +31,7 @@ def write_original(diffusers_folder: Path, folder: Path) -> Path:
         (checkpoint.load_text_encoder(cpu, torch.float32), ORIGINAL_TEXT_ENCODER),
     ):
         ours = network.state_dict()
-        stored = {theirs: ours[name].contiguous() for theirs, name in network.checkpoint_names("original").items()}
+        stored = {theirs: ours[name].contiguous() for theirs, name in checkpoint_names(network, "original").items()}
         save_file(stored, folder / f"{stem}.safetensors")
     (folder / "config.json").write_text(json.dumps(checkpoint.denoiser_config.to_original()))
     shutil.copy(diffusers_folder / "vae" / "config.json", folder / f"{ORIGINAL_VAE}.json")

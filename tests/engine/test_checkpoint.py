@@ -14,6 +14,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from model_store.manifest import write_manifest
 from model_store.sampling import SamplerConfig
+from model_store.wan.architectures import DenoiserConfig, TextEncoderConfig, VAEConfig
 from model_store.wan.checkpoint import (
     ORIGINAL_DENOISER,
     ORIGINAL_TEXT_ENCODER,
@@ -21,11 +22,12 @@ from model_store.wan.checkpoint import (
     REPACK_PREFIX,
     Checkpoint,
 )
-from model_store.wan.denoiser import Denoiser, DenoiserConfig
+from model_store.wan.denoiser import Denoiser
 from model_store.wan.engine import Engine
+from model_store.wan.names import checkpoint_names
 from model_store.wan.precision import DENOISER_FLOAT32
-from model_store.wan.text_encoder import TextEncoder, TextEncoderConfig
-from model_store.wan.vae import VAE, VAEConfig
+from model_store.wan.text_encoder import TextEncoder
+from model_store.wan.vae import VAE
 from shared.errors import CheckpointError, ConfigurationError
 from tests.engine.folders import shard, write_hollow, write_index, write_original
 from tests.painting import MANIFEST
@@ -195,7 +197,7 @@ def hollow_original(hollow_diffusers, tmp_path_factory):
         )
     for stem, network in ours:
         shapes = shapes_of(network)
-        stored = {theirs: shapes[name] for theirs, name in network.checkpoint_names("original").items()}
+        stored = {theirs: shapes[name] for theirs, name in checkpoint_names(network, "original").items()}
         write_hollow(folder / f"{stem}.safetensors", stored)
     return folder
 

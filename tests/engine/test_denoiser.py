@@ -7,8 +7,10 @@ import torch
 from diffusers import WanTransformer3DModel
 from torch import Tensor
 
+from model_store.wan.architectures import DenoiserConfig
 from model_store.wan.attention import rotate, scaled_dot_product
-from model_store.wan.denoiser import Denoiser, DenoiserConfig, position_rotations
+from model_store.wan.denoiser import Denoiser, position_rotations
+from model_store.wan.names import checkpoint_names
 from model_store.wan.precision import cast_denoiser
 from tests.engine.closeness import relative_error
 
@@ -39,7 +41,7 @@ def a_pair(sizes: dict[str, int], channels: int) -> tuple[WanTransformer3DModel,
         if name.endswith("bias") or "norm" in name:  # their defaults are zeros and ones, which hide a swap
             torch.nn.init.normal_(parameter, 1.0 if name.endswith("weight") else 0.0, 0.3)
     ours = Denoiser(DenoiserConfig.from_diffusers(theirs.config)).eval()
-    names = ours.checkpoint_names("diffusers")
+    names = checkpoint_names(ours, "diffusers")
     ours.load_state_dict({names[name]: value for name, value in theirs.state_dict().items()})
     return theirs, ours
 
@@ -58,7 +60,7 @@ def some_latents(batch: int, channels: int, grid: tuple[int, int, int]) -> Tenso
 def velocity(denoiser: Denoiser, latents: Tensor, timesteps: Tensor, text: Tensor, **options: object) -> Tensor:
     state = denoiser.prompt_state(text, options.pop("lengths", None))
     with torch.no_grad():
-        return denoiser(latents, timesteps, state, denoiser.shape_state(latents.shape), **options)
+        return denoiser(latents, timesteps, state, denoiser.shape_state(latents.shape, **options))
 
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
@@ -80,7 +82,7 @@ def test_velocity_with_a_given_first_frame_equals_a_timestep_for_every_token(siz
     per_token[:, 0] = 0
     with torch.no_grad():
         expected = theirs(latents, per_token[:, :, ::2, ::2].flatten(1), text).sample
-    actual = velocity(ours, latents, timesteps, text, first_frame_clean=True)
+    actual = velocity(ours, latents, timesteps, text, first_frame_given=True)
     assert relative_error(actual, expected) <= 1e-5
 
 
@@ -93,7 +95,7 @@ def test_a_given_first_frame_takes_one_more_timestep_and_a_row_a_frame_not_one_a
     ]
     latents, timesteps, text = some_latents(2, 48, (5, 6, 4)), torch.tensor([843, 500]), a_prompt(2)
     for clean in (False, True):
-        velocity(ours, latents, timesteps, text, first_frame_clean=clean)
+        velocity(ours, latents, timesteps, text, first_frame_given=clean)
     for hook in hooks:
         hook.remove()
     assert seen == [(2, 1, 256), (2, 1, 6, 128), (2, 2, 256), (2, 5, 6, 128)]
@@ -152,7 +154,8 @@ def test_gradients_reach_every_weight():
     _, ours = a_pair(*SIZES["usual proportions"])
     latents = some_latents(2, 48, (2, 4, 4))
     state = ours.prompt_state(a_prompt(2, [3, 9]), [3, 9])
-    ours(latents, torch.tensor([300, 900]), state, ours.shape_state(latents.shape), True).square().mean().backward()
+    shape = ours.shape_state(latents.shape, first_frame_given=True)
+    ours(latents, torch.tensor([300, 900]), state, shape).square().mean().backward()
     assert [name for name, weight in ours.named_parameters() if weight.grad is None or not weight.grad.any()] == []
 
 

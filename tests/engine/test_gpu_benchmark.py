@@ -11,7 +11,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from model_store.wan.denoiser import Denoiser, DenoiserConfig
+from model_store.wan.architectures import DenoiserConfig
+from model_store.wan.denoiser import Denoiser
 from tests.benchmarks import engine_gpu
 from tests.benchmarks.engine_gpu import (
     ReplayedDenoiser,
@@ -33,11 +34,11 @@ def a_denoiser(dtype=torch.float32):
     return random_weights(lambda: Denoiser(SMALL), CPU, lambda name: dtype)
 
 
-def inputs(denoiser, seed, frames=3):
+def inputs(denoiser, seed, frames=3, first_frame_given=False):
     generator = torch.Generator().manual_seed(seed)
     latents = torch.randn(1, 48, frames, 4, 6, generator=generator)
     prompt = denoiser.prompt_state(torch.randn(1, 40, 64, generator=generator))
-    return latents, torch.tensor([100.0 * seed]), prompt, denoiser.shape_state(latents.shape)
+    return latents, torch.tensor([100.0 * seed]), prompt, denoiser.shape_state(latents.shape, first_frame_given)
 
 
 # The whole script
@@ -234,12 +235,11 @@ def test_a_replayed_denoiser_follows_its_inputs():
     """Other latents, timesteps and prompts, first frames and shapes, by turns, as a guided clip asks."""
     denoiser = a_denoiser()
     replayed = ReplayedDenoiser(denoiser, CPU)
-    asked = [inputs(denoiser, seed) for seed in (1, 2, 3)] + [inputs(denoiser, 4, frames=2)]
     kept = []
-    for first_frame_clean in (False, True):
+    for first_frame_given in (False, True):
+        asked = [inputs(denoiser, seed, first_frame_given=first_frame_given) for seed in (1, 2, 3)]
+        asked.append(inputs(denoiser, 4, 2, first_frame_given))
         for given in (*asked, asked[0], asked[2]):
-            result = replayed(*given, first_frame_clean)
-            expected = denoiser(*given, first_frame_clean)
-            kept.append((result, expected))
+            kept.append((replayed(*given), denoiser(*given)))
     assert all(torch.equal(result, expected) for result, expected in kept)  # none was written over since
     assert len(replayed._recordings) == 4

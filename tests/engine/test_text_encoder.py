@@ -6,7 +6,10 @@ from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
-from model_store.wan.text_encoder import PromptTokenizer, TextEncoder, TextEncoderConfig, clean_prompt, pad_text
+from model_store.wan.architectures import TextEncoderConfig
+from model_store.wan.checkpoint import EMBEDDING_AGAIN
+from model_store.wan.names import checkpoint_names
+from model_store.wan.text_encoder import PromptTokenizer, TextEncoder, clean_prompt, pad_text
 from tests.engine.closeness import relative_error
 
 PROMPTS = [
@@ -32,7 +35,7 @@ def their_encoder(**sizes: int) -> UMT5EncoderModel:
 
 def ours_with_weights_of(theirs: UMT5EncoderModel) -> TextEncoder:
     ours = TextEncoder(TextEncoderConfig.from_transformers(theirs.config.to_dict())).eval()
-    names = ours.checkpoint_names("diffusers")
+    names = checkpoint_names(ours, "diffusers") | EMBEDDING_AGAIN
     ours.load_state_dict({names[name]: value for name, value in theirs.state_dict().items()})
     return ours
 

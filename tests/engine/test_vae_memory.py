@@ -8,7 +8,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from model_store.wan.vae import VAE, VAEConfig
+from model_store.wan.architectures import VAEConfig
+from model_store.wan.vae import VAE
 
 CONFIG = VAEConfig(
     base_dim=8,

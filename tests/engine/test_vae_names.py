@@ -4,7 +4,9 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan
 
-from model_store.wan.vae import VAE, VAEConfig
+from model_store.wan.architectures import VAEConfig
+from model_store.wan.names import checkpoint_names
+from model_store.wan.vae import VAE
 
 # Name and shape of every weight and gamma; each weight has a bias as long as its first axis.
 ORIGINAL = """
@@ -154,7 +156,7 @@ def original_shapes() -> dict[str, tuple[int, ...]]:
 
 def shapes_by_their_names(vae: VAE, layout) -> dict[str, tuple[int, ...]]:
     ours = {name: tuple(tensor.shape) for name, tensor in vae.state_dict().items()}
-    return {theirs: ours.pop(name) for theirs, name in vae.checkpoint_names(layout).items()} | ours
+    return {theirs: ours.pop(name) for theirs, name in checkpoint_names(vae, layout).items()} | ours
 
 
 def test_every_tensor_of_the_original_checkpoint_has_a_place_of_its_shape(full):

@@ -45,6 +45,8 @@ def environment_of(kafka: KafkaSettings, objects: ObjectSettings) -> dict[str, s
             "SKUREEL_OBJECTS__BUCKET": objects.bucket,
             "SKUREEL_OBJECTS__SECURE": "false",
             "SKUREEL_OBJECTS__CREATE_BUCKET": "true",
+            # The bucket is private: plain urls in events would open for nobody, and doctor says so.
+            "SKUREEL_OBJECTS__PRESIGN_SECONDS": "3600",
         }
     )
 

@@ -441,4 +441,4 @@ def test_encoding_leaves_no_open_files(tmp_path: Path) -> None:
     before = psutil.Process().num_fds()
     for _ in range(3):
         encode(clip, tmp_path / "clip.mp4")
-    assert psutil.Process().num_fds() == before
+    assert psutil.Process().num_fds() <= before

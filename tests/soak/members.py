@@ -100,6 +100,8 @@ class Member:
             return None
         live, figures = (None, {}) if self.frozen else (self._asks("/health/live"), self._figures())
         self._answered = self._answered or bool(live)
+        if self.frozen or self.dismissed or not self.running():
+            return None  # while it was asked
         if not live and not self._answered and time.monotonic() - self._began < STARTING_SECONDS:
             live = None
         return Sample(self.function, self.process.pid, memory, live, figures)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from shared.settings import KafkaSettings
 from tests.soak.members import Crew, Sample
 
 SAMPLE_SECONDS = 2.0
+DEAD_LOOKS = 3
+"""So many times in a row a probe must fail, as platforms have it, since a busy machine may answer one too late."""
 EXCUSED_SECONDS = 20.0
 OLDEST = "skureel_oldest_in_work_seconds"
 """The age of the oldest record in work."""
@@ -96,12 +99,14 @@ class Watch:
     def figures(self) -> dict[str, Figures]:
         """The worst that was seen of each function."""
         found: dict[str, Figures] = {}
+        in_a_row: Counter[int] = Counter()
         for moment in self.moments:
             for sample in moment.samples:
                 worst = found.setdefault(sample.function, Figures())
                 worst.memory_bytes = max(worst.memory_bytes, sample.memory_bytes)
                 worst.oldest_seconds = max(worst.oldest_seconds, sample.figures.get(OLDEST, 0.0))
-                if sample.live is False:
+                in_a_row[sample.pid] = in_a_row[sample.pid] + 1 if sample.live is False else 0
+                if in_a_row[sample.pid] == DEAD_LOOKS:
                     worst.dead_moments.append(f"{moment.seconds:.0f} s: process {sample.pid}")
         return found
 

@@ -101,10 +101,14 @@ class Handling:
             stage = "handle"
             if self._holding():
                 self._function.check()
+            attempts = 1
             try:
-                events = self._retrying(self._function.handle, event)
-            finally:
-                attempts = self._retrying.statistics["attempt_number"]
+                events = self._function.handle(event)
+            except TemporaryError as error:
+                try:
+                    events = self._retried(event, error)
+                finally:
+                    attempts = self._retrying.statistics["attempt_number"]
             stage = "encode"
             return Outcome(Ending.EMITTED, self._encoded(events), None, attempts, time.perf_counter() - started)
         except BaseException as error:  # noqa: BLE001 - the table decides about every one of them
@@ -117,6 +121,18 @@ class Handling:
             if ending in _SENDING_NOTHING:
                 return Outcome(ending, [], error, attempts, seconds)
             return self._rejecting.rejected(work.record, error, stage=stage, attempts=attempts, seconds=seconds)
+
+    def _retried(self, event: Event[Any], first: TemporaryError) -> Sequence[Event[Any]]:
+        """Have the function try again in place. A record that goes well at once costs nothing of this."""
+        told = [first]
+
+        def attempt() -> Sequence[Event[Any]]:
+            # The first attempt was made, and failed; it counts with the others.
+            if told:
+                raise told.pop()
+            return self._function.handle(event)
+
+        return self._retrying(attempt)
 
     def _held(self, error: BaseException, attempts: int, seconds: float) -> Outcome:
         """Ask the function's `check` whether it is an outage; the worker decides what to make of it."""
