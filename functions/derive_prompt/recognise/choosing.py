@@ -80,7 +80,7 @@ def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterabl
         for mention, weight in _weighed(source, family)
         if weight > 0
         and mention.meaning.kind.template not in vetoed
-        and (source.field == NAME or mention.meaning.root in vocabulary().kinds)
+        and (source.field == NAME or mention.meaning.root.partition(":")[0] in vocabulary().kinds)
         and (not mention.meaning.needs or any(word in everything for word in mention.meaning.needs))
     ]
     evidence = tuple(

@@ -62,9 +62,15 @@ class Vocabulary(NamedTuple):
     """Parts and extras that never take the place of a thing already said."""
 
     def lineage(self, root: str) -> Iterator[str]:
-        """The rows that this one is a kind of, nearest first."""
+        """The rows that this one is a kind of, nearest first. A kind in a word of its own (`bowl:斗笠碗`) is a kind of
+        the row's.
+        """
+        row, _, own = root.partition(":")
         seen = {root}
-        kind = self.kinds.get(root)
+        if own and row in self.kinds:
+            seen.add(row)
+            yield row
+        kind = self.kinds.get(row)
         while kind is not None and kind.wider is not None and kind.wider not in seen:
             seen.add(kind.wider)
             yield kind.wider
@@ -119,10 +125,22 @@ def _kind(name: str, row: Mapping[str, Any]) -> Kind:
 
 def _meanings(kind: Kind, row: Mapping[str, Any]) -> Iterable[tuple[str, Meaning]]:
     needs = frozenset(row.get("needs", ()))
-    for word in (kind.zh, kind.en, *row.get("same", ())):
+    for word in (kind.zh, kind.en):
         yield word, Meaning(kind, kind.id, needs)
+    for word in row.get("same", ()):
+        yield word, Meaning(_said_as(kind, plain_form(word)), kind.id, needs)
     for word in row.get("also", ()):
         yield word, Meaning(in_own_word(kind, plain_form(word)), kind.id, needs)
+
+
+def _said_as(kind: Kind, word: str) -> Kind:
+    """The kind with another word for the same thing, in that word's language: merchants know it by their own."""
+    if not may_be_quoted(word) or len(word) == 1:
+        return kind
+    if has_chinese(word):
+        return kind._replace(zh=word)
+    english = _in_number_of(word, kind)
+    return kind if english is None else kind._replace(en=english)
 
 
 def in_own_word(kind: Kind, word: str) -> Kind:

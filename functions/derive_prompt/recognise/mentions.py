@@ -122,13 +122,20 @@ def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> l
         role = _role(text, clause, unit.start, unit.end)
         if role is Role.HEAD and place + 1 < len(units) and _may_be_the_thing(units[place + 1], unit):
             role = Role.PERHAPS_OF
-        if found and role is Role.HEAD and found[-1].role is Role.HEAD and _modifies(found[-1], unit, text):
-            found[-1] = found[-1]._replace(role=Role.OF)
+        if found and role is Role.HEAD and found[-1].role is Role.HEAD and _stand_together(found[-1], unit, text):
+            if _is_flavour_of(found[-1], unit):
+                role = Role.SENSE
+            elif _modifies(found[-1], unit):
+                found[-1] = found[-1]._replace(role=Role.OF)
         found.append(Mention(unit.meaning, unit.text, role, number, clause.aside, False, unit.start, unit.end))
     heads = [place for place, mention in enumerate(found) if mention.role is Role.HEAD]
     if heads:
         # A Chinese phrase ends with its head. An English title goes on with features behind it, in the same breath.
-        main = heads[-1] if has_chinese(found[heads[-1]].word) else heads[0]
+        main = heads[-1]
+        if not has_chinese(found[main].word):
+            main = heads[0]
+            while main + 1 in heads and not text[found[main].end : found[main + 1].start].strip(" -"):
+                main += 1
         found[main] = found[main]._replace(main=True)
     return found
 
@@ -148,10 +155,24 @@ def _may_be_the_thing(after: _Unit, unit: _Unit) -> bool:
 _NOUN_TAGS = ("n", "nz", "vn")
 
 
-def _modifies(mention: Mention, unit: _Unit, text: str) -> bool:
+def _stand_together(mention: Mention, unit: _Unit, text: str) -> bool:
+    return not text[mention.end : unit.start].strip(" -")
+
+
+def _is_flavour_of(mention: Mention, unit: _Unit) -> bool:
+    """Whether a fruit directly behind another thing is its taste or smell: lip balm cherry."""
+    return (
+        unit.meaning is not None
+        and unit.meaning.kind.template == "fruit"
+        and mention.meaning.kind.template not in ("fruit", "vegetables")
+        and unit.text.isascii()
+    )
+
+
+def _modifies(mention: Mention, unit: _Unit) -> bool:
     """Whether a kind's word only says more about the one directly behind it: camera bag. Two names of one thing, or of
     things that are filmed alike, stand beside each other: 保温杯水杯."""
-    if text[mention.end : unit.start].strip(" -") or unit.meaning is None:
+    if unit.meaning is None:
         return False
     words = vocabulary()
     if unit.text in words.components or unit.text in words.general:
@@ -171,7 +192,7 @@ def _compound(before: _Unit, unit: _Unit) -> Meaning | None:
     chinese = has_chinese(unit.text)
     if chinese != has_chinese(before.text) or (chinese and before.end != unit.start):
         return None
-    if before.meaning is None and (chinese and not before.tag.startswith(_NAMING_TAGS)):
+    if before.meaning is None and not (chinese and before.tag.startswith(_NAMING_TAGS)):
         return None
     family = before.meaning.kind.template if before.meaning is not None else ""
     if family in ending.unless or before.text in descriptive_words():
@@ -188,7 +209,7 @@ def _in_longer_word(before: _Unit, unit: _Unit) -> Meaning | None:
     if not has_chinese(before.text) or before.text in descriptive_words() or not before.tag.startswith(_NAMING_TAGS):
         return None
     own = in_own_word(unit.meaning.kind, before.text + unit.text)
-    return unit.meaning._replace(kind=own)
+    return unit.meaning._replace(kind=own, root=own.id)
 
 
 _NAMING_TAGS = ("n", "v", "j", "l", "i")
@@ -196,7 +217,7 @@ _NAMING_TAGS = ("n", "v", "j", "l", "i")
 
 
 def _role(text: str, clause: Clause, start: int, end: int) -> Role:
-    before, after = text[clause.start : start], text[end : clause.end]
+    before, after = text[clause.said_from : start], text[end : clause.end]
     rules = _chinese_rules() if has_chinese(text[start:end]) else _english_rules()
     for role, pattern_before, pattern_after in rules:
         if pattern_before is not None and pattern_before.search(before):

@@ -26,7 +26,9 @@ def find_set(name: str, vetoed: Collection[str] = ()) -> Kind | None:
     beside = _BESIDE_ZH if chinese else _BESIDE_EN
     run: list[Mention] = []
     joined = ""
-    for mention in find_mentions(name):
+    mentions = find_mentions(name)
+    first = next((mention for mention in mentions if _is_piece(mention, vetoed)), None)
+    for mention in mentions:
         if run and beside.fullmatch(name, run[-1].end, mention.start) is None:
             if _is_set(run, joined, name, chinese=chinese):
                 break
@@ -38,7 +40,9 @@ def find_set(name: str, vetoed: Collection[str] = ()) -> Kind | None:
             run.append(mention)
         else:
             run[-1] = run[-1]._replace(end=mention.end)
-    return _one_of([mention.meaning.kind for mention in run]) if _is_set(run, joined, name, chinese=chinese) else None
+    if not _is_set(run, joined, name, chinese=chinese) or (not chinese and run[0] is not first):
+        return None
+    return _one_of([mention.meaning.kind for mention in run])
 
 
 def _is_set(run: list[Mention], joined: str, name: str, *, chinese: bool) -> bool:
