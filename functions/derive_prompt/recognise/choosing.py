@@ -105,7 +105,9 @@ def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterabl
     confidence = round(min(1.0, score) * score / (score + rival), 3)
     words = tuple(dict.fromkeys(mention.word for mention, _, _ in weighed if mention.meaning.root in rivals[:2]))
     unsure = score < _LEAST or score - rival < _LEAST_MARGIN or (best not in telling and not _is_whole(best, weighed))
-    return Choice(None if unsure else _in_best_word(best, weighed), None if unsure else best, confidence, evidence, words)
+    return Choice(
+        None if unsure else _in_best_word(best, weighed), None if unsure else best, confidence, evidence, words
+    )
 
 
 def _weighed(source: Source, family: str | None) -> Iterable[tuple[Mention, float]]:
@@ -125,7 +127,9 @@ def _weighed(source: Source, family: str | None) -> Iterable[tuple[Mention, floa
                 weight *= _NOT_MAIN
             if strong and (mention.word in words.components or mention.word in words.general):
                 weight *= _WEAK
-        if mention.word in colour_words() and (family is None or _shelf(mention.meaning.kind.template) != _shelf(family)):
+        if mention.word in colour_words() and (
+            family is None or _shelf(mention.meaning.kind.template) != _shelf(family)
+        ):
             weight *= _COLOUR
         yield mention, weight * (_ASIDE if mention.aside else 1.0)
 
@@ -193,6 +197,13 @@ def _first_place(root: str, weighed: Sequence[tuple[Mention, Source, float]]) ->
 
 def _in_best_word(root: str, weighed: Sequence[tuple[Mention, Source, float]]) -> Kind:
     """The kind in the word that was said of it: the best-weighed, then the longest."""
-    said = [(weight, len(mention.word), -place, mention.meaning.kind) for place, (mention, _, weight) in enumerate(weighed) if mention.meaning.root == root]
+    said = [
+        (weight, len(mention.word), -place, mention.meaning.kind)
+        for place, (mention, _, weight) in enumerate(weighed)
+        if mention.meaning.root == root
+    ]
     heaviest = max(weight for weight, _, _, _ in said)
-    return max((entry for entry in said if entry[0] >= 0.8 * heaviest), key=lambda entry: (entry[3].id != root, entry[1], entry[2]))[3]
+    return max(
+        (entry for entry in said if entry[0] >= 0.8 * heaviest),
+        key=lambda entry: (entry[3].id != root, entry[1], entry[2]),
+    )[3]

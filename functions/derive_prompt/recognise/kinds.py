@@ -164,7 +164,16 @@ def _in_number_of(word: str, kind: Kind) -> str | None:
     return word
 
 
-_OF_SEVERAL = ("a pair of", "a set of", "a plate of", "a bunch of", "a string of", "a stack of", "a bowl of", "a bag of")
+_OF_SEVERAL = (
+    "a pair of",
+    "a set of",
+    "a plate of",
+    "a bunch of",
+    "a string of",
+    "a stack of",
+    "a bowl of",
+    "a bag of",
+)
 
 
 def plain_form(word: str) -> str:

@@ -117,7 +117,9 @@ def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> l
             continue
         if before is not None and (longer := _in_longer_word(before, unit)) is not None:
             role = _role(text, clause, before.start, unit.end)
-            found.append(Mention(longer, before.text + unit.text, role, number, clause.aside, False, before.start, unit.end))
+            found.append(
+                Mention(longer, before.text + unit.text, role, number, clause.aside, False, before.start, unit.end)
+            )
             continue
         role = _role(text, clause, unit.start, unit.end)
         if role is Role.HEAD and place + 1 < len(units) and _may_be_the_thing(units[place + 1], unit):
@@ -260,8 +262,11 @@ def _english_rules() -> _Rules:
         return re.compile(rf"[ -](?:{_either(said[name])})\b")
 
     return (
-        (Role.EXCLUDED, re.compile(rf"(?:^|[^a-z0-9])(?:{_either(said['excluded_before'])})[ -]+(?:[a-z0-9']+ )?\Z"),
-         after("excluded_after")),
+        (
+            Role.EXCLUDED,
+            re.compile(rf"(?:^|[^a-z0-9])(?:{_either(said['excluded_before'])})[ -]+(?:[a-z0-9']+ )?\Z"),
+            after("excluded_after"),
+        ),
         (Role.SENSE, None, after("sense_after")),
         (Role.FOR, before("for_before"), None),
         (Role.INCLUDED, before("included_before"), None),
