@@ -256,7 +256,7 @@ def _english_rules() -> _Rules:
     said = table("roles")["en"]
 
     def before(name: str) -> re.Pattern[str]:
-        return re.compile(rf"(?:^|[^a-z0-9])(?:{_either(said[name])})[ /&-]+(?:[a-z0-9'.-]+[ &]+)*\Z")
+        return re.compile(rf"(?<!\d[ -])(?:^|[^a-z0-9-])(?:{_either(said[name])})[ /&]+(?:[a-z0-9'.-]+[ &]+)*\Z")
 
     def after(name: str) -> re.Pattern[str]:
         return re.compile(rf"[ -](?:{_either(said[name])})\b")

@@ -3,6 +3,7 @@
 What a product is must be known. Where it is not, `Slots.kind` is None and `problem` says why.
 """
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
@@ -28,6 +29,8 @@ Attributes = tuple[tuple[str, Texts], ...]
 _COLOUR_FIELDS = frozenset(table("colours")["fields"]["names"])
 _CRAFT_FIELDS = frozenset(table("looks")["fields"]["names"])
 _KIND_FIELDS = frozenset(table("endings")["fields"]["names"])
+_LEVELS = re.compile(r"\s*[>»/|]\s*")
+"""A path of shelves may be written in one text."""
 _OTHER_SPECIFICATION_LIMIT = 8
 _KEYWORD_LIMIT = 8
 
@@ -98,7 +101,7 @@ def visible_fields(product: Product) -> VisibleFields:
 def understand(fields: VisibleFields) -> Understanding:
     """Recognise everything that can be seen."""
     name = normalised(fields.name[:NAME_LIMIT])
-    category = [normalised(level[:NAME_LIMIT]) for level in fields.category]
+    category = [part for level in fields.category for part in _LEVELS.split(normalised(level[:NAME_LIMIT])) if part]
     audience = families.find_audience(" ".join((name, *category)), pets=families.may_hold_pets(category))
     choice = _choose(fields, name, category)
     kind = choice.kind
