@@ -203,6 +203,14 @@ class RenderSettings(ClipWishes, _Group):
     """Hosts, without scheme and port, that product photos may be fetched from over https; none: uploads only."""
 
 
+class PromptSettings(_Group):
+    """How a prompt is made of a product."""
+
+    when_unsure: Literal["reject", "film"] = "reject"
+    """What becomes of a product without a photo whose kind is not known: reject answers video.rejected and says what to
+    send; film draws whatever its category is like, under a general word, so that unlike products share a clip."""
+
+
 class HealthSettings(_Group):
     """The probes' and metrics' own server."""
 
@@ -237,6 +245,7 @@ class Settings(BaseSettings):
     objects: ObjectSettings = ObjectSettings()
     model: ModelSettings = ModelSettings()
     render: RenderSettings = RenderSettings()
+    prompt: PromptSettings = PromptSettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
 

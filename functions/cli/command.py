@@ -2,7 +2,7 @@
 
 import click
 
-from functions.cli import events, models, operations, store
+from functions.cli import deriving, events, models, operations, store
 from functions.cli.frame import Commands
 
 
@@ -12,6 +12,6 @@ def main() -> None:
     """Product events in, labelled product clips out."""
 
 
-for theme in (models, events, operations, store):
+for theme in (models, deriving, events, operations, store):
     for command in theme.COMMANDS:
         main.add_command(command)

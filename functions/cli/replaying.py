@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from functions.derive_prompt import DerivePrompt
-from functions.replay_events import LookedUpLater, Replay, Selection
+from functions.derive_prompt import Requests, SpecMaker
+from functions.replay_events import Replay, Selection
 from model_store.manifest import Manifest, model_folder, read_manifest
 from shared.clips import ClipStore
 from shared.objects import ObjectStore
@@ -28,13 +28,11 @@ def model_of(settings: Settings) -> Manifest:
 
 @contextmanager
 def opened_replay(settings: Settings, manifest: Manifest, selection: Selection) -> Iterator[Replay]:
-    """A replay of the selection, with derive_prompt started."""
+    """A replay of the selection, with the requests that derive_prompt makes."""
     objects = ObjectStore(settings.objects)
     photos = Photos(objects, settings.render)
-    derive_prompt = DerivePrompt(settings, LookedUpLater(objects), manifest, photo_digest=photos.digest)
-    derive_prompt.start()
-    try:
-        with Replay(settings.kafka, selection, derive=derive_prompt.handle, find=ClipStore(objects).find) as replay:
-            yield replay
-    finally:
-        derive_prompt.stop()
+    clips = ClipStore(objects)
+    clips.check()
+    requests = Requests(SpecMaker(settings, manifest), photos.digest)
+    with Replay(settings.kafka, selection, derive=requests.of, find=clips.find) as replay:
+        yield replay

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from functions.derive_prompt.prompts import caption
+from functions.derive_prompt.prompts import caption_of
+from functions.derive_prompt.recognise.understanding import understand, visible_fields
 from functions.derive_prompt.templates import templates
 from functions.derive_prompt.vocabulary import table
 from model_store.tiny.captions import COLOUR_WORDS, KIND_WORDS, MATERIAL_WORDS, UNKNOWN_WORDS, Written, write_rows
@@ -61,20 +62,26 @@ def draw_rows(count: int, seed: int = 0) -> list[Written]:
         words = UNKNOWN_WORDS[language] if unknown else KIND_WORDS[kind][language]
         colour = str(generator.choice(list(COLOUR_WORDS))) if generator.random() < 0.95 else None
         material = str(generator.choice(list(MATERIAL_WORDS))) if generator.random() < 0.6 else None
-        written = caption(
-            Product(
-                product_id="x",
-                name=str(generator.choice(words)),
-                color=() if colour is None else (str(generator.choice(COLOUR_WORDS[colour][language])),),
-                material=() if material is None else (str(generator.choice(MATERIAL_WORDS[material][language])),),
-                features=draw_features(generator, language),
-                locale=("zh", "en")[language],
+        written = caption_of(
+            understand(
+                visible_fields(
+                    Product(
+                        product_id="x",
+                        name=str(generator.choice(words)),
+                        color=() if colour is None else (str(generator.choice(COLOUR_WORDS[colour][language])),),
+                        material=()
+                        if material is None
+                        else (str(generator.choice(MATERIAL_WORDS[material][language])),),
+                        features=draw_features(generator, language),
+                        locale=("zh", "en")[language],
+                    )
+                )
             )
         )
-        if written.slots.kind.id.startswith("generic:"):
+        if written.kind.id.startswith("generic:"):
             kind = "box"  # the prompt no longer says what it is
         template = templates()[written.template.id]
-        key = written.slots.kind.motion
+        key = written.kind.motion
         motion = template.motions.get(key, template.motions["default"])["zh"]
         actions = [look.zh for look in written.slots.looks.actions]
         chinese = template.text["zh"] + (actions or [motion])[0]

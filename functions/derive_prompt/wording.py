@@ -1,36 +1,45 @@
 """Slots -> the prompt's text, in Chinese or English."""
 
 from functions.derive_prompt.recognise import families
+from functions.derive_prompt.recognise.kinds import Kind
 from functions.derive_prompt.recognise.understanding import Slots
-from functions.derive_prompt.templates import Template
+from functions.derive_prompt.templates import PHOTOGRAPHED, Template, templates
 
 
-def fill(template: Template, slots: Slots) -> str:
-    """The template's text in the slots' locale with every place filled."""
+def fill(template: Template, slots: Slots, kind: Kind, *, from_photo: bool = False) -> str:
+    """The template's text in the slots' locale with every place filled. `kind` is what the thing is called.
+
+    `from_photo`: the clip starts from the product's own photo. Then the photo is the scene, and only what it shows moves.
+    """
     chinese = slots.locale == "zh"
+    scene = templates()[PHOTOGRAPHED] if from_photo else template
     # Where a model wears the thing, the model shows whom it is for.
-    model = families.MODELS.get(slots.audience.id if slots.audience else "") if template.has_model else None
+    model = families.MODELS.get(slots.audience.id if slots.audience else "") if scene.has_model else None
     worn = slots._replace(audience=None) if model is not None else slots
-    thing = _chinese_thing(worn) if chinese else _english_thing(worn)
+    thing = _chinese_thing(worn, kind) if chinese else _english_thing(worn, kind)
     if model is None:
         model = ("一位成年模特", "an adult model")
-    return template.text[slots.locale].format(
+    return scene.text[slots.locale].format(
         thing=thing,
-        looks=_chinese_looks(slots) if chinese else _english_looks(slots),
-        motion=_motion(template, slots),
+        looks=_chinese_looks(slots, kind) if chinese else _english_looks(slots, kind),
+        motion=_photo_motion(template, slots, kind) if from_photo else _motion(template, slots, kind),
         model=model[0 if chinese else 1],
     )
 
 
-def _motion(template: Template, slots: Slots) -> str:
+def _motion(template: Template, slots: Slots, kind: Kind) -> str:
     for look in slots.looks.actions:
         return look.zh if slots.locale == "zh" else look.en
-    return template.motions.get(slots.kind.motion, template.motions["default"])[slots.locale]
+    return template.motions.get(kind.motion, template.motions["default"])[slots.locale]
 
 
-def _chinese_thing(slots: Slots) -> str:
+def _photo_motion(template: Template, slots: Slots, kind: Kind) -> str:
+    """What the thing can do is left out: it would open, unfold or turn to what the photo does not show."""
+    return template.from_photo.get(kind.motion, template.from_photo["default"])[slots.locale]
+
+
+def _chinese_thing(slots: Slots, kind: Kind) -> str:
     """一套 + 浅杏粉色 + 条纹 + 圆形 + 真丝 + 儿童 + 四件套; a part that the kind already says is left out."""
-    kind = slots.kind
     parts = [look.zh for look in slots.looks.finishes]
     if slots.colour is not None:
         parts.append(slots.colour.zh)
@@ -46,9 +55,8 @@ def _chinese_thing(slots: Slots) -> str:
     return f"一{kind.measure}{''.join(_undoubled(parts))}{kind.zh}"
 
 
-def _english_thing(slots: Slots) -> str:
+def _english_thing(slots: Slots, kind: Kind) -> str:
     """A + matte + white + striped + round + cotton + children's + dress; what the kind already says is left out."""
-    kind = slots.kind
     words = set(kind.en.lower().split()) - {"and", "set"}
     before, behind = _english_wearer(slots, words)
     parts = [*before, *(look.en for look in slots.looks.finishes)]
@@ -98,13 +106,13 @@ def _article(noun: str) -> str:
     return "an" if lowered[0] in "aeiou" or noun.startswith(("L-", "LED", "MP")) else "a"
 
 
-def _chinese_looks(slots: Slots) -> str:
-    names = [look.zh for look in slots.looks.details if not _says(slots.kind.zh, look.zh[:2])]
+def _chinese_looks(slots: Slots, kind: Kind) -> str:
+    names = [look.zh for look in slots.looks.details if not _says(kind.zh, look.zh[:2])]
     return f"可见{'、'.join(names)}，" if names else ""
 
 
-def _english_looks(slots: Slots) -> str:
-    said = set(slots.kind.en.lower().split())
+def _english_looks(slots: Slots, kind: Kind) -> str:
+    said = set(kind.en.lower().split())
     names = [look.en for look in slots.looks.details if said.isdisjoint(look.en.split())]
     if not names:
         return ""

@@ -19,7 +19,6 @@ from functions.replay_events.notebook import Mark, Notebook, Step
 from functions.replay_events.pace import Pace, Rate
 from functions.replay_events.plan import Cost, Derive, Find, Plan, cost_of, describe, make_plan
 from functions.replay_events.selection import LatestEvents, Selection, Window
-from shared.clips import ClipRecord, ClipStore
 from shared.errors import ConfigurationError, PermanentError
 from shared.events import ENTRY_TYPES, BulkVideoRequested, Event, type_of_answer
 from shared.events.payload import Payload
@@ -27,7 +26,7 @@ from shared.events.sequence import EXTENSION as SEQUENCE
 from shared.kafka import Bookmark, History, Ledger, Partition
 from shared.settings import KafkaSettings
 
-__all__ = ["LookedUpLater", "Pace", "Plan", "Rate", "Replay", "Selection", "describe"]
+__all__ = ["Pace", "Plan", "Rate", "Replay", "Selection", "describe"]
 
 SOURCE = "/skureel/replay_events"
 RECENT_CLIPS = 200
@@ -37,14 +36,6 @@ _TRACE_LINK = "linkedtraceparent"
 
 Report = Callable[[int, int], None]
 """Called with how many products are done and how many there are to do."""
-
-
-class LookedUpLater(ClipStore):
-    """Finds no clip, so that deriving always says what to draw; the replay looks for the clip itself."""
-
-    def find(self, video_id: str) -> ClipRecord | None:
-        """None, whatever is in the store."""
-        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 handed."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -14,8 +14,8 @@ from shared.errors import PermanentError, TemporaryError
 from shared.events import Event, Product, RenderSpec, VideoReady, VideoRejected, VideoRequested
 from shared.kafka import Past
 
-Derive = Callable[[Event[Product]], Sequence[Event[VideoRequested] | Event[VideoRejected]]]
-"""A product's request, as if its clip were not there, or its rejection."""
+Derive = Callable[[Event[Product]], VideoRequested | VideoRejected]
+"""A product's request, whether its clip is there or not, or its rejection."""
 
 Find = Callable[[str], ClipRecord | None]
 """The record of a video id, or None."""
@@ -104,14 +104,14 @@ def _request(plan: Plan, past: Past, selection: Selection, derive: Derive) -> Vi
     """What a product asks for, if it is one that is wanted and can be filmed."""
     product: Product = past.event.data
     try:
-        (answer,) = derive(past.event)
+        answer = derive(past.event)
     except (TemporaryError, PermanentError) as error:
         if selection.wants_category(product, None):
             plan.failed += 1
             if len(plan.failures) < TOLD_FAILURES:
                 plan.failures.append(f"{product.product_id}: {error}")
         return None
-    request = answer.data if isinstance(answer.data, VideoRequested) else None
+    request = answer if isinstance(answer, VideoRequested) else None
     if not selection.wants_category(product, request.spec.template.id if request else None):
         return None
     if request is None:

@@ -133,7 +133,7 @@ class VideoRejected(Payload):
     """The data of `video.rejected`: no clip for this product, and why, for merchant tools."""
 
     product_id: Identifier
-    stage: Literal["screening", "review"]
+    stage: Literal["screening", "understanding", "review"]
     reasons: Annotated[tuple[Reason, ...], Field(min_length=1)]
     video_id: Sha256 | None = None
     experiment: Experiment | None = None

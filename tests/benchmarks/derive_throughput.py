@@ -140,7 +140,8 @@ def keep_clips(catalogue: list[Product], objects: ObjectSettings) -> int:
     maker = SpecMaker(Settings(), MANIFEST)
     store = ClipStore(ObjectStore(objects))
     store.objects.check()
-    specs = {spec.video_id: spec for spec in (maker.spec(visible_fields(product)) for product in catalogue)}
+    derived = (maker.derive(visible_fields(product)).spec for product in catalogue)
+    specs = {spec.video_id: spec for spec in derived if spec is not None}
     for spec in specs.values():
         for key in store.keep_record(record(spec)).keys():
             store.objects.put_new(key, b"x", "video/mp4")

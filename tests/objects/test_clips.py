@@ -56,7 +56,7 @@ def kept(clips: ClipStore, tmp_path: Path) -> ClipRecord:
 
 
 def keep(clips: ClipStore, folder: Path, content: str = "a" * 64) -> ClipRecord:
-    record = record_of(SpecMaker(Settings(), MANIFEST).spec(visible_fields(product())))
+    record = record_of(SpecMaker(Settings(), MANIFEST).derive(visible_fields(product())).spec)
     files = []
     for name, file in (("mp4", record.master), ("jpg", record.poster)):
         path = folder / f"drawn.{name}"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from functions.derive_prompt import DerivePrompt
-from functions.derive_prompt.prompts import Caption, caption
+from functions.derive_prompt.prompts import Caption, caption_of
+from functions.derive_prompt.recognise.understanding import Understanding, understand, visible_fields
 from model_store.manifest import Manifest
 from model_store.sampling import SamplerConfig
 from shared.clips import ClipRecord
@@ -53,12 +54,19 @@ def product(name: str = "陶瓷马克杯", **fields: Any) -> Product:
 
 def prompt(name: str = "陶瓷马克杯", **fields: Any) -> str:
     """The prompt of a product."""
-    return caption(product(name, **fields)).prompt
+    return captioned(name, **fields).prompt
 
 
 def captioned(name: str = "陶瓷马克杯", **fields: Any) -> Caption:
-    """The caption of a product."""
-    return caption(product(name, **fields))
+    """The caption of a product, which is understood."""
+    understood = understanding(name, **fields)
+    assert understood.problem is None, (name, understood.problem, understood.choice)
+    return caption_of(understood)
+
+
+def understanding(name: str = "陶瓷马克杯", **fields: Any) -> Understanding:
+    """What a product is found to be."""
+    return understand(visible_fields(product(name, **fields)))
 
 
 def created(item: Product, event_id: str = "e-1") -> Event[Product]:

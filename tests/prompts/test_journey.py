@@ -87,7 +87,7 @@ def test_an_update_is_handled_like_a_creation() -> None:
 
 
 def test_the_spec_takes_the_models_defaults_and_settings_override_them() -> None:
-    plain = SpecMaker(Settings(), MANIFEST).spec(visible_fields(product()))
+    plain = SpecMaker(Settings(), MANIFEST).derive(visible_fields(product())).spec
     assert (plain.width, plain.height, plain.frames, plain.fps, plain.steps, plain.guidance, plain.seed) == (
         *(640, 480, 73, 24, 50, 5.0),
         None,
@@ -97,7 +97,7 @@ def test_the_spec_takes_the_models_defaults_and_settings_override_them() -> None
     render = RenderSettings(
         width=480, height=832, frames=25, fps=16, steps=4, guidance=1.0, seed=7, label_profile="metadata-only"
     )
-    asked = SpecMaker(Settings(render=render), MANIFEST).spec(visible_fields(product()))
+    asked = SpecMaker(Settings(render=render), MANIFEST).derive(visible_fields(product())).spec
     assert (asked.width, asked.height, asked.frames, asked.fps, asked.steps, asked.guidance, asked.seed) == (
         *(480, 832, 25, 16, 4, 1.0),
         7,
@@ -158,9 +158,8 @@ def test_importing_the_function_imports_no_heavy_library() -> None:
 
 def test_prompts_do_not_depend_on_the_process() -> None:
     script = (
-        "from functions.derive_prompt.prompts import caption\n"
-        "from shared.events import Product\n"
-        "print(caption(Product(product_id='x', name='刺绣蕾丝条纹连衣裙 女', color='白色+红色')).prompt)\n"
+        "from tests.prompts.conftest import captioned\n"
+        "print(captioned('刺绣蕾丝条纹连衣裙 女', color='白色+红色').prompt)\n"
     )
     outputs: set[Any] = set()
     for seed in ("0", "1"):

@@ -3,8 +3,8 @@
 import re
 from collections import Counter
 
-from functions.derive_prompt.recognise import colours
 from functions.derive_prompt.prompts import caption
+from functions.derive_prompt.recognise import colours
 from functions.derive_prompt.screening import screen
 from shared.events import Product
 

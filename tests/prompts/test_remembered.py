@@ -3,8 +3,8 @@
 import pytest
 
 from functions.derive_prompt import SpecMaker
-from functions.derive_prompt.remembered import MOST_AGE_SECONDS, RememberedClips
 from functions.derive_prompt.recognise.understanding import visible_fields
+from functions.derive_prompt.remembered import MOST_AGE_SECONDS, RememberedClips
 from shared.clips import ClipRecord
 from shared.errors import Unavailable
 from shared.settings import Settings
@@ -14,7 +14,7 @@ from tests.prompts.conftest import MANIFEST, CountingStore, product, record
 def test_what_is_remembered_of_clips_is_bounded_and_the_latest_used_stay() -> None:
     store = CountingStore()
     maker = SpecMaker(Settings(), MANIFEST)
-    specs = [maker.spec(visible_fields(product(color=colour))) for colour in ("白色", "黑色", "红色")]
+    specs = [maker.derive(visible_fields(product(color=colour))).spec for colour in ("白色", "黑色", "红色")]
     store.records = {spec.video_id: record(spec) for spec in specs}
     clips = RememberedClips(store, 2)  # type: ignore[arg-type]
     for index in (0, 1, 0, 2, 0, 1):
@@ -30,7 +30,7 @@ class Clock:
 
 
 def remembered(store: CountingStore, clock: Clock) -> tuple[RememberedClips, str]:
-    spec = SpecMaker(Settings(), MANIFEST).spec(visible_fields(product()))
+    spec = SpecMaker(Settings(), MANIFEST).derive(visible_fields(product())).spec
     store.records = {spec.video_id: record(spec)}
     return RememberedClips(store, now=clock), spec.video_id  # type: ignore[arg-type]
 

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
+from functions.derive_prompt.prompts import caption
 from functions.derive_prompt.recognise.families import AUDIENCES
 from functions.derive_prompt.recognise.kinds import KINDS
 from functions.derive_prompt.recognise.looks import LOOKS, Look, Looks
 from functions.derive_prompt.recognise.materials import Material
-from functions.derive_prompt.prompts import caption
 from functions.derive_prompt.recognise.shades import Colour
 from functions.derive_prompt.recognise.understanding import Slots
 from functions.derive_prompt.templates import Locale, negative_prompts, read_template, templates

@@ -23,7 +23,6 @@ from shared.events import (
     TemplateReference,
     VideoRejected,
     VideoRequested,
-    answer,
 )
 from shared.events.cloudevents import from_kafka, to_kafka
 from shared.kafka.client import connection
@@ -111,18 +110,16 @@ def spec_of(product: Product, *, revision: str = "r1", version: int = 1) -> Rend
     )
 
 
-def derive(event: Event[Product]) -> Sequence[Event[Any]]:
+def derive(event: Event[Product]) -> VideoRequested | VideoRejected:
     """What derive_prompt does, in small: `forbidden` things are rejected and `broken` ones cannot be derived."""
     product = event.data
     if product.name == "broken":
         raise PermanentError("its photo is gone; upload it", reason="bad-image")
     if product.name == "forbidden":
         reasons = (Reason(code="test", message="not allowed"),)
-        refusal = VideoRejected(product_id=product.product_id, stage="screening", reasons=reasons)
-        return [answer(event, refusal, source="/tests", time=datetime.now(UTC))]
+        return VideoRejected(product_id=product.product_id, stage="screening", reasons=reasons)
     spec = spec_of(product)
-    request = VideoRequested(product_id=product.product_id, video_id=spec.video_id, spec=spec)
-    return [answer(event, request, source="/tests", time=datetime.now(UTC))]
+    return VideoRequested(product_id=product.product_id, video_id=spec.video_id, spec=spec)
 
 
 def record(spec: RenderSpec, outcome: Any = "ready", seconds: Mapping[str, float] | None = None) -> ClipRecord:

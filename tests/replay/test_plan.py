@@ -174,15 +174,14 @@ from tests.replay.past import derive, product_event
 
 count = int(sys.argv[1])
 selection = Selection(model="m r1")
-(answer,) = derive(product_event("p"))
+request = derive(product_event("p"))
 with Notebook() as notebook:
     latest = LatestEvents(selection, Window({("product.created", 0): count}, None), notebook)
     for number in range(count):
         latest.add(Past(("product.created", 0), number, number, product_event(f"p-{number}", f"shade-{number}")))
 
     def derived(event):
-        request = answer.data.model_copy(update={"product_id": event.data.product_id, "video_id": event.id})
-        return [type(answer)(answer.type, answer.source, event.id, request)]
+        return request.model_copy(update={"product_id": event.data.product_id, "video_id": event.id})
 
     plan = make_plan(latest, selection, derived, lambda _: None, notebook, generation=0, is_done=lambda _: False)
     assert plan.to_send == plan.to_draw.total() == count

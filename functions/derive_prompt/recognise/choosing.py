@@ -5,6 +5,7 @@ wider ones that are mentioned too (小龙虾 by 海鲜), and chosen before them.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
@@ -70,19 +71,13 @@ _LEAST = 0.35
 _LEAST_MARGIN = 0.12
 
 
+_Weighed = tuple[Mention, Source, float]
+
+
 def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterable[str] = ()) -> Choice:
     """The kind that the sources speak of. `family` is what the category is filmed as, `vetoed` are families of which it
     holds nothing. No kind where nothing is said, or two unlike things are said as clearly."""
-    everything = " ".join(source.text for source in sources)
-    weighed = [
-        (mention, source, weight)
-        for source in sources
-        for mention, weight in _weighed(source, family)
-        if weight > 0
-        and mention.meaning.kind.template not in vetoed
-        and (source.field == NAME or mention.meaning.root.partition(":")[0] in vocabulary().kinds)
-        and (not mention.meaning.needs or any(word in everything for word in mention.meaning.needs))
-    ]
+    weighed = _weighed(sources, family, frozenset(vetoed))
     evidence = tuple(
         Evidence(source.field, mention.word, mention.meaning.root, mention.role, round(weight, 3))
         for mention, source, weight in weighed
@@ -92,49 +87,75 @@ def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterabl
         return Choice(None, None, 0.0, evidence, ())
     ranked = sorted(scores, key=lambda root: (-scores[root], _first_place(root, weighed)))
     best = _narrowest(ranked[0], scores, weighed)
-    related = _related(best)
-    # Where the name says a thing, shelves are no rivals: 被枕 holds quilts and pillows.
     telling = {mention.meaning.root for mention, source, _ in weighed if source.weight >= _TELLING_WEIGHT}
-    rivals = [
-        root
-        for root in ranked
-        if root not in related and best not in _related(root) and (best not in telling or root in telling)
-    ]
+    rivals = _rivals(best, ranked, telling)
     score = scores[best]
     rival = scores[rivals[0]] if rivals else 0.0
     confidence = round(min(1.0, score) * score / (score + rival), 3)
     words = tuple(dict.fromkeys(mention.word for mention, _, _ in weighed if mention.meaning.root in rivals[:2]))
     unsure = score < _LEAST or score - rival < _LEAST_MARGIN or (best not in telling and not _is_whole(best, weighed))
-    return Choice(
-        None if unsure else _in_best_word(best, weighed), None if unsure else best, confidence, evidence, words
-    )
+    if unsure:
+        return Choice(None, None, confidence, evidence, words)
+    return Choice(_in_best_word(best, weighed), best, confidence, evidence, words)
 
 
-def _weighed(source: Source, family: str | None) -> Iterable[tuple[Mention, float]]:
+def _weighed(sources: Sequence[Source], family: str | None, vetoed: frozenset[str]) -> list[_Weighed]:
+    """Every mention that may tell what the thing is, with its weight. What makes a compound of its own counts in names
+    only."""
+    everything = " ".join(source.text for source in sources)
+    return [
+        (mention, source, weight)
+        for source in sources
+        for mention, weight in _mentions_of(source, family)
+        if weight > 0
+        and mention.meaning.kind.template not in vetoed
+        and (source.field == NAME or mention.meaning.root.partition(":")[0] in vocabulary().kinds)
+        and (not mention.meaning.needs or any(word in everything for word in mention.meaning.needs))
+    ]
+
+
+def _rivals(best: str, ranked: Sequence[str], telling: set[str]) -> list[str]:
+    """The other kinds, best first, but those that are the same thing in wider or narrower words. Where the name says a
+    thing, shelves are no rivals: 被枕 holds quilts and pillows."""
+    related = _related(best)
+    return [
+        root
+        for root in ranked
+        if root not in related and best not in _related(root) and (best not in telling or root in telling)
+    ]
+
+
+def _mentions_of(source: Source, family: str | None) -> Iterable[tuple[Mention, float]]:
     mentions = find_mentions(source.text)
     with_heads = sorted({mention.clause for mention in mentions if mention.role is Role.HEAD and not mention.aside})
-    words = vocabulary()
-    strong = any(
-        mention.role is Role.HEAD and mention.word not in words.components and mention.word not in words.general
-        for mention in mentions
-    )
+    strong = any(mention.role is Role.HEAD and not _is_weak(mention) for mention in mentions)
     for mention in mentions:
         weight = source.weight * _ROLES[mention.role]
         if mention.role is Role.HEAD:
-            if mention.clause in with_heads:
-                weight *= _CLAUSES[min(with_heads.index(mention.clause), len(_CLAUSES) - 1)]
-            if not mention.main:
-                weight *= _NOT_MAIN
-            if strong and (mention.word in words.components or mention.word in words.general):
-                weight *= _WEAK
-        if mention.word in colour_words() and (
-            family is None or _shelf(mention.meaning.kind.template) != _shelf(family)
-        ):
+            weight *= _as_a_head(mention, with_heads, strong=strong)
+        if mention.word in colour_words() and not _is_expected(mention.meaning.kind, family):
             weight *= _COLOUR
         yield mention, weight * (_ASIDE if mention.aside else 1.0)
 
 
-def _scores(weighed: Sequence[tuple[Mention, Source, float]], family: str | None) -> dict[str, float]:
+def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool) -> float:
+    weight = 1.0
+    if mention.clause in with_heads:
+        weight = _CLAUSES[min(with_heads.index(mention.clause), len(_CLAUSES) - 1)]
+    if not mention.main:
+        weight *= _NOT_MAIN
+    return weight * _WEAK if strong and _is_weak(mention) else weight
+
+
+def _is_weak(mention: Mention) -> bool:
+    return mention.word in vocabulary().components or mention.word in vocabulary().general
+
+
+def _is_expected(kind: Kind, family: str | None) -> bool:
+    return family is not None and _shelf(kind.template) == _shelf(family)
+
+
+def _scores(weighed: Sequence[_Weighed], family: str | None) -> dict[str, float]:
     own: dict[str, float] = {}
     for field in dict.fromkeys(source.field for _, source, _ in weighed):
         told: dict[str, float] = {}
@@ -167,7 +188,7 @@ def _related(root: str) -> set[str]:
     return {root, *vocabulary().lineage(root)}
 
 
-def _narrowest(root: str, scores: dict[str, float], weighed: Sequence[tuple[Mention, Source, float]]) -> str:
+def _narrowest(root: str, scores: dict[str, float], weighed: Sequence[_Weighed]) -> str:
     """The narrowest kind of `root` that is a thing of the name itself, or the best-weighed one."""
     heads = {
         mention.meaning.root
@@ -182,20 +203,25 @@ _TELLING_WEIGHT = 0.5
 """Of sources that name the thing itself: the name, an attribute for it."""
 
 
-def _is_whole(root: str, weighed: Sequence[tuple[Mention, Source, float]]) -> bool:
+def _is_whole(root: str, weighed: Sequence[_Weighed]) -> bool:
     """Whether a text says the kind and nothing else, and no wide one: a shelf named Fish is not the thing on it."""
-    wide = {kind.wider for kind in vocabulary().kinds.values()}
-    return root not in wide and any(
+    return root not in _wide_kinds() and any(
         mention.meaning.root == root and mention.end - mention.start == len(source.text.strip())
         for mention, source, _ in weighed
     )
 
 
-def _first_place(root: str, weighed: Sequence[tuple[Mention, Source, float]]) -> int:
+@cache
+def _wide_kinds() -> frozenset[str]:
+    """The kinds that others are kinds of."""
+    return frozenset(kind.wider for kind in vocabulary().kinds.values() if kind.wider is not None)
+
+
+def _first_place(root: str, weighed: Sequence[_Weighed]) -> int:
     return next(place for place, (mention, _, _) in enumerate(weighed) if mention.meaning.root == root)
 
 
-def _in_best_word(root: str, weighed: Sequence[tuple[Mention, Source, float]]) -> Kind:
+def _in_best_word(root: str, weighed: Sequence[_Weighed]) -> Kind:
     """The kind in the word that was said of it: the best-weighed, then the longest."""
     said = [
         (weight, len(mention.word), -place, mention.meaning.kind)

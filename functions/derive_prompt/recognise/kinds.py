@@ -1,4 +1,4 @@
-"""The vocabulary of kinds: what a word of a catalogue means, read from `vocabulary/kinds/` and `vocabulary/endings.toml`.
+"""The vocabulary of kinds: what a word of a catalogue means, read from `vocabulary/kinds/` and `endings.toml`.
 
 Here: words and their meanings. Not here: which of several words of a product is the thing (`choosing`).
 """

@@ -1,13 +1,14 @@
 """Mentions: every word of a text that names a kind, with the part that it plays there.
 
-A title names many things: what is sold, what comes along, what it is for, what it tastes of. Here each is found and told
-apart; which one the product is, `choosing` decides.
+A title names many things: what is sold, what comes along, what it is for, what it tastes of. Here each is found and
+told apart; which one the product is, `choosing` decides.
 """
 
 import re
 from collections.abc import Iterator
 from enum import Enum
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from functions.derive_prompt.recognise.kinds import Ending, Meaning, Vocabulary, in_own_word, plain_form, vocabulary
@@ -98,48 +99,59 @@ def _units(text: str, clause: Clause) -> Iterator[_Unit]:
 
 def _is_run(tokens: list[Token], text: str) -> bool:
     """Whether nothing but spaces and hyphens stands between the tokens."""
-    return all(text[left.end : right.start].strip(" -") == "" for left, right in zip(tokens, tokens[1:], strict=False))
+    return all(text[left.end : right.start].strip(" -") == "" for left, right in pairwise(tokens))
 
 
 def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> list[Mention]:
     found: list[Mention] = []
     for place, unit in enumerate(units):
         before = units[place - 1] if place else None
-        if unit.ending is not None and before is not None and (compound := _compound(before, unit)) is not None:
-            if found and found[-1].end == before.end:
+        whole = _with_the_word_before(before, unit)
+        if whole is not None and before is not None:
+            if unit.ending is not None and found and found[-1].end == before.end:
                 found[-1] = found[-1]._replace(role=Role.OF)
-            start = before.start
-            word = text[start : unit.end]
-            role = _role(text, clause, start, unit.end)
-            found.append(Mention(compound, word, role, number, clause.aside, False, start, unit.end))
-            continue
-        if unit.meaning is None:
-            continue
-        if before is not None and (longer := _in_longer_word(before, unit)) is not None:
             role = _role(text, clause, before.start, unit.end)
-            found.append(
-                Mention(longer, before.text + unit.text, role, number, clause.aside, False, before.start, unit.end)
-            )
-            continue
-        role = _role(text, clause, unit.start, unit.end)
-        if role is Role.HEAD and place + 1 < len(units) and _may_be_the_thing(units[place + 1], unit):
-            role = Role.PERHAPS_OF
-        if found and role is Role.HEAD and found[-1].role is Role.HEAD and _stand_together(found[-1], unit, text):
-            if _is_flavour_of(found[-1], unit):
-                role = Role.SENSE
-            elif _modifies(found[-1], unit):
-                found[-1] = found[-1]._replace(role=Role.OF)
-        found.append(Mention(unit.meaning, unit.text, role, number, clause.aside, False, unit.start, unit.end))
-    heads = [place for place, mention in enumerate(found) if mention.role is Role.HEAD]
-    if heads:
-        # A Chinese phrase ends with its head. An English title goes on with features behind it, in the same breath.
-        main = heads[-1]
-        if not has_chinese(found[main].word):
-            main = heads[0]
-            while main + 1 in heads and not text[found[main].end : found[main + 1].start].strip(" -"):
-                main += 1
-        found[main] = found[main]._replace(main=True)
+            word = text[before.start : unit.end]
+            found.append(Mention(whole, word, role, number, clause.aside, False, before.start, unit.end))
+        elif unit.meaning is not None:
+            role = _role(text, clause, unit.start, unit.end)
+            if role is Role.HEAD and place + 1 < len(units) and _may_be_the_thing(units[place + 1], unit):
+                role = Role.PERHAPS_OF
+            if role is Role.HEAD and found:
+                role, found[-1] = _side_by_side(found[-1], unit, text)
+            found.append(Mention(unit.meaning, unit.text, role, number, clause.aside, False, unit.start, unit.end))
+    _mark_main(found, text)
     return found
+
+
+def _with_the_word_before(before: _Unit | None, unit: _Unit) -> Meaning | None:
+    """What a unit means together with the one before it, where they are one word."""
+    if before is None:
+        return None
+    return _compound(before, unit) or _in_longer_word(before, unit)
+
+
+def _side_by_side(before: Mention, unit: _Unit, text: str) -> tuple[Role, Mention]:
+    """The role of a head behind another mention, and that mention as it is then."""
+    if before.role is not Role.HEAD or not _stand_together(before, unit, text):
+        return Role.HEAD, before
+    if _is_flavour_of(before, unit):
+        return Role.SENSE, before
+    return Role.HEAD, before._replace(role=Role.OF) if _modifies(before, unit) else before
+
+
+def _mark_main(found: list[Mention], text: str) -> None:
+    """Mark the clause's head. A Chinese phrase ends with it; an English title goes on with features behind it, in the
+    same breath."""
+    heads = [place for place, mention in enumerate(found) if mention.role is Role.HEAD]
+    if not heads:
+        return
+    main = heads[-1]
+    if not has_chinese(found[main].word):
+        main = heads[0]
+        while main + 1 in heads and not text[found[main].end : found[main + 1].start].strip(" -"):
+            main += 1
+    found[main] = found[main]._replace(main=True)
 
 
 def _may_be_the_thing(after: _Unit, unit: _Unit) -> bool:
@@ -189,19 +201,25 @@ def _modifies(mention: Mention, unit: _Unit) -> bool:
 def _compound(before: _Unit, unit: _Unit) -> Meaning | None:
     """What a word and an ending directly behind it are together, in their own word: 洗脸 + 刷."""
     ending = unit.ending
-    if ending is None or before.tag == "not" or before.text[0].isdigit() or before.ending is not None:
-        return None
-    chinese = has_chinese(unit.text)
-    if chinese != has_chinese(before.text) or (chinese and before.end != unit.start):
-        return None
-    if before.meaning is None and not (chinese and before.tag.startswith(_NAMING_TAGS)):
+    if ending is None or not _may_open_a_compound(before, unit):
         return None
     family = before.meaning.kind.template if before.meaning is not None else ""
-    if family in ending.unless or before.text in descriptive_words():
+    if family in ending.unless:
         return None
     kind = ending.kind._replace(template=family) if family in ending.filmed_with else ending.kind
+    chinese = has_chinese(unit.text)
     own = in_own_word(kind, before.text + unit.text if chinese else f"{before.text} {unit.text}")
     return Meaning(own, own.id)
+
+
+def _may_open_a_compound(before: _Unit, unit: _Unit) -> bool:
+    if before.tag == "not" or before.text[0].isdigit() or before.ending is not None:
+        return False
+    chinese = has_chinese(unit.text)
+    if chinese != has_chinese(before.text) or (chinese and before.end != unit.start):
+        return False
+    names = before.meaning is not None or (chinese and before.tag.startswith(_NAMING_TAGS))
+    return names and before.text not in descriptive_words()
 
 
 def _in_longer_word(before: _Unit, unit: _Unit) -> Meaning | None:
@@ -294,7 +312,7 @@ def descriptive_words() -> frozenset[str]:
 @cache
 def colour_words() -> frozenset[str]:
     """Words that name a colour: an orange in a title is a fruit only where something else says so."""
-    found = set()
+    found: set[str] = set()
     for row in (*table("colours")["bases"].values(), *table("colours")["shades"].values()):
         found.update((*row["zh"], *row["en"]))
     return frozenset(map(plain_form, found))

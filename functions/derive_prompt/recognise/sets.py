@@ -18,20 +18,31 @@ _PARTS = frozenset(_SETS["parts"])
 _LARGEST_SET = 3
 
 
+_MAY_BE_A_SET = re.compile(rf"\+|&|\band\b|{'|'.join(_SETS['zh'])}|\b(?:{'|'.join(_SETS['en'])})\b")
+
+
 def find_set(name: str, vetoed: Collection[str] = ()) -> Kind | None:
     """The set that a normalised name sells, where that is more than one thing; None otherwise."""
-    if not re.search(rf"\+|&|\band\b|{'|'.join(_SETS['zh'])}|\b(?:{'|'.join(_SETS['en'])})\b", name):
+    if not _MAY_BE_A_SET.search(name):
         return None
     chinese = has_chinese(name)
+    mentions = find_mentions(name)
+    first = next((mention for mention in mentions if _is_piece(mention, vetoed)), None)
+    run = _find_run(name, mentions, vetoed, chinese=chinese)
+    if run is None or (not chinese and run[0] is not first):
+        return None
+    return _one_of([mention.meaning.kind for mention in run])
+
+
+def _find_run(name: str, mentions: list[Mention], vetoed: Collection[str], *, chinese: bool) -> list[Mention] | None:
+    """The first mentions beside each other that are a set."""
     beside = _BESIDE_ZH if chinese else _BESIDE_EN
     run: list[Mention] = []
     joined = ""
-    mentions = find_mentions(name)
-    first = next((mention for mention in mentions if _is_piece(mention, vetoed)), None)
     for mention in mentions:
         if run and beside.fullmatch(name, run[-1].end, mention.start) is None:
             if _is_set(run, joined, name, chinese=chinese):
-                break
+                return run
             run, joined = [], ""
         if not _is_piece(mention, vetoed):
             continue
@@ -40,9 +51,7 @@ def find_set(name: str, vetoed: Collection[str] = ()) -> Kind | None:
             run.append(mention)
         else:
             run[-1] = run[-1]._replace(end=mention.end)
-    if not _is_set(run, joined, name, chinese=chinese) or (not chinese and run[0] is not first):
-        return None
-    return _one_of([mention.meaning.kind for mention in run])
+    return run if _is_set(run, joined, name, chinese=chinese) else None
 
 
 def _is_set(run: list[Mention], joined: str, name: str, *, chinese: bool) -> bool:

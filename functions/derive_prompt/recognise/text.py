@@ -79,7 +79,7 @@ class Clause(NamedTuple):
 _RUN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+|[a-z0-9]+(?:['.][a-z0-9]+)*")
 _OPENING = "([{「『《<"
 _BRACKET = re.compile(r"[()\[\]{}【】「」『』《》〈〉<>]")
-# Chinese titles set their phrases apart by spaces, English ones by commas, dashes and numbers: Cooling Pad 5 Quiet Fans.
+# Chinese titles set their phrases apart by spaces, English ones by commas, dashes, numbers: Cooling Pad 5 Quiet Fans.
 _SEPARATOR = re.compile(
     r"[,，。;；|、!！?？:：\n\t/~·•…—–]|\s-\s|(?<=[\u4e00-\u9fff])\s+|\s+(?=[\u4e00-\u9fff])|(?<=[a-z])\s+(?=\d)"
 )

@@ -13,6 +13,7 @@ from functions.derive_prompt.recognise import colours, families, materials
 from functions.derive_prompt.recognise.choosing import Choice, Source, choose
 from functions.derive_prompt.recognise.families import Audience
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
+from functions.derive_prompt.recognise.languages import foreign_language, is_foreign
 from functions.derive_prompt.recognise.looks import PATTERN_WORDS, Looks, find_looks
 from functions.derive_prompt.recognise.materials import Material
 from functions.derive_prompt.recognise.sets import find_set
@@ -74,12 +75,17 @@ class Slots(NamedTuple):
     looks: Looks
 
 
+Problem = Literal["kind-unknown", "kind-ambiguous", "language-unsupported"]
+
+
 class Understanding(NamedTuple):
     """What a product is found to be. `problem`: why nothing may be named, as a code for the reason."""
 
     slots: Slots
     choice: Choice
-    problem: Literal["kind-unknown", "kind-ambiguous"] | None
+    problem: Problem | None
+    language: str | None
+    """The language or script of a product that is neither Chinese nor English."""
 
 
 def visible_fields(product: Product) -> VisibleFields:
@@ -121,9 +127,18 @@ def understand(fields: VisibleFields) -> Understanding:
         if template.takes_material
         else find_looks("", template.reference.id, patterns),
     )
-    if kind is not None:
-        return Understanding(slots, choice, None)
-    return Understanding(slots, choice, "kind-ambiguous" if choice.rivals else "kind-unknown")
+    language = foreign_language([name, *category], fields.locale)
+    if language is None and kind is None and is_foreign(fields.locale):
+        language = fields.locale
+    return Understanding(slots, choice, _problem(choice, language), language)
+
+
+def _problem(choice: Choice, language: str | None) -> Problem | None:
+    if language is not None:
+        return "language-unsupported"
+    if choice.kind is not None:
+        return None
+    return "kind-ambiguous" if choice.rivals else "kind-unknown"
 
 
 def _choose(fields: VisibleFields, name: str, category: list[str]) -> Choice:

@@ -1,7 +1,9 @@
 """Prompt templates: one TOML file a category family, in Chinese and English, with id and version, and their loader.
 
-A template's text has the places {thing}, {looks}, {motion} and, where somebody wears the thing, {model}. A template
-that changes its text gets a new version: both are in the render spec.
+A template's text has the places {thing}, {looks}, {motion} and, where somebody wears the thing, {model}. `motions` are
+for what is known from text alone. From one photo nothing behind is known: `from_photo` has light, air and small turns,
+nobody's hand, nothing that opens. A motion that a template lacks is its default one. A template that changes its text
+gets a new version: both are in the render spec.
 """
 
 import string
@@ -19,6 +21,10 @@ from shared.events import TemplateReference
 Locale = Literal["zh", "en"]
 LOCALES: tuple[Locale, Locale] = ("zh", "en")
 GENERAL = "general"
+PHOTO = "photo"
+"""Says nothing of a thing: for a clip from a photo of what is not known."""
+PHOTOGRAPHED = "photographed"
+"""The scene of a clip from a photo of a known thing, whatever films the thing without one."""
 PLACES = frozenset({"thing", "looks", "motion", "model"})
 
 
@@ -35,11 +41,13 @@ class Generic:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One family's scene. `text` and each motion are by locale. `scented`: what ends a title may be its scent."""
+    """One family's scene. `text` and each motion are by locale; `from_photo` are the motions of a clip that starts from
+    the product's own photo. `scented`: what ends a title may be its scent."""
 
     reference: TemplateReference
     text: dict[Locale, str]
     motions: dict[str, dict[Locale, str]]
+    from_photo: dict[str, dict[Locale, str]]
     generic: Generic
     takes_material: bool
     takes_wearer: bool
@@ -58,7 +66,8 @@ def read_template(document: dict[str, Any], name: str) -> Template:
         template = Template(
             reference=TemplateReference(id=document["id"], version=document["version"]),
             text={locale: document[locale] for locale in LOCALES},
-            motions={key: {locale: row[locale] for locale in LOCALES} for key, row in document["motions"].items()},
+            motions=_by_locale(document["motions"]),
+            from_photo=_by_locale(document.get("from_photo", document["motions"])),
             generic=Generic(**document["generic"]),
             takes_material=document.get("takes_material", True),
             takes_wearer=document.get("takes_wearer", False),
@@ -71,13 +80,18 @@ def read_template(document: dict[str, Any], name: str) -> Template:
         ) from error
     for locale in LOCALES:
         places = {field for _, field, _, _ in string.Formatter().parse(template.text[locale]) if field is not None}
-        if not {"thing", "looks", "motion"} <= places <= PLACES:
+        wanted = {"motion"} if template.reference.id == PHOTO else {"thing", "looks", "motion"}
+        if not wanted <= places <= PLACES:
             raise ConfigurationError(
-                f"template {name}: {locale} has the places {sorted(places)}, not thing, looks, motion"
+                f"template {name}: {locale} has the places {sorted(places)}, not {', '.join(sorted(wanted))}"
             )
-    if "default" not in template.motions:
+    if not template.motions.keys() & template.from_photo.keys() >= {"default"}:
         raise ConfigurationError(f"template {name}: no motion is called default; a clip without motion is a still")
     return template
+
+
+def _by_locale(rows: dict[str, Any]) -> dict[str, dict[Locale, str]]:
+    return {key: {locale: row[locale] for locale in LOCALES} for key, row in rows.items()}
 
 
 @cache

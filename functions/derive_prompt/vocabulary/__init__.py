@@ -1,4 +1,4 @@
-"""Tables of words, as TOML: departments of kinds (`kinds/`), endings, colours, materials, looks, families. Data only."""
+"""Tables of words, as TOML: kinds by department (`kinds/`), endings, colours, looks, families and so on. Data only."""
 
 import tomllib
 from functools import cache

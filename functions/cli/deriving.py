@@ -1,0 +1,126 @@
+"""`skureel derive`: what would be filmed of products, and why. Sends nothing, and needs no Kafka, store or torch."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from functions.cli.frame import Command, read_settings
+from functions.cli.printing import say
+from shared.errors import PermanentError
+from shared.events import ENTRY_TYPES, Product
+from shared.printable import json_line
+
+
+@click.command(cls=Command, example="skureel derive products.jsonl --explain")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--explain", is_flag=True, help="Say it in a few lines for people, not as JSON.")
+def derive(file: Path, explain: bool) -> None:
+    """Say what would be filmed of each product of FILE, one JSON object a line, and send nothing.
+
+    FILE is as for publish, and so is the order. Words are in the language of the prompt. A clip that starts from a
+    photo has no video_id here, for the photo is not looked at.
+    """
+    for account in _accounts(file):
+        if not explain:
+            click.echo(json_line(json.dumps(account, ensure_ascii=False)))
+            continue
+        for line in _explained(account):
+            say(line)
+
+
+def _accounts(file: Path) -> Iterator[dict[str, Any]]:
+    from functions.cli.products_file import read_lines
+    from functions.cli.replaying import model_of
+    from functions.derive_prompt import SpecMaker
+
+    settings = read_settings()
+    specs = SpecMaker(settings, model_of(settings))
+    for line in read_lines(file, ENTRY_TYPES[0], source="/skureel/derive", stdin=sys.stdin.buffer):
+        if line.event.type not in ENTRY_TYPES:
+            raise PermanentError(
+                f"{line.place}: a {line.event.type} holds no product; give {' or '.join(ENTRY_TYPES)}",
+                reason="invalid-data",
+            )
+        yield _account(line.event.data, specs)
+
+
+def _account(product: Product, specs: Any) -> dict[str, Any]:
+    from functions.derive_prompt.recognise.understanding import visible_fields
+    from functions.derive_prompt.screening import screen
+
+    screened = screen(product)
+    if screened:
+        return _told(product, reasons=screened)
+    fields = visible_fields(product)
+    if product.image:
+        scene, spec = specs.scene(fields, from_photo=True), None
+    else:
+        scene, spec = specs.derive(fields)
+    understood, caption = scene.understood, scene.caption
+    slots = understood.slots if caption is None else caption.slots
+    language = slots.locale
+    looks = [look for section in slots.looks for look in section]
+    return _told(
+        product,
+        reasons=scene.reasons,
+        kind=_word(understood.slots.kind, language) if understood.problem is None else None,
+        family=slots.template,
+        colours=[_word(slots.colour, language)] if slots.colour else [],
+        materials=[_word(slots.material, language)] if slots.material else [],
+        looks=[_word(look, language) for look in looks],
+        audience=_word(slots.audience, language),
+        confidence=understood.choice.confidence,
+        evidence=[{**said._asdict(), "role": said.role.value} for said in understood.choice.evidence],
+        prompt=caption.prompt if caption else None,
+        negative_prompt=caption.negative_prompt if caption else None,
+        video_id=spec.video_id if spec else None,
+    )
+
+
+def _told(product: Product, *, reasons: Any, **told: Any) -> dict[str, Any]:
+    return {
+        "product_id": product.product_id,
+        "outcome": "rejected" if reasons else "requested",
+        "kind": None,
+        "family": None,
+        "colours": [],
+        "materials": [],
+        "looks": [],
+        "audience": None,
+        "confidence": None,
+        "evidence": [],
+        "prompt": None,
+        "negative_prompt": None,
+        "video_id": None,
+        **told,
+        "reasons": [reason.model_dump(exclude_none=True) for reason in reasons],
+    }
+
+
+def _word(named: Any, language: str) -> str | None:
+    return None if named is None else str(named.zh if language == "zh" else named.en)
+
+
+def _explained(account: dict[str, Any]) -> Iterator[str]:
+    yield f"{account['product_id']}  {account['outcome']}"
+    if account["prompt"] is not None:
+        kind = account["kind"] or "not known, so nothing is called by a name"
+        yield f"  thing     {kind} ({account['family']}), sure to {account['confidence']:.2f}"
+        seen = [*account["colours"], *account["materials"], *account["looks"]]
+        if account["audience"]:
+            seen.append(account["audience"])
+        yield f"  seen      {', '.join(seen) or 'nothing else'}"
+    for said in account["evidence"]:
+        yield f"  {said['field']:<9} {said['word']} as {said['kind']} ({said['role']}, {said['weight']:.2f})"
+    if account["prompt"] is not None:
+        yield f"  prompt    {account['prompt']}"
+        yield f"  video     {account['video_id'] or 'starts from its photo, which is not looked at here'}"
+    for reason in account["reasons"]:
+        yield f"  {reason['code']}: {reason['message']}"
+
+
+COMMANDS = (derive,)
