@@ -103,7 +103,7 @@ class Watch:
         for moment in self.moments:
             for sample in moment.samples:
                 worst = found.setdefault(sample.function, Figures())
-                worst.memory_bytes = max(worst.memory_bytes, sample.memory_bytes)
+                worst.memory_bytes = max(worst.memory_bytes, sample.peak_bytes)
                 worst.oldest_seconds = max(worst.oldest_seconds, sample.figures.get(OLDEST, 0.0))
                 in_a_row[sample.pid] = in_a_row[sample.pid] + 1 if sample.live is False else 0
                 if in_a_row[sample.pid] == DEAD_LOOKS:
