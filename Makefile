@@ -5,7 +5,7 @@ OUT ?= out
 CONSTRAINTS := -c constraints.txt
 # Half of the suite's time is waiting: twice as many processes as cores, each with one thread for the networks.
 PROCESSES ?= 4
-PYTEST = -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder --durations=15
+PYTEST = -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder --durations=15
 test test-quick test-newest: export OMP_NUM_THREADS = 1
 
 # pip itself and what builds this package come from the machine and from constraints.txt: nothing is fetched unpinned.

@@ -1,4 +1,4 @@
-"""The servers that tests stand on, embedded and real, as fixtures, and which tests keep together side by side.
+"""The servers that tests stand on, embedded and real, as fixtures.
 
 `kafka_broker` and `object_store` run a test twice, on the stand-in and (marked `connected`) on the real thing. Each
 test gets a topic prefix and a bucket of its own, so that servers can be shared by the whole run.
@@ -6,9 +6,9 @@ test gets a topic prefix and a bucket of its own, so that servers can be shared 
 
 import os
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,21 +25,16 @@ from tests.servers import (
     servers_folder,
 )
 from tests.shared_server import port_of_shared
+from tests.side_by_side import Sharing, put_long_parts_first
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side a module stays in one process, with its servers, and what takes longest goes first.
+    put_long_parts_first(items)
 
-    A test that names a group of its own (`xdist_group`) leaves its module.
-    """
-    groups = {}
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-        groups[item] = item.get_closest_marker("xdist_group").args[0]
-    slow = Counter(groups[item] for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[groups[item]])
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Sharing:
+    return Sharing(config, log)
 
 
 @pytest.fixture(scope="session")

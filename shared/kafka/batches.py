@@ -127,8 +127,9 @@ class Fetched:
                     if first:
                         raise EndUnknown(f"the batch there {damage}, and where it ends is not known") from damage
                     return
-                yield self._unreadable(frame, last, str(damage))
-                self.position = last + 1
+                # Its epoch cannot be believed, and behind it an earlier one would ask for what never was.
+                self.leader_epoch = -1
+                yield self._pass_over(frame, last, str(damage))
                 # What lies behind is fetched anew: had this been the marker that ends an aborted transaction, only the
                 # broker could say so.
                 return
@@ -172,11 +173,13 @@ class Fetched:
         frame = self._frame()
         return header_of(frame) if frame is not None and frame[MAGIC_AT] == 2 else None
 
-    def _unreadable(self, frame: memoryview, last: int, why: str, timestamp: int = -1) -> UnreadableBatch:
+    def _pass_over(self, frame: memoryview, last: int, why: str, timestamp: int = -1) -> UnreadableBatch:
+        """Go on behind a batch that cannot be read, before it is given: whoever asks may stop there."""
+        first, self.position = self.position, last + 1
         return UnreadableBatch(
             topic=self._topic,
             partition=self._partition,
-            offset=self.position,
+            offset=first,
             last_offset=last,
             why=why,
             value=bytes(frame[: self._limits.raw_bytes]),
@@ -202,7 +205,7 @@ class Fetched:
             if header.attributes & CONTROL:
                 raise
             if self.position <= last:
-                yield self._unreadable(frame, last, str(damage), header.max_timestamp)
+                yield self._pass_over(frame, last, str(damage), header.max_timestamp)
         self.position = last + 1
 
     def _is_in_place(self, base: int, last: int, first: bool) -> bool:

@@ -83,7 +83,6 @@ def finish_answering(workers: Fleet, products: list[str]) -> None:
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.xdist_group("kills")
 def test_thirty_kills_lose_and_repeat_nothing(real_kafka: KafkaSettings, tmp_path: Path) -> None:
     settings = with_short_sessions(real_kafka, SESSION_MS)
     chance = random.Random(20261121)
@@ -101,7 +100,6 @@ def test_thirty_kills_lose_and_repeat_nothing(real_kafka: KafkaSettings, tmp_pat
         finish_answering(workers, products)
 
 
-@pytest.mark.xdist_group("broker restarts")
 def test_three_broker_restarts_lose_and_repeat_nothing(
     breakable_kafka: RealKafka, breakable: KafkaSettings, tmp_path: Path
 ) -> None:
@@ -118,7 +116,6 @@ def test_three_broker_restarts_lose_and_repeat_nothing(
         finish_answering(workers, products)
 
 
-@pytest.mark.xdist_group("a freeze")
 def test_a_frozen_worker_that_thaws_repeats_nothing(real_kafka: KafkaSettings, tmp_path: Path) -> None:
     settings = with_short_sessions(real_kafka, SESSION_MS)
     products: list[str] = []
@@ -249,7 +246,6 @@ def rendering(settings: KafkaSettings, objects: ObjectSettings, folder: Path) ->
         yield Rendering(workers, ObjectStore(objects))
 
 
-@pytest.mark.xdist_group("clips and kills")
 def test_clips_survive_kills_a_broker_restart_and_a_freeze(
     breakable_kafka: RealKafka, breakable: KafkaSettings, real_minio: ObjectSettings, tmp_path: Path
 ) -> None:
@@ -284,13 +280,7 @@ def test_clips_survive_kills_a_broker_restart_and_a_freeze(
             assert probe(clip).frames == FRAMES
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param("killed", marks=pytest.mark.xdist_group("a store killed")),
-        pytest.param("paused", marks=pytest.mark.xdist_group("a store paused")),
-    ],
-)
+@pytest.mark.parametrize("fault", ["killed", "paused"])
 def test_clips_survive_a_store_that_is_away_for_twenty_seconds(
     fault: str,
     real_kafka: KafkaSettings,

@@ -67,6 +67,7 @@ class Client:
         self.generation = 0
         self.positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
+        self._fetcher = SimpleNamespace(held=dict)
 
     def position(self, partition: TopicPartition, timeout_ms: int) -> int:
         return self.positions[partition]
@@ -96,6 +97,9 @@ class Client:
 
     def assign(self, partition: TopicPartition) -> None:
         self.positions[partition] = self._logs[partition].committed
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.positions[partition] = offset
 
     def revoke(self, partition: TopicPartition) -> None:
         del self.positions[partition]
@@ -159,7 +163,7 @@ def stage(worker: Any, client: Client, handlers: Handlers, outbox: "Transactions
 
 def read(worker: Any, partition: TopicPartition, records: list[Any]) -> None:
     """Let records arrive and be taken, as far as they may."""
-    worker._books.arrive(partition, records)
+    worker._arrive(partition, records)
     worker._take()
 
 
@@ -503,3 +507,23 @@ class Ownership(RuleBasedStateMachine):
 
 TestOwnership = Ownership.TestCase
 TestOwnership.settings = settings(max_examples=500, stateful_step_count=50, deadline=None)
+
+
+def test_what_lies_before_offsets_that_come_again_is_not_lost() -> None:
+    """The records before them stand where they stood, and not all had been committed."""
+    desk = Desk()
+    for _ in range(2):
+        desk.log.append(0, None, desk.partition)
+    read(desk.worker, desk.partition, desk.client.fetch(desk.partition, 2))
+    first, *_ = desk.handlers.in_work
+    desk.client.positions[desk.partition] = 2
+    read(desk.worker, desk.partition, desk.client.fetch(desk.partition, 1))
+    read(desk.worker, desk.partition, desk.client.fetch(desk.partition, 3))
+    for work in desk.handlers.in_work[:]:
+        desk.handlers.end(work)
+    desk.worker._collect()
+    release(desk.worker)
+    assert desk.outbox.under_way is not None
+    released = desk.outbox.under_way.works()
+    assert [work.record.offset for work in released] == [0, 1, 2]
+    assert first not in released

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.connected
 def die_in_a_transaction(settings: KafkaSettings, *, group: str, topic: str, name: str, offset: int) -> None:
     """Send a record and an offset in a transaction, and be killed before its end."""
     producer = KafkaProducer(
-        **connection(settings, client_id="dying"), transactional_id=name, transaction_timeout_ms=60_000
+        **connection(settings, client_id="dying"), transactional_id=name, transaction_timeout_ms=300_000
     )
     producer.init_transactions()
     producer.begin_transaction()
@@ -61,7 +61,7 @@ def test_a_replay_goes_on_after_one_that_died(real_kafka: KafkaSettings) -> None
     begun = time.monotonic()
     done = replay_dead_letters(real_kafka, topics=[topic])
     # Not by waiting for the dead one's transaction to time out.
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 120
     assert done.sent == 5
     assert [record.key for record in records_of(real_kafka, CREATED)] == [f"k-{n}".encode() for n in range(5)]
     assert committed(real_kafka, group, CREATED + ".dlq") == {0: 5}
@@ -98,7 +98,7 @@ def test_lag_is_told_whatever_is_open(real_kafka: KafkaSettings) -> None:
     die_in_a_transaction(real_kafka, group=group, topic=CREATED, name="a-dead-worker", offset=3)
     begun = time.monotonic()
     (lag,) = (part for part in read_lag(real_kafka, {"answering": [CREATED]}, {}) if part.topic.endswith(CREATED))
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 120
     # Its own half-sent record among them, as KEDA counts.
     assert (lag.committed, lag.end, lag.records) == (2, 4, 2)
 

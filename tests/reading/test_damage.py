@@ -93,6 +93,18 @@ def test_an_unreadable_batch_is_read_on_from_where_reading_stood() -> None:
     assert ranges(read(flipped(batch(10, TEN), 80), position=14)) == [(14, 19)]
 
 
+def test_whoever_stops_at_an_unreadable_batch_goes_on_behind_it() -> None:
+    """A poll may end with it. And the epoch of a batch before it is none to ask behind it in: the broker would take the
+    place for one that the log never had, and have it read again."""
+    sound = set_field(batch(0, [b"a", b"b"]), AT["epoch"], ">i", 3, checked=False)
+    found = fetched(sound + flipped(batch(2, [b"c"]), HEADER_BYTES))
+    records = iter(found)
+    assert [next(records).offset, next(records).offset] == [0, 1]
+    assert (found.position, found.leader_epoch) == (2, 3)
+    assert isinstance(next(records), UnreadableBatch)
+    assert (found.position, found.leader_epoch) == (3, -1)
+
+
 def test_a_fetch_that_is_cut_off_is_read_as_far_as_it_goes() -> None:
     two = batch(0, TEN) + batch(10, TEN)
     for cut in range(len(two) // 2, len(two)):

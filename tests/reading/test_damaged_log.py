@@ -43,9 +43,9 @@ def settings(breakable_kafka: RealKafka, prefix_of_its_own: Callable[[KafkaSetti
     return settings
 
 
-def publish(settings: KafkaSettings, codec: str | None = None) -> list[list[str]]:
+def publish(settings: KafkaSettings, codec: str | None = None, *, prefix: str = "") -> list[list[str]]:
     """Three batches of five products in each partition; the product ids of each partition."""
-    ids = [[f"{partition}-{number}" for number in range(3 * BATCH)] for partition in range(3)]
+    ids = [[f"{prefix}{partition}-{number}" for number in range(3 * BATCH)] for partition in range(3)]
     producer = KafkaProducer(**connection(settings, client_id="test"), compression_type=codec, linger_ms=60_000)
     for start in range(0, 3 * BATCH, BATCH):
         for partition in range(3):
@@ -101,6 +101,23 @@ def test_a_flipped_byte_is_a_dead_letter_and_everything_else_goes_on(
     done = replay_dead_letters(settings)
     assert done.sent == 0
     assert "could not be read" in done.parked[0]
+
+
+def test_damage_of_another_epoch_than_what_lies_before_is_met_once(
+    breakable_kafka: RealKafka, settings: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever asks behind it in the epoch of what lies before is sent back by the broker, to the damage again."""
+    before = publish(settings)
+    breakable_kafka.stop()
+    breakable_kafka.start()
+    behind = publish(settings, prefix="later-")
+    damage(breakable_kafka, settings, 0, 3, RECORDS_AT)
+    expected = sorted(set(chain(*before, *behind)) - set(behind[0][:BATCH]))
+    with running(Answering(), settings) as worker:
+        eventually(lambda: sorted(answered(settings)) == expected)
+        eventually(lambda: committed(settings, worker.group) == ends(settings))
+    assert len(list(list_dead_letters(settings))) == 1
+    assert "went back" not in caplog.text
 
 
 def test_a_length_that_cannot_be_holds_its_partition_and_says_so(

@@ -37,6 +37,8 @@ class Sample:
     function: str
     pid: int
     memory_bytes: int
+    peak_bytes: int
+    """The most it ever took, where the system counts it: a bomb goes off between two looks."""
     live: bool | None
     """None: it is frozen, or has only just begun."""
     figures: Mapping[str, float]
@@ -96,7 +98,8 @@ class Member:
         """How it does; None where it has ended."""
         try:
             memory = psutil.Process(self.process.pid).memory_info().rss
-        except psutil.NoSuchProcess:
+            peak = max(memory, _peak(self.process.pid))
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             return None
         live, figures = (None, {}) if self.frozen else (self._asks("/health/live"), self._figures())
         self._answered = self._answered or bool(live)
@@ -104,7 +107,7 @@ class Member:
             return None  # while it was asked
         if not live and not self._answered and time.monotonic() - self._began < STARTING_SECONDS:
             live = None
-        return Sample(self.function, self.process.pid, memory, live, figures)
+        return Sample(self.function, self.process.pid, memory, peak, live, figures)
 
     def _asks(self, path: str) -> bool:
         return self._get(path)[0] == 200
@@ -124,6 +127,14 @@ class Member:
             return 0, ""
         finally:
             connection.close()
+
+
+def _peak(pid: int) -> int:
+    """The most memory that a process has had, as Linux counts it; 0 elsewhere, and of a process that has ended."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
 
 
 class Crew:

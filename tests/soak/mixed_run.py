@@ -109,7 +109,7 @@ class MixedRun:
         environment = _environment(self.kafka, objects, self._proxy.port, model, folder)
         self.crew = stack.enter_context(Crew(environment, WORKERS, logs))
         self._producers = stack.enter_context(Producers(self.kafka))
-        self.watch = stack.enter_context(Watch(self.crew, self.kafka, lambda: self._proxy.weather.value))
+        self.watch = stack.enter_context(Watch(self.crew, self.kafka, self._proxy))
         self._began = time.monotonic()
 
     def publish_and_disturb(self) -> None:

@@ -6,6 +6,7 @@ A plain TCP proxy that looks at the head of each request. Whatever its weather, 
 
 import asyncio
 import threading
+import time
 from contextlib import suppress
 from enum import Enum
 from types import TracebackType
@@ -35,6 +36,7 @@ class StoreProxy:
         """Where to reach the store through it."""
         self._store = port
         self._weather = Weather.CLEAR
+        self._turned = float("-inf")
         self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="store proxy", daemon=True)
@@ -48,6 +50,10 @@ class StoreProxy:
     @weather.setter
     def weather(self, weather: Weather) -> None:
         asyncio.run_coroutine_threadsafe(self._turn(weather), self._loop).result(30)
+
+    def was_away(self, seconds: float) -> bool:
+        """Whether the store is away, or something about it changed within the last so many seconds."""
+        return self._weather is not Weather.CLEAR or time.monotonic() - self._turned < seconds
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -66,6 +72,7 @@ class StoreProxy:
 
     async def _turn(self, weather: Weather) -> None:
         self._weather = weather
+        self._turned = time.monotonic()
         self._changed.set()
         self._changed = asyncio.Event()
         for writer in list(self._open):

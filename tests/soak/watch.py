@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -14,11 +14,13 @@ from shared.errors import ConfigurationError, TemporaryError
 from shared.kafka.operating.lag import read_lag
 from shared.settings import KafkaSettings
 from tests.soak.members import Crew, Sample
+from tests.soak.proxy import StoreProxy
 
 SAMPLE_SECONDS = 2.0
 DEAD_LOOKS = 3
 """So many times in a row a probe must fail, as platforms have it, since a busy machine may answer one too late."""
 EXCUSED_SECONDS = 20.0
+"""A worker that begins while the store comes or goes may say so and end, for this long after."""
 OLDEST = "skureel_oldest_in_work_seconds"
 """The age of the oldest record in work."""
 
@@ -50,12 +52,12 @@ class Watch:
         self,
         crew: Crew,
         settings: KafkaSettings,
-        weather: Callable[[], str],
+        store: StoreProxy,
     ) -> None:
         self.moments: list[Moment] = []
         self._crew = crew
         self._settings = settings
-        self._weather = weather
+        self._store = store
         self._lag: Mapping[str, int] = {}
         self._ended = threading.Event()
         self._began = time.monotonic()
@@ -93,7 +95,7 @@ class Watch:
         behind = ", ".join(f"{name} {number}" for name, number in self._lag.items())
         return (
             f"behind: {behind or 'unknown'}; in work {self.in_flight()}, oldest {oldest:.0f} s; "
-            f"largest worker {memory >> 20} MiB; store {self._weather()}"
+            f"largest worker {memory >> 20} MiB; store {self._store.weather.value}"
         )
 
     def figures(self) -> dict[str, Figures]:
@@ -103,7 +105,7 @@ class Watch:
         for moment in self.moments:
             for sample in moment.samples:
                 worst = found.setdefault(sample.function, Figures())
-                worst.memory_bytes = max(worst.memory_bytes, sample.memory_bytes)
+                worst.memory_bytes = max(worst.memory_bytes, sample.peak_bytes)
                 worst.oldest_seconds = max(worst.oldest_seconds, sample.figures.get(OLDEST, 0.0))
                 in_a_row[sample.pid] = in_a_row[sample.pid] + 1 if sample.live is False else 0
                 if in_a_row[sample.pid] == DEAD_LOOKS:
@@ -146,15 +148,9 @@ class Watch:
 
     def _sample(self) -> None:
         while not self._ended.wait(SAMPLE_SECONDS):
-            self._crew.mend(excused=self._was_away())
+            self._crew.mend(excused=self._store.was_away(EXCUSED_SECONDS))
             samples = [sample for member in self._crew.members() if (sample := member.sample()) is not None]
-            self.moments.append(Moment(time.monotonic() - self._began, samples, self._lag, self._weather()))
-
-    def _was_away(self) -> bool:
-        """Whether the store is away, or was a moment ago."""
-        now = time.monotonic() - self._began
-        recent = [moment.weather for moment in self.moments[-20:] if now - moment.seconds < EXCUSED_SECONDS]
-        return any(weather != "clear" for weather in (self._weather(), *recent))
+            self.moments.append(Moment(time.monotonic() - self._began, samples, self._lag, self._store.weather.value))
 
     def _read_lag(self) -> None:
         while not self._ended.wait(2 * SAMPLE_SECONDS):

@@ -60,16 +60,21 @@ class Books:
             tracker.alive = False
             del self._trackers[tracker.partition]
 
-    def arrive(self, partition: TopicPartition, records: Sequence[Any]) -> None:
-        """Note records that were read."""
+    def arrive(self, partition: TopicPartition, records: Sequence[Any]) -> int | None:
+        """Note records that were read. Returns where to read the partition from instead; None: all is well."""
         tracker = self._trackers.get(partition)
         if tracker is None:
             # Revoked inside the same poll: its new owner reads it.
-            return
+            return None
         first = records[0].offset
         if tracker.knows(first):
-            # The log was truncated and offsets come again: what is known of the old ones is worth nothing.
+            # The log was truncated and offsets come again: what is known of the old ones is worth nothing. Those before
+            # them stand, and what of them is not committed would be passed over: it is read again.
             log.error("%s went back from offset %d to %d", partition, tracker.next_offset or 0, first)
+            uncommitted = tracker.uncommitted_from
             self.close([partition])
             tracker = self.open(partition)
+            if uncommitted is not None and uncommitted < first:
+                return uncommitted
         tracker.arrive(records)
+        return None

@@ -7,7 +7,7 @@ It owns the consumer. The rebalance listener runs on the client's IO thread, but
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from kafka import AsyncConsumerRebalanceListener, TopicPartition
@@ -196,6 +196,11 @@ class Membership:
         except (KafkaError, IllegalStateError):
             return None
         return position
+
+    def read_from(self, partition: TopicPartition, offset: int) -> None:
+        """Go back in an owned partition."""
+        with suppress(ValueError):  # another's meanwhile
+            self._consumer.seek(partition, offset)
 
     @property
     def held(self) -> int:

@@ -121,6 +121,17 @@ class PartitionTracker:
         return self._open[0].record.offset if self._open else self.next_offset
 
     @property
+    def uncommitted_from(self) -> int | None:
+        """The first offset that was read and is not committed yet. None before the first record."""
+        if self._finished:
+            first: int = self._finished[0].record.offset
+            return first
+        if not self._open and self.arrived:
+            first = self.arrived[0].offset
+            return first
+        return self.watermark
+
+    @property
     def head(self) -> Work | None:
         """The record at the low watermark, which keeps all finished ones behind it from being released."""
         return self._open[0] if self._open else None

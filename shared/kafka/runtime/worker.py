@@ -15,8 +15,9 @@ thread releases (`outbox`). Beside the worker's life, which is here, stand
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
+from typing import Any
 from uuid import uuid4
 
 from kafka import TopicPartition
@@ -279,7 +280,12 @@ class Worker:
             self._pause(0.5)
             return
         for partition, records in polled.items():
-            self._books.arrive(partition, records)
+            self._arrive(partition, records)
+
+    def _arrive(self, partition: TopicPartition, records: Sequence[Any]) -> None:
+        elsewhere = self._books.arrive(partition, records)
+        if elsewhere is not None:
+            self._membership.read_from(partition, elsewhere)
 
     def _take(self) -> None:
         """Take of what has arrived what may be taken, and hand out what may be handled now."""
