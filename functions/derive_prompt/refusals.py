@@ -1,4 +1,4 @@
-"""Why nothing is filmed of a product that is not understood, in merchants' words, Chinese and English, and what to send."""
+"""Why nothing is filmed of a product that is not understood, in Chinese and English, and what a merchant may send."""
 
 from functions.derive_prompt.recognise.understanding import Understanding
 from shared.events import Reason
@@ -22,7 +22,8 @@ def refusal(understood: Understanding) -> Reason:
 def _of_language(language: str | None) -> str:
     return (
         f"only Chinese and English are read, and this is neither ({language}); send the name and the category in one "
-        f"of them, or a photo / 目前只识别中文和英文，这段文字是其他语言（{language}）；请用中文或英文填写名称和类目，或上传商品图片"
+        f"of them, or a photo / 目前只识别中文和英文，这段文字是其他语言（{language}）；"
+        "请用中文或英文填写名称和类目，或上传商品图片"
     )
 
 

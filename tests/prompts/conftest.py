@@ -64,6 +64,11 @@ def captioned(name: str = "陶瓷马克杯", **fields: Any) -> Caption:
     return caption_of(understood)
 
 
+def filmed_whatever_it_is(name: str = "陶瓷马克杯", **fields: Any) -> str:
+    """The prompt of a product, understood or not, as `SKUREEL_PROMPT__WHEN_UNSURE=film` would have it."""
+    return caption_of(understanding(name, **fields)).prompt
+
+
 def understanding(name: str = "陶瓷马克杯", **fields: Any) -> Understanding:
     """What a product is found to be."""
     return understand(visible_fields(product(name, **fields)))

@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.derive_prompt.prompts import caption
 from functions.derive_prompt.templates import templates
-from shared.events import Product
-from tests.prompts.conftest import captioned, product, prompt
+from tests.prompts.conftest import captioned, filmed_whatever_it_is, prompt
 
 
 def test_the_issue_example_films_touch_and_nothing_else() -> None:
@@ -71,7 +69,7 @@ def test_a_feature_that_is_denied_is_not_filmed() -> None:
     ],
 )
 def test_a_brand_never_reaches_the_prompt(name: str) -> None:
-    text = prompt(name).lower()
+    text = filmed_whatever_it_is(name).lower()
     for brand in ("nike", "apple", "iphone", "华为", "muji", "ikea", "dyson", "pegasus"):
         assert brand not in text
 
@@ -105,7 +103,7 @@ HOSTILE = [
 @pytest.mark.parametrize("field", ["name", "color", "material", "features", "category"])
 def test_hostile_text_never_reaches_the_prompt(field: str, text: str) -> None:
     fields = {"name": "马克杯", field: text}
-    filled = prompt(**fields)
+    filled = filmed_whatever_it_is(**fields)
     assert not re.search(r"[<>{}$%\\/;'\"=]|script|ignore|instruction|忽略|指令|SALE|passwd|alert|DROP", filled)
     assert not re.search("[\u200b-\u202e\u0600-\u06ff]|[^\u0000-\uffff]", filled)
     assert len(filled) <= 600
@@ -114,10 +112,9 @@ def test_hostile_text_never_reaches_the_prompt(field: str, text: str) -> None:
 @given(st.text(max_size=60), st.text(max_size=30), st.text(max_size=30))
 def test_any_text_at_all_gives_a_prompt_of_plain_letters(name: str, colour: str, material: str) -> None:
     try:
-        item = Product(product_id="x", name=name or "?", color=(colour,), material=(material,), locale="zh")
+        filled = filmed_whatever_it_is(name or "?", color=(colour,), material=(material,), locale="zh")
     except ValueError:
         return
-    filled = caption(item).prompt
     assert re.fullmatch(r"[\u4e00-\u9fffA-Za-z，。、（） ·'-]+", filled), filled
 
 
@@ -159,4 +156,4 @@ def test_liquor_is_never_drunk_or_poured() -> None:
 
 
 def test_products_of_one_slot_have_one_prompt_whatever_else_they_say() -> None:
-    assert caption(product("陶瓷马克杯 350ml", color="白色")) == caption(product("陶瓷马克杯 500ml", color="白色"))
+    assert captioned("陶瓷马克杯 350ml", color="白色") == captioned("陶瓷马克杯 500ml", color="白色")

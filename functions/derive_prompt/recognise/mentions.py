@@ -67,10 +67,31 @@ def find_mentions(text: str) -> list[Mention]:
     for clause in clauses(text):
         units = list(_units(text, clause))
         found = _with_roles(text, clause, units, number)
+        if (
+            mentions
+            and clause.said_from < clause.start
+            and _goes_on(units)
+            and _ends_before(mentions[-1], clause, text)
+        ):
+            mentions[-1] = mentions[-1]._replace(role=Role.OF)
         if found:
             mentions += found
             number += 1
     return mentions
+
+
+def _goes_on(units: list[_Unit]) -> bool:
+    """Whether a phrase that a number interrupted goes on to the end of a compound: iPhone 15 Pro case."""
+    unlisted = [unit.ending is None or not unit.ending.kind.id.endswith("_for") for unit in units]
+    return False in unlisted and unlisted.index(False) <= _MODEL_WORDS and not any(unit.meaning for unit in units)
+
+
+_MODEL_WORDS = 4
+"""Unlisted words and numbers that a model's name may have: 15 Pro Max, 10th Generation."""
+
+
+def _ends_before(mention: Mention, clause: Clause, text: str) -> bool:
+    return mention.role is Role.HEAD and not text[mention.end : clause.start].strip()
 
 
 def _units(text: str, clause: Clause) -> Iterator[_Unit]:
@@ -118,7 +139,9 @@ def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> l
             if role is Role.HEAD and place + 1 < len(units) and _may_be_the_thing(units[place + 1], unit):
                 role = Role.PERHAPS_OF
             if role is Role.HEAD and found:
-                role, found[-1] = _side_by_side(found[-1], unit, text)
+                sold_together = place + 1 < len(units) and _PACKED.fullmatch(units[place + 1].text) is not None
+                if not sold_together:
+                    role, found[-1] = _side_by_side(found[-1], unit, text)
             found.append(Mention(unit.meaning, unit.text, role, number, clause.aside, False, unit.start, unit.end))
     _mark_main(found, text)
     return found
@@ -163,9 +186,11 @@ def _may_be_the_thing(after: _Unit, unit: _Unit) -> bool:
         and len(after.text) > 1
         and after.tag in _NOUN_TAGS
         and after.text not in descriptive_words()
+        and not _PACKED.fullmatch(after.text)
     )
 
 
+_PACKED = re.compile("|".join((*table("endings")["sets"]["zh"], *table("endings")["sets"]["packed"], ".件套?")))
 _NOUN_TAGS = ("n", "nz", "vn")
 
 
@@ -255,7 +280,10 @@ def _chinese_rules() -> _Rules:
     said = table("roles")["zh"]
 
     def before(name: str) -> re.Pattern[str]:
-        return re.compile(rf"(?:{_either(said[name])})[\u4e00-\u9fff]{{0,1}}\Z")
+        # A word may come between (带大镜子), but a single character mostly begins a word of its own: 抗菌毛巾, 双层杯.
+        close = [word for word in said[name] if len(word) == 1 and word not in said["far_reaching"]]
+        far = [word for word in said[name] if word not in close]
+        return re.compile(rf"(?:{_either(close) or '(?!)'}|(?:{_either(far)})[\u4e00-\u9fff]?)\Z")
 
     def after(name: str) -> re.Pattern[str]:
         return re.compile(rf"\s?(?:{_either(said[name])})(?!的)")

@@ -46,8 +46,9 @@ def _find_run(name: str, mentions: list[Mention], vetoed: Collection[str], *, ch
             run, joined = [], ""
         if not _is_piece(mention, vetoed):
             continue
-        joined += name[run[-1].end : mention.start] if run else ""
-        if all(_unlike(mention, other) for other in run):
+        between = name[run[-1].end : mention.start] if run else ""
+        joined += between
+        if all(_unlike(mention, other, joined=bool(_JOINED_EN.search(between))) for other in run):
             run.append(mention)
         else:
             run[-1] = run[-1]._replace(end=mention.end)
@@ -74,13 +75,14 @@ def _is_piece(mention: Mention, vetoed: Collection[str]) -> bool:
     )
 
 
-def _unlike(mention: Mention, other: Mention) -> bool:
-    """Whether two mentions name two things: neither is the wider word of the other."""
+def _unlike(mention: Mention, other: Mention, *, joined: bool) -> bool:
+    """Whether two mentions name two things: neither is the wider word of the other. What is `joined` by an and is
+    meant, however general."""
     words = vocabulary()
     one, two = mention.meaning.root, other.meaning.root
     same_family = mention.meaning.kind.template == other.meaning.kind.template
     again = one in {two, *words.lineage(two)} or two in words.lineage(one)
-    return not again and not (same_family and mention.word in words.general)
+    return not again and (joined or not (same_family and mention.word in words.general))
 
 
 def _one_of(kinds: list[Kind]) -> Kind:
