@@ -4,6 +4,7 @@ before a camera. Recognised in names, features and craft attributes; what nothin
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.matcher import Matcher
 from functions.derive_prompt.vocabulary import table
 
@@ -15,7 +16,7 @@ _NEGATIONS = ("没有", "不含", "不带", "no ", "non-", "non ", "without ", "
 
 class Look(NamedTuple):
     """One row of the table. `zh` and `en` are a part of the noun phrase, or a clause where it is an action. `templates`
-    are those whose things can have it; none named: any."""
+    are the templates or shelves whose things can have it; none named: any."""
 
     section: str
     id: str
@@ -76,12 +77,13 @@ def find_looks(text: str, template: str, patterns: Iterable[str] = ()) -> Looks:
     """What normalised text says can be seen on a thing that this template films; `patterns` are ids already read
     elsewhere and come first."""
     seen: dict[str, dict[str, Look]] = {section: {} for section in _SECTIONS}
+    places = {template, shelf_of(template)}
     for name in patterns:
         seen["patterns"][name] = LOOKS["patterns"][name]
     for found in _FREE.find_all(text):
         if found.value and not _is_negated(text, found.start):
             for look in found.value:
-                if not look.templates or template in look.templates:
+                if not look.templates or places & set(look.templates):
                     seen[look.section].setdefault(look.id, look)
     return Looks(**{section: tuple(rows.values())[: _MOST[section]] for section, rows in seen.items()})
 
