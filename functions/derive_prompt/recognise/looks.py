@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.matcher import Matcher
-from functions.derive_prompt.vocabulary import table
+from functions.derive_prompt.vocabulary import materials, table
 
 _TABLE = table("looks")
 _SECTIONS = ("finishes", "patterns", "shapes", "details", "actions")
@@ -61,7 +61,7 @@ def _free_words() -> Iterable[tuple[str, tuple[Look, ...]]]:
             if len(word) > 1:
                 meanings.setdefault(word, []).append(LOOKS[section][name])
     # Materials and things that only sound like a look (天鹅绒, 波浪鼓) are read over.
-    for row in table("materials")["materials"].values():
+    for row in materials():
         for word in (*row["zh"], *row["en"]):
             if len(word) > 1:
                 meanings.setdefault(word.lower(), [])
