@@ -9,7 +9,7 @@ from functions.derive_prompt.templates import PHOTOGRAPHED, Template, templates
 def fill(template: Template, slots: Slots, kind: Kind, *, from_photo: bool = False) -> str:
     """The template's text in the slots' locale every place filled. `kind` is what the thing is called.
 
-    `from_photo`: the clip starts from the product's own photo. Then the photo is the scene, and only what it shows moves.
+    `from_photo`: the clip starts from the product's own photo, which is the scene, and only what it shows moves.
     """
     chinese = slots.locale == "zh"
     scene = templates()[PHOTOGRAPHED] if from_photo else template

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
+from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
 from functions.derive_prompt.recognise.mentions import Mention, Role, colour_words, find_mentions
 from functions.derive_prompt.templates import GENERAL
-from functions.derive_prompt.vocabulary import table
 
 
 class Source(NamedTuple):
@@ -152,7 +152,7 @@ def _is_weak(mention: Mention) -> bool:
 
 
 def _is_expected(kind: Kind, family: str | None) -> bool:
-    return family is not None and _shelf(kind.template) == _shelf(family)
+    return family is not None and shelf_of(kind.template) == shelf_of(family)
 
 
 def _scores(weighed: Sequence[_Weighed], family: str | None) -> dict[str, float]:
@@ -172,16 +172,11 @@ def _scores(weighed: Sequence[_Weighed], family: str | None) -> dict[str, float]
     for root, weight in own.items():
         support = sum(own.get(wider, 0.0) for wider in words.lineage(root))
         scores[root] = weight + _WIDER * min(support, 2 * weight)
-        if family is not None and _shelf(families[root]) == _shelf(family):
+        if family is not None and shelf_of(families[root]) == shelf_of(family):
             scores[root] += _FAMILY * min(1.0, 2 * weight)
         elif family is not None and family != GENERAL:
             scores[root] *= _OTHER_FAMILY
     return scores
-
-
-def _shelf(family: str) -> str:
-    """The family as whose kind of scene a family is filmed: fruit and snacks are both food."""
-    return str(table("families")["filmed_as"].get(family, family))
 
 
 def _related(root: str) -> set[str]:

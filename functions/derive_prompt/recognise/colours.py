@@ -5,7 +5,7 @@ a clip. What is listed in `vocabulary/colours.toml` is only what cannot be worke
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,10 +23,12 @@ from functions.derive_prompt.recognise.shades import (
     of_chinese,
     of_english,
     of_shade,
+    quiet_words,
     running_words,
+    unglued,
 )
 from functions.derive_prompt.recognise.text import has_chinese, is_plain_word, normalised
-from functions.derive_prompt.vocabulary import table
+from functions.derive_prompt.vocabulary import materials, table
 
 _TABLE = table("colours")
 
@@ -40,27 +42,35 @@ class ColourField(NamedTuple):
 
 _AFFIXES: Matcher[None] = Matcher((word, None) for word in _TABLE["ignored"]["affixes"])
 _ENGLISH_NOISE = frozenset(
-    "color colour colors colours finish tone toned style edition version print base body strap lid cover trim the "
-    "a in with set pack solid plain new for".split()
+    "color colour colors colours finish tone toned style edition version print base body strap lid cover trim the all "
+    "a in with set pack solid plain new for handle handles leg legs frame top accent accents piping sole heel case".split()
 )
 # Endings that mean a substance as often as a colour (奶粉, 大米, 白银): a name's token needs more than such an ending.
 _SUBSTANCES = frozenset("粉米金银麻铜啡驼杏茶")
+# One character by itself that a title may end with: 黑. A unit (5 米) or a substance (麻) says nothing.
+_ALONE = frozenset("黑白灰红橙黄绿蓝紫粉棕咖银金青杏")
 
 _ALTERNATIVES = re.compile(r"[/|、,;，；\n]|\s或\s?|\sor\s|\s{2,}")
-_PARTS = re.compile(r"[+＋&]|\sand\s|和|与|\swith\s")
+_CHOICE = re.compile(r"[|、,;，；\n]|\bor\b|\bavailable\b|\boptions?\b|\bchoose\b")
+_SLASH = re.compile(r"\s*/\s*")
+_PARTS = re.compile(r"[+＋&]|\band\b|和|与|\swith\s")
 _BRACKETS = re.compile(r"[(（【\[][^)）】\]]*[)）】\]]")
 _CHINESE = re.compile("[\u4e00-\u9fff]+")
-_LATIN = re.compile("[a-z]+(?:-[a-z]+)*")
+_LATIN = re.compile("[a-z]+")
 
 
 def read_field(text: str) -> ColourField | None:
     """The colour of a colour field: its first alternative that names one. None where no alternative names any.
 
-    `浅杏粉/ 玛瑙红` is 浅杏粉; `黑色花朵+粉色底座` is both; `见详情`, `GB/T 28495-2012` are none.
+    `浅杏粉/ 玛瑙红` is 浅杏粉; `黑色花朵+粉色底座` is both, as is an English feed's `Black/White`; `见详情`,
+    `GB/T 28495-2012` are none.
     """
     plain = _BRACKETS.sub(" ", normalised(text[:_FIELD_LIMIT])).strip()
     # Numbers beside Latin capitals are a standard or a model, beside Chinese they are a list's numbering.
     quotable = not any(character.isdigit() for character in plain)
+    together = _together(plain)
+    if together is not None:
+        return together
     patterns: tuple[str, ...] = ()
     for alternative in _ALTERNATIVES.split(plain):
         parts = [
@@ -79,16 +89,47 @@ def read_field(text: str) -> ColourField | None:
 _FIELD_LIMIT = 200
 
 
-def read_token(token: str) -> ColourField | None:
-    """The colour of a name's or specification's own token (`星空蓝`, `蓝灰格`), if colour is all it says."""
-    if token in IGNORED or _CHINESE.fullmatch(token) is None or not 1 <= len(token) <= 8:
+def _together(text: str) -> ColourField | None:
+    """What English feeds set apart by strokes is together on one thing, up to three colours: Black/White."""
+    pieces = _SLASH.split(text)
+    if has_chinese(text) or not 2 <= len(pieces) <= _MOST_TOGETHER or _CHOICE.search(text) is not None:
         return None
+    parts = [_read_part(part.strip(), quotable=False) for piece in pieces for part in _PARTS.split(piece)]
+    colours = [part.colour for part in parts if part is not None and part.colour is not None]
+    patterns = tuple(dict.fromkeys(pattern for part in parts if part is not None for pattern in part.patterns))
+    return ColourField(joined(colours), patterns) if len(colours) == len(parts) else None
+
+
+_MOST_TOGETHER = 3
+
+
+def read_token(token: str) -> ColourField | None:
+    """The colour of a name's or specification's own token (`星空蓝`, `蓝灰格`, `717浅紫`), if colour is all it says beside
+    numbers. `黑3白3灰4` is of three colours."""
+    runs = _CHINESE.findall(token)
+    if len(runs) > 1 and _ALONE.issuperset(runs) and _ONLY_COUNTS.fullmatch(token) is not None:
+        return ColourField(joined([colour for run in runs if (colour := of_chinese(run, quotable=False))]), ())
+    if len(runs) != 1 or token in IGNORED or _NUMBERED.fullmatch(token) is None:
+        return None
+    return _read_run(runs[0])
+
+
+_ONLY_COUNTS = re.compile("[\u4e00-\u9fff0-9+*x]+")
+_NUMBERED = re.compile(r"[a-z0-9#.\-_*]*[\u4e00-\u9fff]+[a-z0-9#.\-_*]*")
+_LONGEST_RUN = 8
+
+
+def _read_run(token: str) -> ColourField | None:
+    if token in IGNORED or len(token) > _LONGEST_RUN:
+        return None
+    if len(token) == 1:
+        return ColourField(of_chinese(token, quotable=False), ()) if token in _ALONE else None
     shade = SHADES.get(token.removesuffix("色"))
     if shade is not None and (shade.free or token.endswith("色")):
         return ColourField(of_shade(shade), ())
     stem = PATTERN_WORDS.without(_AFFIXES.without(token))
     bare = stem.replace("色", "")
-    if len(token) == 1 or not _is_shade(bare, named=stem.endswith("色")):
+    if not _is_shade(bare, named=stem.endswith("色")):
         return None
     patterns = tuple(dict.fromkeys(found.value for found in PATTERN_WORDS.find_all(token)))
     return _with_patterns(of_chinese(bare, quotable=False), patterns)
@@ -109,35 +150,81 @@ def first_token(tokens: Iterable[str]) -> ColourField | None:
     return next((found for found in told if found is not None and found.colour is not None), None)
 
 
+def tokens_of(name: str) -> list[str]:
+    """The words of a Chinese title as its maker set them apart."""
+    return [token for token in _TOKEN_BREAK.split(name) if token]
+
+
+_TOKEN_BREAK = re.compile(r"[\s()\[\]【】|,，、;；/·~—]+")
+
+
 def find_in_name(name: str) -> Colour | None:
     """The colour of a normalised name: what an English title ends with (..., Sage), else the first colour that running
-    text names beyond doubt: 白色, 深灰色, 藏青, navy blue. That of a part (with Gold Legs) is not the thing's."""
+    text names beyond doubt: 白色, 深灰色, 藏青, navy blue."""
     colour, rest = _ending(name)
     if colour is not None:
         return colour
-    for found in _FREE.find_all(rest):
-        if found.value is not None and _PART_FOLLOWS.match(rest, found.end) is None:
-            return found.value
-    return None
+    return next((found.value for found in _FREE.find_all(rest) if found.value is not None), None)
 
 
 def find_last_word(name: str) -> Colour | None:
     """The shade that is the last word of an English title, or of the piece before its sizes: Clogs Lavender. What may
     be a material (wood) is none."""
-    for piece in _PIECE_BREAK.split(name)[: -_LAST_PIECES - 1 : -1]:
-        word = piece.rstrip().rpartition(" ")[2]
-        shade = SHADES.get(word)
-        if shade is not None and word not in _MATERIALS and not has_chinese(word):
-            return of_shade(shade)
+    if has_chinese(name):
+        return None
+    for piece in _pieces(name):
+        words = piece.text.split()
+        for size in (3, 2, 1):
+            shade = listed_english(" ".join(words[-size:])) if len(words) >= size else None
+            if shade is not None and " ".join(words[-size:]) not in _MATERIALS:
+                return shade
     return None
 
 
-_MATERIALS = frozenset(word for row in table("materials")["materials"].values() for word in row["en"])
+def find_beside_material(name: str) -> Colour | None:
+    """A shade that says so by what stands behind it: charcoal mesh, cognac leather."""
+    for found in _QUIET.find_all(name):
+        behind = name[found.end :].strip().partition(" ")[0]
+        if found.word not in _MATERIALS and behind in _MATERIALS:
+            return found.value
+    return None
 
 
-_PIECE_BREAK = re.compile(r"[,|()\[\]]|\s-\s")
+def find_trailing(name: str, things: Container[str]) -> Colour | None:
+    """The colour that a Chinese title ends with right behind the thing: 手机壳黑. `things` are words for things."""
+    found = _TRAILING.search(name)
+    if found is None or any(name[found.start() - size + 1 : found.end()] in things for size in (1, 2, 3)):
+        return None
+    before = name[: found.start()]
+    thing = any(before[-size:] in things for size in (2, 3, 4) if len(before) >= size)
+    return of_chinese(found[0], quotable=False) if thing else None
+
+
+_TRAILING = re.compile(f"[{''.join(sorted(_ALONE))}]\\Z")
+_MATERIALS = frozenset(word for row in materials() for word in row["en"])
+_PIECE_BREAK = re.compile(r"[,|()\[\]]|\s[-–]\s")
 _LAST_PIECES = 3
-_PART_FOLLOWS = re.compile(rf"(?:'s|\s(?:[a-z]+\s)?(?:{'|'.join(_TABLE['parts']['en'])})s?)\b")
+_AFTERTHOUGHT = re.compile(r"\b(?:not (?:included|supplied)|sold separately|included|w/o|without)\b")
+
+
+class _Piece(NamedTuple):
+    """A stretch of an English title that punctuation ends."""
+
+    start: int
+    end: int
+    text: str
+
+
+def _pieces(name: str) -> list[_Piece]:
+    """The last pieces of an English title, the last one first, without afterthoughts (lid sold separately)."""
+    pieces, start = [], 0
+    for found in [*_PIECE_BREAK.finditer(name), None]:
+        end = len(name) if found is None else found.start()
+        text = name[start:end].strip()
+        if text and _AFTERTHOUGHT.search(text) is None:
+            pieces.append(_Piece(start, end, text))
+        start = end if found is None else found.end()
+    return pieces[: -_LAST_PIECES - 1 : -1]
 
 
 @lru_cache(maxsize=64)
@@ -146,22 +233,29 @@ def _ending(name: str) -> tuple[Colour | None, str]:
     may stand behind it."""
     if has_chinese(name):
         return None, name
-    end = len(name)
-    for found in [*_PIECE_BREAK.finditer(name)][: -_LAST_PIECES - 1 : -1]:
-        colour = _whole(name[found.end() : end].partition("/")[0].strip())
+    for piece in _pieces(name):
+        colour = _whole(piece.text) if piece.start else None
         if colour is not None:
-            return colour, f"{name[: found.end()]} {name[end:]}"
-        end = found.start()
+            return colour, f"{name[: piece.start]} {name[piece.end :]}"
     return None, name
 
 
 def _whole(piece: str) -> Colour | None:
-    """The colour that a piece of a title is, if it is nothing but a colour: sage, blue and white check."""
-    if " and " not in piece:
-        return _FREE.get(piece) or listed_english(piece)
-    told = [_whole(part.strip()) for part in PATTERN_WORDS.without(piece).split(" and ")]
+    """The colour that a piece of a title is, if it is nothing but colours: sage, all white, blue and white check,
+    red/white, indigo & off white, charcoal mesh."""
+    told = [_only_colour(part.strip()) for half in _SLASH.split(piece) for part in _PARTS.split(half)]
     colours = [colour for colour in told if colour is not None]
-    return joined(colours) if len(colours) == len(told) else None
+    return joined(colours) if colours and len(colours) == len(told) else None
+
+
+def _only_colour(part: str) -> Colour | None:
+    known = _FREE.get(part) or listed_english(part)
+    if known is not None:
+        return known
+    words = [word for word in PATTERN_WORDS.without(part).split() if word not in _ENGLISH_NOISE]
+    while len(words) > 1 and words[-1] in _MATERIALS:
+        words.pop()
+    return _FREE.get(" ".join(words)) or listed_english(" ".join(words)) if words else None
 
 
 def without_shades(name: str, *, every: bool = False) -> str:
@@ -189,7 +283,8 @@ def _read_part(part: str, *, quotable: bool) -> ColourField | None:
         stem = PATTERN_WORDS.without(plain).replace("色", "")
         return _with_patterns(of_chinese(stem, quotable=quotable) if stem else None, patterns)
     patterns = tuple(dict.fromkeys(found.value for found in PATTERN_WORDS.find_all(part)))
-    words = [word for word in _LATIN.findall(PATTERN_WORDS.without(part)) if word not in _ENGLISH_NOISE]
+    plain = PATTERN_WORDS.without(part)
+    words = [word for glued in _LATIN.findall(plain) if glued not in _ENGLISH_NOISE for word in unglued(glued)]
     return _with_patterns(of_english(words, quotable=quotable and is_plain_word(part)), patterns)
 
 
@@ -198,3 +293,4 @@ def _with_patterns(colour: Colour | None, patterns: tuple[str, ...]) -> ColourFi
 
 
 _FREE: Matcher[Colour | None] = Matcher(running_words())
+_QUIET: Matcher[Colour] = Matcher(quiet_words())

@@ -1,4 +1,4 @@
-"""Families: which template a category path asks for, and whom a thing is made for."""
+"""Families: which one a category path asks for, which share a shelf, and whom a thing is made for."""
 
 from collections.abc import Collection, Iterable
 from functools import lru_cache
@@ -18,28 +18,37 @@ class Audience(NamedTuple):
     en: str
 
 
+def shelf_of(family: str) -> str:
+    """The shelf of a family or template: fruit and snacks are both food."""
+    return str(_FAMILIES["shelves"].get(family, family))
+
+
 _CATEGORY_WORDS: Matcher[str] = Matcher(
-    (form, template) for template, words in _FAMILIES["categories"].items() for word in words for form in plurals(word)
+    (form, family) for family, words in _FAMILIES["categories"].items() for word in words for form in plurals(word)
 )
 _GENERAL = "general"
 
 
 @lru_cache(maxsize=1024)
-def _template_of_level(level: str) -> str | None:
+def _family_of_level(level: str) -> str | None:
     told = [found.value for found in _CATEGORY_WORDS.find_all(level)]
-    return next((template for template in told if template != _GENERAL), _GENERAL if told else None)
+    return next((family for family in told if family != _GENERAL), _GENERAL if told else None)
 
 
-def cannot_hold(category_template: str | None) -> Collection[str]:
-    """The templates of which a category holds nothing, whatever a name says."""
-    vetoed: Collection[str] = _FAMILIES["vetoes"].get(category_template or "", ())
-    return vetoed
+def cannot_hold(category_family: str | None) -> Collection[str]:
+    """The families of which a category holds nothing, whatever a name says: all of the vetoed shelves."""
+    return _families_on(frozenset(_FAMILIES["vetoes"].get(shelf_of(category_family or ""), ())))
 
 
-def find_template(category: Iterable[str]) -> str | None:
-    """The template of a category path in normalised text, read from its deepest level up; `general` only at the end."""
-    told = [template for level in reversed(list(category)) if (template := _template_of_level(level)) is not None]
-    return next((template for template in told if template != _GENERAL), _GENERAL if told else None)
+@lru_cache
+def _families_on(shelves: frozenset[str]) -> frozenset[str]:
+    return shelves | {family for family, shelf in _FAMILIES["shelves"].items() if shelf in shelves}
+
+
+def find_family(category: Iterable[str]) -> str | None:
+    """The family of a category path in normalised text, read from its deepest level up; `general` only at the end."""
+    told = [family for level in reversed(list(category)) if (family := _family_of_level(level)) is not None]
+    return next((family for family in told if family != _GENERAL), _GENERAL if told else None)
 
 
 AUDIENCES = {name: Audience(name, row["zh"], row["en"]) for name, row in _FAMILIES["audiences"].items()}
@@ -62,7 +71,7 @@ _AUDIENCE_ORDER = ("pet", "baby", "child", "women", "men")
 
 def may_hold_pets(category: list[str]) -> bool:
     """Whether what a category path holds can be for pets: a puzzle named Pets in toys is for people."""
-    said = {_template_of_level(level) for level in category} - {None, _GENERAL}
+    said = {shelf_of(family) for level in category if (family := _family_of_level(level)) is not None} - {_GENERAL}
     return not said or "pets" in said or said <= {"household"}
 
 
@@ -76,8 +85,9 @@ def find_audience(text: str, *, pets: bool = True) -> Audience | None:
     return next((AUDIENCES[name] for name in _AUDIENCE_ORDER if name in found), None)
 
 
-def template_for(template: str, audience: Audience | None) -> str:
-    """The template that films a kind made for this audience: no grown-up model in a child's dress."""
+def template_for(family: str, audience: Audience | None) -> str:
+    """The family as which a kind made for this audience is filmed: no grown-up model in a child's dress."""
     if audience is None:
-        return template
-    return str(_FAMILIES["audience_templates"].get(audience.id, {}).get(template, template))
+        return family
+    told: dict[str, str] = _FAMILIES["audience_templates"].get(audience.id, {})
+    return told.get(family) or told.get(shelf_of(family), family)

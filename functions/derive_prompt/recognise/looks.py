@@ -4,8 +4,9 @@ before a camera. Recognised in names, features and craft attributes; what nothin
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.matcher import Matcher
-from functions.derive_prompt.vocabulary import table
+from functions.derive_prompt.vocabulary import materials, table
 
 _TABLE = table("looks")
 _SECTIONS = ("finishes", "patterns", "shapes", "details", "actions")
@@ -15,7 +16,7 @@ _NEGATIONS = ("没有", "不含", "不带", "no ", "non-", "non ", "without ", "
 
 class Look(NamedTuple):
     """One row of the table. `zh` and `en` are a part of the noun phrase, or a clause where it is an action. `templates`
-    are those whose things can have it; none named: any."""
+    are the templates or shelves whose things can have it; none named: any."""
 
     section: str
     id: str
@@ -60,7 +61,7 @@ def _free_words() -> Iterable[tuple[str, tuple[Look, ...]]]:
             if len(word) > 1:
                 meanings.setdefault(word, []).append(LOOKS[section][name])
     # Materials and things that only sound like a look (天鹅绒, 波浪鼓) are read over.
-    for row in table("materials")["materials"].values():
+    for row in materials():
         for word in (*row["zh"], *row["en"]):
             if len(word) > 1:
                 meanings.setdefault(word.lower(), [])
@@ -76,12 +77,13 @@ def find_looks(text: str, template: str, patterns: Iterable[str] = ()) -> Looks:
     """What normalised text says can be seen on a thing that this template films; `patterns` are ids already read
     elsewhere and come first."""
     seen: dict[str, dict[str, Look]] = {section: {} for section in _SECTIONS}
+    places = {template, shelf_of(template)}
     for name in patterns:
         seen["patterns"][name] = LOOKS["patterns"][name]
     for found in _FREE.find_all(text):
         if found.value and not _is_negated(text, found.start):
             for look in found.value:
-                if not look.templates or template in look.templates:
+                if not look.templates or places & set(look.templates):
                     seen[look.section].setdefault(look.id, look)
     return Looks(**{section: tuple(rows.values())[: _MOST[section]] for section, rows in seen.items()})
 

@@ -23,20 +23,23 @@ class Material(NamedTuple):
     hidden: bool = False
     frame: bool = False
     woven_from: tuple[str, ...] = ()
+    group: str = ""
 
 
 def _rows() -> Iterable[tuple[Material, list[str], list[str]]]:
-    for name, row in _TABLE["materials"].items():
-        material = Material(
-            name,
-            row["zh"][0],
-            row["en"][0],
-            row.get("filling", False),
-            row.get("hidden", False),
-            row.get("frame", False),
-            tuple(row.get("woven_from", ())),
-        )
-        yield material, [*row["zh"], *row["en"]], row.get("field", [])
+    for group, rows in _TABLE["materials"].items():
+        for name, row in rows.items():
+            material = Material(
+                name,
+                row["zh"][0],
+                row["en"][0],
+                row.get("filling", False),
+                row.get("hidden", False),
+                row.get("frame", False),
+                tuple(row.get("woven_from", ())),
+                group,
+            )
+            yield material, [*row["zh"], *row["en"]], row.get("field", [])
 
 
 _NAMED: Matcher[Material | None] = Matcher(

@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator
 from enum import Enum
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from functions.derive_prompt.recognise.kinds import Ending, Meaning, Vocabulary, in_own_word, plain_form, vocabulary
 from functions.derive_prompt.recognise.text import Clause, Segmenter, Token, clauses, has_chinese
-from functions.derive_prompt.vocabulary import table
+from functions.derive_prompt.vocabulary import materials, table
 
 
 class Role(Enum):
@@ -327,7 +327,7 @@ def _either(words: list[str]) -> str:
 def descriptive_words() -> frozenset[str]:
     """Words that say how a thing is, for whom or of what, and never what it is."""
     found = {word for words in table("endings")["weak"]["filler"].values() for word in words}
-    for row in table("materials")["materials"].values():
+    for row in materials():
         found.update((*row["zh"], *row["en"], *row.get("field", ())))
     for section in ("finishes", "patterns", "shapes", "details", "actions"):
         for row in table("looks")[section].values():
@@ -341,7 +341,7 @@ def descriptive_words() -> frozenset[str]:
 def colour_words() -> frozenset[str]:
     """Words that name a colour: an orange in a title is a fruit only where something else says so."""
     found: set[str] = set()
-    for row in (*table("colours")["bases"].values(), *table("colours")["shades"].values()):
+    for row in chain(table("colours")["bases"].values(), *table("colours")["shades"].values()):
         found.update((*row["zh"], *row["en"]))
     return frozenset(map(plain_form, found))
 

@@ -20,6 +20,8 @@ class Colour(NamedTuple):
 
 
 class _Shade(NamedTuple):
+    """`free`: a colour in running text too. Else only in a colour field, at a title's end or before 色."""
+
     id: str
     base: str
     zh: str
@@ -28,24 +30,31 @@ class _Shade(NamedTuple):
 
 
 def _shades() -> Iterable[tuple[str, _Shade]]:
-    for name, row in _TABLE["shades"].items():
-        for language in ("zh", "en"):
-            for word in row[language]:
-                own = may_be_quoted(word) and not row.get("first", False)
-                zh = word if own and language == "zh" else row["zh"][0]
-                en = word if own and language == "en" else row["en"][0]
-                yield word, _Shade(name, row["base"], zh, en, row.get("free", True))
+    for base, rows in _TABLE["shades"].items():
+        for row in rows:
+            zh, en = row["zh"][0], row["en"][0]
+            for word in (*row["zh"], *row["en"]):
+                yield word, _Shade(f"shade:{en}", base, zh, en, row.get("free", _ends_with_base(word)))
 
 
-SHADES: dict[str, _Shade] = dict(_shades())
+def _ends_with_base(word: str) -> bool:
+    """Whether a word is a compound whose end says that it is a colour: 牛油果绿, sage green."""
+    if has_chinese(word):
+        return len(word) >= 2 and word[-1] in _SURE
+    return " " in word and word.rpartition(" ")[2] in _BASES_EN
+
+
+_SURE: frozenset[str] = frozenset(_TABLE["modifiers"]["sure"])
 _BASES_ZH = {stem: name for name, row in _TABLE["bases"].items() for stem in row["zh"]}
 _BASES_EN = {word: name for name, row in _TABLE["bases"].items() for word in row["en"]}
 _BASE_ZH_WORD = {name: row["zh"][0] for name, row in _TABLE["bases"].items()}
 _BASE_EN_WORD = {name: row["en"][0] for name, row in _TABLE["bases"].items()}
+SHADES: dict[str, _Shade] = dict(_shades())
 BLENDS: dict[str, str] = _TABLE["blends"]
 _TRANSLATED: dict[str, str] = _TABLE["modifiers"]["translated"]
 _TRANSLATED_BACK = {english: chinese for chinese, english in reversed(_TRANSLATED.items())}
 IGNORED = frozenset(_TABLE["ignored"]["values"])
+NO_COLOURS = frozenset(_TABLE["ignored"]["words"])
 _COUNTED = re.compile(f"[{_TABLE['ignored']['characters']}]")
 
 _STEMS = "|".join(sorted(map(re.escape, _BASES_ZH), key=len, reverse=True))
@@ -110,7 +119,7 @@ def of_english(words: list[str], *, quotable: bool) -> Colour | None:
     for end in range(len(words), 0, -1):
         for start in range(max(0, end - _LONGEST_LISTED), end):
             ending = " ".join(words[start:end])
-            colour = listed_english(ending) or listed_english(ending.replace("-", " "))
+            colour = listed_english(ending)
             if colour is not None:
                 before, behind = words[max(0, start - 2) : start], words[end : end + 2] if quotable else []
                 return _qualified(colour, ending, " ".join(before), " ".join(behind))
@@ -136,7 +145,7 @@ def _unlisted_english(words: list[str]) -> Colour | None:
     """What stands alone in a colour field is a colour, known or not."""
     phrase = " ".join(words)
     short = len(words) <= 2 and all(3 <= len(word) <= 14 for word in words)
-    if short and phrase not in IGNORED and may_be_quoted(phrase):
+    if short and NO_COLOURS.isdisjoint(words) and phrase not in IGNORED and may_be_quoted(phrase):
         return Colour(f"other:{phrase}", f"{phrase}色", phrase)
     return None
 
@@ -146,7 +155,8 @@ def _plain(chinese: str) -> str:
 
 
 def listed_english(phrase: str) -> Colour | None:
-    shade = SHADES.get(phrase)
+    """What a whole English phrase means, however it is spelt: off white, Off-White, offwhite."""
+    shade = _SQUEEZED.get(squeezed(phrase))
     if shade is not None:
         return of_shade(shade)
     name = _BASES_EN.get(phrase)
@@ -158,9 +168,32 @@ def listed_english(phrase: str) -> Colour | None:
     return Colour(name if same else f"{name}:{word}", zh if same else f"{zh}（{word}）", word)
 
 
+def squeezed(phrase: str) -> str:
+    """An English phrase without what spellings differ in."""
+    return _SPACING.sub("", phrase).replace("gray", "grey").replace("color", "colour")
+
+
+_SPACING = re.compile("[ '-]")
+_SQUEEZED = {squeezed(word): shade for word, shade in SHADES.items() if not has_chinese(word)}
+
+
+def unglued(word: str) -> list[str]:
+    """The words that are written as one: darkblue is dark blue. What a list knows stays one (turquoise)."""
+    if word in _BASES_EN or squeezed(word) in _SQUEEZED:
+        return [word]
+    for size in range(3, len(word) - 2):
+        before, base = word[:size], word[size:]
+        if base in _BASES_EN and (before in _MODIFIERS_EN or before in _BASES_EN or before in _SQUEEZED):
+            return [before, base]
+    return [word]
+
+
+_MODIFIERS_EN = frozenset(_TABLE["modifiers"]["en"])
+
+
 def of_shade(shade: _Shade) -> Colour:
     zh = shade.zh if shade.base == "clear" else f"{shade.zh}色"
-    return Colour(f"{shade.id}:{shade.zh}:{shade.en}", zh, shade.en)
+    return Colour(shade.id, zh, shade.en)
 
 
 def _two_coloured(stems: list[str]) -> Colour:
@@ -172,14 +205,19 @@ def _two_coloured(stems: list[str]) -> Colour:
 
 
 def joined(colours: list[Colour]) -> Colour:
-    distinct = list(dict.fromkeys(colours))[:2]
+    """The colours of one thing as one: white and blue."""
+    distinct = list(dict.fromkeys(colours))[:_MOST_ON_ONE_THING]
     if len(distinct) == 1:
         return distinct[0]
+    zh, en = [colour.zh for colour in distinct], [colour.en for colour in distinct]
     return Colour(
         "+".join(colour.id for colour in distinct),
-        "与".join(colour.zh for colour in distinct),
-        " and ".join(colour.en for colour in distinct),
+        f"{'、'.join(zh[:-1])}与{zh[-1]}",
+        f"{', '.join(en[:-1])} and {en[-1]}",
     )
+
+
+_MOST_ON_ONE_THING = 3
 
 
 def last_stem(stem: str) -> str | None:
@@ -194,19 +232,34 @@ def running_words() -> Iterable[tuple[str, Colour | None]]:
     for word in _TABLE["not_a_colour"]["words"]:
         yield word, None
     for word, shade in SHADES.items():
+        colour = of_shade(shade)
         if shade.free:
-            yield word, of_shade(shade)
-            if has_chinese(word):
-                yield f"{word}色", of_shade(shade)
-        elif has_chinese(word) and len(word) >= 2:
-            yield f"{word}色", of_shade(shade)
+            yield word, colour
+        if has_chinese(word):
+            if shade.free or len(word) >= 2:
+                yield f"{word}色", colour
+        elif not shade.free:
+            yield from ((f"{word} {noun}", colour) for noun in _SAYS_COLOUR)
     for blend in BLENDS:
         yield f"{blend}色", of_chinese(blend, quotable=False)
     for stem in _BASES_ZH:
         yield f"{stem}色", of_chinese(stem, quotable=False)
         for modifier in _TABLE["modifiers"]["zh"]:
             yield f"{modifier}{stem}色", of_chinese(modifier + stem, quotable=False)
-    for base in _BASES_EN:
-        yield base, of_english([base], quotable=False)
+        if stem in _SURE:
+            yield from ((word + stem, of_chinese(word + stem, quotable=False)) for word in _TABLE["modifiers"]["free"])
+    for base, name in _BASES_EN.items():
+        if _TABLE["bases"][name].get("free", True):
+            yield base, of_english([base], quotable=False)
         for modifier in _TABLE["modifiers"]["en"]:
             yield f"{modifier} {base}", of_english([modifier, base], quotable=False)
+
+
+_SAYS_COLOUR = ("color", "colour", "colored", "coloured", "finish", "tone", "shade", "hue")
+
+
+def quiet_words() -> Iterable[tuple[str, Colour]]:
+    """English words that are a colour where their neighbour says so: charcoal mesh, espresso wood."""
+    for word, shade in SHADES.items():
+        if not shade.free and not has_chinese(word):
+            yield word, of_shade(shade)

@@ -111,7 +111,7 @@ def understand(fields: VisibleFields) -> Understanding:
     audience = families.find_audience(" ".join((name, *category)), pets=families.may_hold_pets(category))
     choice = _choose(fields, name, category)
     kind = choice.kind
-    family = kind.template if kind is not None else families.find_template(category)
+    family = kind.template if kind is not None else families.find_family(category)
     template = template_of(families.template_for(family, audience) if family is not None else None)
     colour, patterns = _find_colour(fields, name, template)
     slots = Slots(
@@ -143,7 +143,7 @@ def _problem(choice: Choice, language: str | None) -> Problem | None:
 
 def _choose(fields: VisibleFields, name: str, category: list[str]) -> Choice:
     """What the product is, by all that its fields say."""
-    family = families.find_template(category)
+    family = families.find_family(category)
     vetoed = families.cannot_hold(family)
     several = find_set(name, vetoed)
     if several is not None:
