@@ -15,7 +15,7 @@ def test_the_issue_example_films_touch_and_nothing_else() -> None:
     assert "黑色" in text
     assert "耳机" in text
     assert "轻触" in text
-    assert not re.search(r"\d|降噪|续航|蓝牙|无线", text)
+    assert not re.search(r"\d|主动|续航|无线", text)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_only_grown_ups_wear_clothes() -> None:
 
 
 def test_liquor_is_never_drunk_or_poured() -> None:
-    for name in ("53度白酒 500ml", "干红葡萄酒", "Craft Beer", "Single Malt Whisky"):
+    for name in ("53度白酒 500ml", "干红葡萄酒", "Craft Beer", "Whisky"):
         text = prompt(name)
         assert not re.search("喝|饮|倒入|注入|drink|pour|sip", text.replace("liquor", "")), text
 

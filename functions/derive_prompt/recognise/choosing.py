@@ -11,6 +11,7 @@ from typing import NamedTuple
 from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
 from functions.derive_prompt.recognise.mentions import Mention, Role, colour_words, find_mentions
+from functions.derive_prompt.recognise.text import has_chinese
 from functions.derive_prompt.templates import GENERAL
 
 
@@ -133,7 +134,11 @@ def _mentions_of(source: Source, family: str | None) -> Iterable[tuple[Mention, 
         weight = source.weight * _ROLES[mention.role]
         if mention.role is Role.HEAD:
             weight *= _as_a_head(mention, with_heads, strong=strong)
-        if mention.word in colour_words() and not _is_expected(mention.meaning.kind, family):
+        if (
+            mention.word in colour_words()
+            and not _is_expected(mention.meaning.kind, family)
+            and not _ends_first_phrase(mention, source.text)
+        ):
             weight *= _COLOUR
         yield mention, weight * (_ASIDE if mention.aside else 1.0)
 
@@ -145,6 +150,11 @@ def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool) -> 
     if not mention.main:
         weight *= _NOT_MAIN
     return weight * _WEAK if strong and _is_weak(mention) else weight
+
+
+def _ends_first_phrase(mention: Mention, text: str) -> bool:
+    """Whether a Chinese title's first phrase ends with the mention: 有机绿茶 is tea, and the green is behind: 马克杯 绿茶."""
+    return mention.role is Role.HEAD and has_chinese(mention.word) and " " not in text[: mention.start]
 
 
 def _is_weak(mention: Mention) -> bool:

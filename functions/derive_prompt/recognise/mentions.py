@@ -67,12 +67,7 @@ def find_mentions(text: str) -> list[Mention]:
     for clause in clauses(text):
         units = list(_units(text, clause))
         found = _with_roles(text, clause, units, number)
-        if (
-            mentions
-            and clause.said_from < clause.start
-            and _goes_on(units)
-            and _ends_before(mentions[-1], clause, text)
-        ):
+        if mentions and clause.said_from < clause.start and _goes_on(mentions[-1], clause, units, text):
             mentions[-1] = mentions[-1]._replace(role=Role.OF)
         if found:
             mentions += found
@@ -80,18 +75,17 @@ def find_mentions(text: str) -> list[Mention]:
     return mentions
 
 
-def _goes_on(units: list[_Unit]) -> bool:
-    """Whether a phrase that a number interrupted goes on to the end of a compound: iPhone 15 Pro case."""
-    unlisted = [unit.ending is None or not unit.ending.kind.id.endswith("_for") for unit in units]
-    return False in unlisted and unlisted.index(False) <= _MODEL_WORDS and not any(unit.meaning for unit in units)
+def _goes_on(mention: Mention, clause: Clause, units: list[_Unit], text: str) -> bool:
+    """Whether a mention is only the beginning of a compound that a number interrupts: iPhone 15 Pro case."""
+    if mention.role is not Role.HEAD or text[mention.end : clause.start].strip() or any(unit.meaning for unit in units):
+        return False
+    endings = (unit.ending for unit in units[: _MODEL_WORDS + 1])
+    first = next((ending for ending in endings if ending is not None), None)
+    return first is not None and mention.meaning.kind.template not in first.unless
 
 
 _MODEL_WORDS = 4
 """Unlisted words and numbers that a model's name may have: 15 Pro Max, 10th Generation."""
-
-
-def _ends_before(mention: Mention, clause: Clause, text: str) -> bool:
-    return mention.role is Role.HEAD and not text[mention.end : clause.start].strip()
 
 
 def _units(text: str, clause: Clause) -> Iterator[_Unit]:
@@ -138,13 +132,16 @@ def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> l
             role = _role(text, clause, unit.start, unit.end)
             if role is Role.HEAD and place + 1 < len(units) and _may_be_the_thing(units[place + 1], unit):
                 role = Role.PERHAPS_OF
-            if role is Role.HEAD and found:
-                sold_together = place + 1 < len(units) and _PACKED.fullmatch(units[place + 1].text) is not None
-                if not sold_together:
-                    role, found[-1] = _side_by_side(found[-1], unit, text)
+            if role is Role.HEAD and found and not _are_packed_together(units[place + 1 :]):
+                role, found[-1] = _side_by_side(found[-1], unit, text)
             found.append(Mention(unit.meaning, unit.text, role, number, clause.aside, False, unit.start, unit.end))
     _mark_main(found, text)
     return found
+
+
+def _are_packed_together(behind: list[_Unit]) -> bool:
+    """Whether what stands behind says that the things before it are sold as one: 颈枕眼罩套装."""
+    return bool(behind) and _PACKED.fullmatch(behind[0].text) is not None
 
 
 def _with_the_word_before(before: _Unit | None, unit: _Unit) -> Meaning | None:
