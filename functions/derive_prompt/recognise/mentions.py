@@ -143,7 +143,9 @@ def _side_by_side(before: Mention, unit: _Unit, text: str) -> tuple[Role, Mentio
 def _mark_main(found: list[Mention], text: str) -> None:
     """Mark the clause's head. A Chinese phrase ends with it; an English title goes on with features behind it, in the
     same breath."""
+    weak = vocabulary().components | vocabulary().general
     heads = [place for place, mention in enumerate(found) if mention.role is Role.HEAD]
+    heads = [place for place in heads if found[place].word not in weak] or heads
     if not heads:
         return
     main = heads[-1]
