@@ -27,11 +27,11 @@ class Caption(NamedTuple):
     negative_prompt_version: str
 
 
-def caption_of(understood: Understanding) -> Caption:
-    """The caption of what was understood."""
+def caption_of(understood: Understanding, *, from_photo: bool = False) -> Caption:
+    """The caption of what was understood. `from_photo`: the clip starts from the product's own photo."""
     slots = understood.slots
     template = templates()[slots.template]
-    return _caption(template, slots, slots.kind or _general_word(template))
+    return _caption(template, slots, slots.kind or _general_word(template), from_photo=from_photo)
 
 
 def caption_of_photo(understood: Understanding) -> Caption:
@@ -41,10 +41,11 @@ def caption_of_photo(understood: Understanding) -> Caption:
     return _caption(template, nothing, _general_word(template))
 
 
-def _caption(template: Template, slots: Slots, kind: Kind) -> Caption:
+def _caption(template: Template, slots: Slots, kind: Kind, *, from_photo: bool = False) -> Caption:
     default, texts = negative_prompts()
     version = template.negative_prompt or default
-    return Caption(fill(template, slots, kind), template.reference, slots, kind, texts[version], version)
+    prompt = fill(template, slots, kind, from_photo=from_photo)
+    return Caption(prompt, template.reference, slots, kind, texts[version], version)
 
 
 def _general_word(template: Template) -> Kind:

@@ -56,7 +56,7 @@ class SpecMaker:
         """What is filmed of these fields. What is not known is filmed from its photo, or not at all."""
         understood = understand(fields)
         if understood.problem is None:
-            return Scene(understood, caption_of(understood))
+            return Scene(understood, caption_of(understood, from_photo=from_photo))
         if from_photo:
             return Scene(understood, caption_of_photo(understood))
         if self._films_unsure:
