@@ -28,7 +28,7 @@ class Caption(NamedTuple):
 
 
 def caption_of(understood: Understanding, *, from_photo: bool = False) -> Caption:
-    """The caption of what was understood, for a clip from text alone or one that starts from the product's photo."""
+    """The caption of what was understood. `from_photo`: the clip starts from the product's own photo."""
     slots = understood.slots
     template = templates()[slots.template]
     return _caption(template, slots, slots.kind or _general_word(template), from_photo=from_photo)

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from functions.derive_prompt.prompts import caption_of
 from functions.derive_prompt.recognise.families import AUDIENCES, find_family, shelf_of
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
 from functions.derive_prompt.recognise.looks import LOOKS, Look, Looks
@@ -23,7 +24,7 @@ from functions.derive_prompt.templates import (
 from functions.derive_prompt.vocabulary import table
 from functions.derive_prompt.wording import fill
 from shared.errors import ConfigurationError
-from tests.prompts.conftest import captioned
+from tests.prompts.conftest import captioned, understanding
 
 FAMILIES = (
     "drinkware cookware electronics clothing bags bedding furniture appliances beauty food toys baby general pets "
@@ -115,6 +116,14 @@ def test_what_a_thing_can_do_is_not_filmed_from_its_photo() -> None:
     template, kind = templates()["furniture"], kind_of("furniture")
     assert "展开成形" in fill(template, folding, kind)
     assert "展开" not in fill(template, folding, kind, from_photo=True)
+
+
+def test_a_dress_is_worn_by_a_model_in_text_and_by_nobody_in_its_photo() -> None:
+    understood = understanding("连衣裙", color=["红色"])
+    assert "模特" in caption_of(understood).prompt
+    photographed = caption_of(understood, from_photo=True)
+    assert "红色" in photographed.prompt
+    assert not re.search("模特|转身|侧面", photographed.prompt)
 
 
 @pytest.mark.parametrize("locale", ["zh", "en"])

@@ -150,7 +150,7 @@ def test_only_grown_ups_wear_clothes() -> None:
 
 
 def test_liquor_is_never_drunk_or_poured() -> None:
-    for name in ("53度白酒 500ml", "干红葡萄酒", "Craft Beer", "Whisky"):
+    for name in ("53度白酒 500ml", "干红葡萄酒", "Craft Beer", "Scotch Whisky Bottle"):
         text = prompt(name)
         assert not re.search("喝|饮|倒入|注入|drink|pour|sip", text.replace("liquor", "")), text
 

@@ -5,7 +5,7 @@ a clip. What is listed in `vocabulary/colours.toml` is only what cannot be worke
 """
 
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from functions.derive_prompt.recognise.looks import PATTERN_WORDS
 from functions.derive_prompt.recognise.matcher import Matcher
 from functions.derive_prompt.recognise.shades import (
     ALL_BASES,
+    BASE,
     BLENDS,
     IGNORED,
     SHADES,
@@ -53,6 +54,8 @@ _ALONE = frozenset("黑白灰红橙黄绿蓝紫粉棕咖银金青杏")
 _ALTERNATIVES = re.compile(r"[/|、,;，；\n]|\s或\s?|\sor\s|\s{2,}")
 _CHOICE = re.compile(r"[|、,;，；\n]|\bor\b|\bavailable\b|\boptions?\b|\bchoose\b")
 _SLASH = re.compile(r"\s*/\s*")
+_SERIES = re.compile(r"\s*,\s*(?:and\s+|&\s*)?|\s+and\s+|\s*&\s*")
+_SERIES_END = re.compile(r",[^,]+,?\s*(?:\band\b|&)[^,]+\Z")
 _PARTS = re.compile(r"[+＋&]|\band\b|和|与|\swith\s")
 _BRACKETS = re.compile(r"[(（【\[][^)）】\]]*[)）】\]]")
 _CHINESE = re.compile("[\u4e00-\u9fff]+")
@@ -91,8 +94,12 @@ _FIELD_LIMIT = 200
 
 def _together(text: str) -> ColourField | None:
     """What English feeds set apart by strokes is together on one thing, up to three colours: Black/White."""
-    pieces = _SLASH.split(text)
-    if has_chinese(text) or not 2 <= len(pieces) <= _MOST_TOGETHER or _CHOICE.search(text) is not None:
+    pieces = (_SERIES if _SERIES_END.search(text) else _SLASH).split(text)
+    if (
+        has_chinese(text)
+        or not 2 <= len(pieces) <= _MOST_TOGETHER
+        or (_CHOICE.search(text) and len(_SLASH.split(text)) > 1)
+    ):
         return None
     parts = [_read_part(part.strip(), quotable=False) for piece in pieces for part in _PARTS.split(piece)]
     colours = [part.colour for part in parts if part is not None and part.colour is not None]
@@ -104,8 +111,10 @@ _MOST_TOGETHER = 3
 
 
 def read_token(token: str) -> ColourField | None:
-    """The colour of a name's or specification's own token (`星空蓝`, `蓝灰格`, `717浅紫`), if colour is all it says beside
-    numbers. `黑3白3灰4` is of three colours."""
+    """The colour of a name's or specification's own token (`星空蓝`, `蓝灰格`, `717浅紫`), if colour is all it says.
+
+    Numbers beside it say nothing; `黑3白3灰4` is of three colours.
+    """
     runs = _CHINESE.findall(token)
     if len(runs) > 1 and _ALONE.issuperset(runs) and _ONLY_COUNTS.fullmatch(token) is not None:
         return ColourField(joined([colour for run in runs if (colour := of_chinese(run, quotable=False))]), ())
@@ -122,7 +131,7 @@ _LONGEST_RUN = 8
 def _read_run(token: str) -> ColourField | None:
     if token in IGNORED or len(token) > _LONGEST_RUN:
         return None
-    if len(token) == 1:
+    if len(token) <= 1:
         return ColourField(of_chinese(token, quotable=False), ()) if token in _ALONE else None
     shade = SHADES.get(token.removesuffix("色"))
     if shade is not None and (shade.free or token.endswith("色")):
@@ -131,8 +140,14 @@ def _read_run(token: str) -> ColourField | None:
     bare = stem.replace("色", "")
     if not _is_shade(bare, named=stem.endswith("色")):
         return None
+    bare = _first_of_choice(token, bare)
     patterns = tuple(dict.fromkeys(found.value for found in PATTERN_WORDS.find_all(token)))
     return _with_patterns(of_chinese(bare, quotable=False), patterns)
+
+
+def _first_of_choice(text: str, stem: str) -> str:
+    """Of colours to choose from, the first: 黑棕两色可选."""
+    return BASE.findall(stem)[0] if "选" in text and ALL_BASES.fullmatch(stem) is not None else stem
 
 
 def _is_shade(stem: str, *, named: bool) -> bool:
@@ -158,13 +173,43 @@ def tokens_of(name: str) -> list[str]:
 _TOKEN_BREAK = re.compile(r"[\s()\[\]【】|,，、;；/·~—]+")
 
 
+def are_together(values: Sequence[str], name: str) -> bool:
+    """Whether the colours of a field, otherwise there to choose from, stand together in the title: 白粉拼色."""
+    if not 2 <= len(values) <= _MOST_TOGETHER:
+        return False
+    words = [normalised(value[:_FIELD_LIMIT]).strip().removesuffix("色") for value in values]
+    return all(words) and "选" not in name and any(sign.join(words) in name for sign in _JOINING)
+
+
+_JOINING = ("", "色", "/", "+", "与", "和", " and ", " & ", "&", "-")
+
+
 def find_in_name(name: str) -> Colour | None:
     """The colour of a normalised name: what an English title ends with (..., Sage), else the first colour that running
     text names beyond doubt: 白色, 深灰色, 藏青, navy blue."""
     colour, rest = _ending(name)
     if colour is not None:
         return colour
-    return next((found.value for found in _FREE.find_all(rest) if found.value is not None), None)
+    running = next((found.value for found in _FREE.find_all(rest) if found.value is not None), None)
+    return running or (_MANY if _COUNT_OF_COLOURS.search(rest) is not None else None)
+
+
+# As many colours in one pack are seen at once: 24色水彩笔. Those to choose from are not.
+_COUNT_OF_COLOURS = re.compile(
+    r"(?:[4-9]|[1-9]\d{1,2})(?:\s*色(?!可选|任选|选|号)|[ -]colou?rs?\b(?! to choose| available| option))"
+)
+_MANY = of_shade(SHADES["多彩"])
+
+
+def whole_chinese(text: str) -> Colour | None:
+    """The colour that a Chinese word is and nothing else: 红色, 深灰, 黑."""
+    found = _read_run(text)
+    return found.colour if found is not None else None
+
+
+def whole_english(text: str) -> Colour | None:
+    """The colour that English words are and nothing else."""
+    return _FREE.get(text) or listed_english(text)
 
 
 def find_last_word(name: str) -> Colour | None:
@@ -236,7 +281,9 @@ def _ending(name: str) -> tuple[Colour | None, str]:
     for piece in _pieces(name):
         colour = _whole(piece.text) if piece.start else None
         if colour is not None:
-            return colour, f"{name[: piece.start]} {name[piece.end :]}"
+            words = piece.text.split()
+            said = [] if whole_english(piece.text) else words[len(_without_materials(words)) :]
+            return colour, " ".join((name[: piece.start], *said, name[piece.end :]))
     return None, name
 
 
@@ -249,13 +296,20 @@ def _whole(piece: str) -> Colour | None:
 
 
 def _only_colour(part: str) -> Colour | None:
-    known = _FREE.get(part) or listed_english(part)
+    known = whole_english(part)
     if known is not None:
         return known
     words = [word for word in PATTERN_WORDS.without(part).split() if word not in _ENGLISH_NOISE]
-    while len(words) > 1 and words[-1] in _MATERIALS:
-        words.pop()
-    return _FREE.get(" ".join(words)) or listed_english(" ".join(words)) if words else None
+    bare = _without_materials(words)
+    # Natural rubber is praise, natural by itself a colour.
+    return whole_english(" ".join(bare)) if bare and (bare == words or bare != ["natural"]) else None
+
+
+def _without_materials(words: list[str]) -> list[str]:
+    end = len(words)
+    while end > 1 and words[end - 1] in _MATERIALS:
+        end -= 1
+    return words[:end]
 
 
 def without_shades(name: str, *, every: bool = False) -> str:
@@ -280,7 +334,7 @@ def _read_part(part: str, *, quotable: bool) -> ColourField | None:
         if shade is not None:
             return ColourField(of_shade(shade), ())
         patterns = tuple(dict.fromkeys(found.value for found in PATTERN_WORDS.find_all(plain)))
-        stem = PATTERN_WORDS.without(plain).replace("色", "")
+        stem = _first_of_choice(chinese, PATTERN_WORDS.without(plain).replace("色", ""))
         return _with_patterns(of_chinese(stem, quotable=quotable) if stem else None, patterns)
     patterns = tuple(dict.fromkeys(found.value for found in PATTERN_WORDS.find_all(part)))
     plain = PATTERN_WORDS.without(part)

@@ -140,7 +140,10 @@ def _said_as(kind: Kind, word: str) -> Kind:
     if has_chinese(word):
         return kind._replace(zh=word)
     english = _in_number_of(word, kind)
-    return kind if english is None else kind._replace(en=english)
+    if english is None:
+        # Sold by several: their word's number needs an article of its own.
+        return kind._replace(en=word, en_count="a set of")
+    return kind._replace(en=english)
 
 
 def in_own_word(kind: Kind, word: str) -> Kind:

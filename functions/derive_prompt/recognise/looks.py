@@ -34,6 +34,10 @@ class Looks(NamedTuple):
     details: tuple[Look, ...]
     actions: tuple[Look, ...]
 
+    def with_details(self, details: tuple[Look, ...]) -> "Looks":
+        """The looks with details that come before the others."""
+        return self._replace(details=(*details, *self.details)[: _MOST["details"]])
+
 
 LOOKS: dict[str, dict[str, Look]] = {
     section: {

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from functions.derive_prompt.recognise.matcher import Found, Matcher
 from functions.derive_prompt.recognise.text import has_chinese, is_plain_word, normalised
@@ -79,7 +79,9 @@ def read_field(text: str, said: Collection[Material] = (), *, filled: bool = Fal
     if plain in _IGNORED:
         return None
     visible = _visible_part(_BRACKETS.sub(" ", plain))
-    told = [found for found in _IN_FIELD.find_all(visible) if not found.value.hidden]
+    told = [
+        found for found in _IN_FIELD.find_all(visible) if not found.value.hidden and not _is_negated(visible, found)
+    ]
     if filled:
         told = [found for found in told if not found.value.frame] or told
     if not told:
@@ -109,23 +111,64 @@ _NO_TRACE_PERCENT = 30
 
 def all_in_name(name: str, *, filled: bool) -> list[Material]:
     """Every visible material that a normalised name tells, in its order."""
+    return [found.value for found in _visible(name, filled=filled)]
+
+
+def seen_in_name(name: str, *, filled: bool) -> Material | None:
+    """What a normalised name says can be seen: of cotton gauze the gauze, of cast iron and walnut side by side both."""
+    found = _visible(name, filled=filled)
+    if not found:
+        return None
+    first, others = found[0], found[1:]
+    weave = next((other.value for other in others if first.value.id in other.value.woven_from), None)
+    if weave is not None:
+        return weave
+    beside = others[0] if others else None
+    if beside is None or beside.value.group == first.value.group or first.value.id in _GENERAL:
+        return first.value
+    together = _BESIDE.fullmatch(name[first.end : beside.start]) is not None
+    return _both(first.value, beside.value) if together else first.value
+
+
+_BESIDE = re.compile(r"\s*(?:\+|&|and|与|和|、|拼|配)?\s*")
+_GENERAL = frozenset({"fabric", "metal"})
+
+
+def _both(one: Material, other: Material) -> Material:
+    return Material(f"{one.id}+{other.id}", f"{one.zh}与{other.zh}", f"{one.en} and {other.en}", group=one.group)
+
+
+def holds(both: Material, one: Material) -> bool:
+    """Whether `both` are two materials, of which the other is one."""
+    return both.id != one.id and one.id in both.id.split("+")
+
+
+def whole(text: str) -> Material | None:
+    """The material that a text is and nothing else: 黄杨木, faux marble, 木."""
+    return _IN_FIELD.get(text)
+
+
+def _visible(name: str, *, filled: bool) -> list[Found[Material]]:
+    name = _GRADED_STEEL.sub(lambda steel: "钢制".rjust(len(steel[0])), name)
     return [
-        found.value
+        Found(found.start, found.end, found.word, found.value)
         for found in _NAMED.find_all(name)
         if found.value is not None
         and not (found.value.hidden or (filled and found.value.filling))
-        and not _is_negated(name, found.start)
+        and not _is_negated(name, found)
         and not name.startswith(_LINING, found.end)
         and not _is_of_a_part(name, found)
     ]
 
 
+# A grade before it says that 钢 is the material: SK5钢, 65Mn钢.
+_GRADED_STEEL = re.compile("[a-z]*\\d+[a-z0-9]*钢(?![圈琴笔丝])")
 _LINING = (" lined", "-lined", " lining", "内里", "里衬")
 _OF_A_PART = re.compile(r"\b(?:with|in|for|and|on)\s+(?:an?\s+|the\s+)?(?:[a-z]+\s+)?\Z")
 _NOUN_FOLLOWS = re.compile(r"\s+[a-z]")
 
 
-def _is_of_a_part(text: str, found: Found[Material | None]) -> bool:
+def _is_of_a_part(text: str, found: Found[Any]) -> bool:
     """Whether the material is that of another noun: candle in glass jar, mug with bamboo lid."""
     return (
         found.word.isascii()
@@ -134,8 +177,36 @@ def _is_of_a_part(text: str, found: Found[Material | None]) -> bool:
     )
 
 
-def _is_negated(text: str, start: int) -> bool:
-    return start > 0 and text[start - 1] in "非仿无不"
+def _is_negated(text: str, found: Found[Any]) -> bool:
+    """Whether it is said that the thing is not made of it, or only looks, smells or feels so: 仿木, non-leather,
+    leather-free, wood effect, 木纹."""
+    before, behind = text[: found.start], text[found.end :]
+    return (
+        before.endswith(_NOT)
+        or _ONLY_LIKE.match(behind) is not None
+        or before.rstrip("的").endswith(("非", "仿", "无", "不"))
+    )
+
+
+_NOT = (
+    "non-",
+    "non ",
+    "no ",
+    "not ",
+    "not real ",
+    "without ",
+    "faux ",
+    "fake ",
+    "imitation ",
+    "mock ",
+    "anti-",
+    "免",
+    "防",
+)
+_ONLY_LIKE = re.compile(
+    r"[ -](?:free|look|effect|like|print|printed|pattern|scent|scented|flavou?r|style|touch|feel|inspired)\b"
+    "|[纹味香感](?!木)|图案|风格|质感|清洁|护理|专用"
+)
 
 
 def _visible_part(text: str) -> str:

@@ -125,11 +125,11 @@ def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> l
         if whole is not None and before is not None:
             if unit.ending is not None and found and found[-1].end == before.end:
                 found[-1] = found[-1]._replace(role=Role.OF)
-            role = _role(text, clause, before.start, unit.end)
+            role = _role(text, clause, units[: place - 1], before.start, unit.end)
             word = text[before.start : unit.end]
             found.append(Mention(whole, word, role, number, clause.aside, False, before.start, unit.end))
         elif unit.meaning is not None:
-            role = _role(text, clause, unit.start, unit.end)
+            role = _role(text, clause, units[:place], unit.start, unit.end)
             if role is Role.HEAD and place + 1 < len(units) and _may_be_the_thing(units[place + 1], unit):
                 role = Role.PERHAPS_OF
             if role is Role.HEAD and found and not _are_packed_together(units[place + 1 :]):
@@ -163,7 +163,9 @@ def _side_by_side(before: Mention, unit: _Unit, text: str) -> tuple[Role, Mentio
 def _mark_main(found: list[Mention], text: str) -> None:
     """Mark the clause's head. A Chinese phrase ends with it; an English title goes on with features behind it, in the
     same breath."""
+    weak = vocabulary().components | vocabulary().general
     heads = [place for place, mention in enumerate(found) if mention.role is Role.HEAD]
+    heads = [place for place in heads if found[place].word not in weak] or heads
     if not heads:
         return
     main = heads[-1]
@@ -258,10 +260,13 @@ _NAMING_TAGS = ("n", "v", "j", "l", "i")
 """Parts of speech that name what a compound is about: nouns, verbs, abbreviations, idioms."""
 
 
-def _role(text: str, clause: Clause, start: int, end: int) -> Role:
-    before, after = text[clause.said_from : start], text[end : clause.end]
-    rules = _chinese_rules() if has_chinese(text[start:end]) else _english_rules()
-    for role, pattern_before, pattern_after in rules:
+def _role(text: str, clause: Clause, said: list[_Unit], start: int, end: int) -> Role:
+    """The part of what stands from `start` to `end`, by the words around it; `said` stands before it in the clause."""
+    after = text[end : clause.end]
+    if has_chinese(text[start:end]):
+        return _chinese_role(text[clause.start : start], [unit.text for unit in said[-3:]], after)
+    before = text[clause.said_from : start]
+    for role, pattern_before, pattern_after in _english_rules():
         if pattern_before is not None and pattern_before.search(before):
             return role
         if pattern_after is not None and pattern_after.match(after):
@@ -272,25 +277,48 @@ def _role(text: str, clause: Clause, start: int, end: int) -> Role:
 _Rules = tuple[tuple[Role, re.Pattern[str] | None, re.Pattern[str] | None], ...]
 
 
-@cache
-def _chinese_rules() -> _Rules:
-    said = table("roles")["zh"]
+class _ChineseRules(NamedTuple):
+    """Words before are whole words of the clause: 放 in 开放式 is none. What stands behind may be grown together."""
 
-    def before(name: str) -> re.Pattern[str]:
-        # A word may come between (带大镜子), but a single character mostly begins a word of its own: 抗菌毛巾, 双层杯.
-        close = [word for word in said[name] if len(word) == 1 and word not in said["far_reaching"]]
-        far = [word for word in said[name] if word not in close]
-        return re.compile(rf"(?:{_either(close) or '(?!)'}|(?:{_either(far)})[\u4e00-\u9fff]?)\Z")
+    excluded_all: re.Pattern[str]
+    excluded: frozenset[str]
+    before: tuple[tuple[Role, frozenset[str]], ...]
+    after: tuple[tuple[Role, re.Pattern[str]], ...]
+
+
+def _chinese_role(before: str, words: list[str], after: str) -> Role:
+    rules = _chinese_rules()
+    if rules.excluded_all.search(before):
+        return Role.EXCLUDED
+    if not rules.excluded.isdisjoint(_last(words)):
+        return Role.EXCLUDED
+    for role, pattern in rules.after:
+        if pattern.match(after):
+            return role
+    near = {*_last(words), *(_last(words[:-1]) if words and len(words[-1]) == 1 else ())}
+    return next((role for role, triggers in rules.before if not near.isdisjoint(triggers)), Role.HEAD)
+
+
+def _last(words: list[str]) -> tuple[str, ...]:
+    """The last word, and the last two as one."""
+    return (*words[-1:], "".join(words[-2:]))
+
+
+@cache
+def _chinese_rules() -> _ChineseRules:
+    said = table("roles")["zh"]
 
     def after(name: str) -> re.Pattern[str]:
         return re.compile(rf"\s?(?:{_either(said[name])})(?!的)")
 
-    return (
-        (Role.EXCLUDED, re.compile(_either(said["excluded_all"])), None),
-        (Role.EXCLUDED, before("excluded_before"), None),
-        (Role.SENSE, None, after("sense_after")),
-        (Role.FOR, before("for_before"), after("for_after")),
-        (Role.INCLUDED, before("included_before"), None),
+    return _ChineseRules(
+        excluded_all=re.compile(_either(said["excluded_all"])),
+        excluded=frozenset(said["excluded_before"]),
+        before=(
+            (Role.FOR, frozenset(said["for_before"])),
+            (Role.INCLUDED, frozenset(said["included_before"])),
+        ),
+        after=((Role.SENSE, after("sense_after")), (Role.FOR, after("for_after"))),
     )
 
 

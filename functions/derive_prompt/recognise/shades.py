@@ -59,7 +59,7 @@ _COUNTED = re.compile(f"[{_TABLE['ignored']['characters']}]")
 
 _STEMS = "|".join(sorted(map(re.escape, _BASES_ZH), key=len, reverse=True))
 ALL_BASES = re.compile(f"(?:{_STEMS}){{2,3}}")
-_BASE = re.compile(_STEMS)
+BASE = re.compile(_STEMS)
 _LONGEST_PREFIX = 4
 _LONGEST_UNKNOWN = 6
 _LONGEST_LISTED = 3
@@ -77,7 +77,7 @@ def of_chinese(stem: str, *, quotable: bool) -> Colour | None:
         name = _BASES_ZH[stem]
         return Colour(name if stem == _BASE_ZH_WORD[name] else f"{name}:{stem}", f"{stem}色", _BASE_EN_WORD[name])
     if ALL_BASES.fullmatch(stem) is not None:
-        return _two_coloured(_BASE.findall(stem))
+        return _two_coloured(BASE.findall(stem))
     end = last_stem(stem)
     if end is not None:
         prefix = stem[: -len(end)]
@@ -236,7 +236,7 @@ def running_words() -> Iterable[tuple[str, Colour | None]]:
         if shade.free:
             yield word, colour
         if has_chinese(word):
-            if shade.free or len(word) >= 2:
+            if shade.free or len(word) >= 2 or word not in _CUTS:
                 yield f"{word}色", colour
         elif not shade.free:
             yield from ((f"{word} {noun}", colour) for noun in _SAYS_COLOUR)
@@ -255,6 +255,8 @@ def running_words() -> Iterable[tuple[str, Colour | None]]:
             yield f"{modifier} {base}", of_english([modifier, base], quotable=False)
 
 
+# 花色 and 本色 are words of their own, 多色 and 混色 may be a choice.
+_CUTS = frozenset("花本原多混拼撞杂水姜自石")
 _SAYS_COLOUR = ("color", "colour", "colored", "coloured", "finish", "tone", "shade", "hue")
 
 

@@ -16,8 +16,9 @@ from functions.derive_prompt.recognise.kinds import Kind, vocabulary
 from functions.derive_prompt.recognise.languages import foreign_language, is_foreign
 from functions.derive_prompt.recognise.looks import PATTERN_WORDS, Looks, find_looks
 from functions.derive_prompt.recognise.materials import Material
+from functions.derive_prompt.recognise.parts import parts_in
 from functions.derive_prompt.recognise.sets import find_set
-from functions.derive_prompt.recognise.shades import Colour
+from functions.derive_prompt.recognise.shades import Colour, joined
 from functions.derive_prompt.recognise.text import NAME_LIMIT, has_chinese, normalised
 from functions.derive_prompt.screening import makes_absolute_claim
 from functions.derive_prompt.templates import Locale, Template, template_of
@@ -113,17 +114,18 @@ def understand(fields: VisibleFields) -> Understanding:
     kind = choice.kind
     family = kind.template if kind is not None else families.find_family(category)
     template = template_of(families.template_for(family, audience) if family is not None else None)
-    colour, patterns = _find_colour(fields, name, template)
+    rest, details = parts_in(name, kind) if kind is not None and template.takes_material else (name, ())
+    colour, patterns = _find_colour(fields, rest, template)
     slots = Slots(
         locale=_locale(fields, name),
         template=template.reference.id,
         kind=kind,
         colour=colour,
-        material=_find_material(fields, _without(colour, name), kind)
+        material=_find_material(fields, _without(colour, rest), kind)
         if kind is not None and template.takes_material and not kind.own_material
         else None,
         audience=_shown_audience(audience, template),
-        looks=_find_looks(fields, name, template.reference.id, patterns)
+        looks=_find_looks(fields, rest, template.reference.id, patterns).with_details(details)
         if template.takes_material
         else find_looks("", template.reference.id, patterns),
     )
@@ -192,12 +194,19 @@ def _find_colour(fields: VisibleFields, name: str, template: Template) -> tuple[
     colour = colours.find_in_name(name) or (None if template.scented else colours.find_last_word(name))
     if colour is not None:
         return colour, patterns
-    found = colours.first_token(token for token in name.split()[1:] if token not in vocabulary().words)
-    return (found.colour, patterns or found.patterns) if found is not None else (None, patterns)
+    things = vocabulary().words
+    found = colours.first_token(token for token in colours.tokens_of(name)[1:] if token not in things)
+    if found is not None:
+        return found.colour, patterns or found.patterns
+    return colours.find_beside_material(name) or colours.find_trailing(name, things), patterns
 
 
 def _colour_of_fields(fields: VisibleFields, name: str) -> tuple[Colour | None, Texts]:
     """What the fields that are for colours say: the first colour with its patterns, else the first patterns."""
+    if colours.are_together(fields.color, name):
+        told = [found.colour for text in fields.color if (found := colours.read_field(text)) and found.colour]
+        if told:
+            return joined(told), ()
     named = (texts for key, texts in fields.attributes + fields.specifications if key in _COLOUR_FIELDS)
     patterns: Texts = ()
     for text in chain(fields.color, *named):
@@ -230,11 +239,13 @@ def _without(colour: Colour | None, name: str) -> str:
 
 
 def _find_material(fields: VisibleFields, name: str, kind: Kind) -> Material | None:
-    said = materials.all_in_name(PATTERN_WORDS.blanked(colours.without_shades(name)), filled=kind.filled)
+    plain = PATTERN_WORDS.blanked(colours.without_shades(name))
+    said = materials.all_in_name(plain, filled=kind.filled)
+    in_name = materials.seen_in_name(plain, filled=kind.filled)
     for text in fields.material:
         material = materials.read_field(text, said, filled=kind.filled)
         if material is not None:
-            return material
+            return in_name if in_name is not None and materials.holds(in_name, material) else material
     ranked = sorted(
         (materials.VISIBLE_FIELDS[key], texts) for key, texts in fields.attributes if key in materials.VISIBLE_FIELDS
     )
@@ -243,8 +254,7 @@ def _find_material(fields: VisibleFields, name: str, kind: Kind) -> Material | N
             material = materials.read_field(text, said, filled=kind.filled)
             if material is not None:
                 return material
-    # Of cotton gauze the gauze is seen.
-    return next((material for material in said if said[0].id in material.woven_from), said[0]) if said else None
+    return in_name
 
 
 def _find_looks(fields: VisibleFields, name: str, template: str, patterns: Texts) -> Looks:
