@@ -34,11 +34,11 @@ def derive(file: Path, explain: bool) -> None:
 
 def _accounts(file: Path) -> Iterator[dict[str, Any]]:
     from functions.cli.products_file import read_lines
-    from functions.cli.replaying import model_of
     from functions.derive_prompt import SpecMaker
+    from model_store.manifest import model_folder, read_manifest
 
     settings = read_settings()
-    specs = SpecMaker(settings, model_of(settings))
+    specs = SpecMaker(settings, read_manifest(model_folder(settings.model.name)))
     for line in read_lines(file, ENTRY_TYPES[0], source="/skureel/derive", stdin=sys.stdin.buffer):
         if line.event.type not in ENTRY_TYPES:
             raise PermanentError(

@@ -30,7 +30,7 @@ def slots(name: str = "马克杯", **fields: Any) -> Slots:
         ("Rose Gold", "玫瑰金色"),
         ("Black", "黑色"),
         ("深藍色", "深蓝色"),
-        ("日式木纹色", "原木色"),
+        ("日式木纹色", "木纹色"),
         ("多色条纹", "多色"),
         ("透明", "透明"),
     ],
@@ -218,7 +218,7 @@ def test_a_shade_or_pattern_is_no_material(name: str, material: str | None, thin
 
 @pytest.mark.parametrize(
     ("name", "material"),
-    [("Copper Kettle", "copper"), ("Silver Necklace", "silver"), ("White Linen Shirt", "linen"), ("珍珠耳环", "pearl")],
+    [("Copper Kettle", "copper"), ("Silver Necklace", "silver"), ("White Linen Shirt", "linen")],
 )
 def test_a_material_of_its_own_is_still_read(name: str, material: str) -> None:
     found = slots(name).material

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
+from functions.derive_prompt.recognise.describing import colour_words
 from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
-from functions.derive_prompt.recognise.mentions import Mention, Role, colour_words, find_mentions
+from functions.derive_prompt.recognise.mentions import Mention, find_mentions
+from functions.derive_prompt.recognise.roles import Role
 from functions.derive_prompt.recognise.text import has_chinese
 from functions.derive_prompt.templates import GENERAL
 
@@ -153,7 +155,7 @@ def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool) -> 
 
 
 def _ends_first_phrase(mention: Mention, text: str) -> bool:
-    """Whether a Chinese title's first phrase ends with the mention: 有机绿茶 is tea, and the green is behind: 马克杯 绿茶."""
+    """Whether a Chinese title's first phrase ends with the mention: 有机绿茶 is tea, 马克杯 绿茶 a green mug."""
     return mention.role is Role.HEAD and has_chinese(mention.word) and " " not in text[: mention.start]
 
 

@@ -26,14 +26,15 @@ def foreign_language(texts: Iterable[str], locale: str | None) -> str | None:
     Of Latin letters a locale says it only together with an accent or a small word: merchants leave locales as they are.
     """
     text = " ".join(texts)
-    if _BEYOND_LATIN.search(text) is not None and (script := _script(text)) is not None:
+    foreign = is_foreign(locale)
+    if _BEYOND_LATIN.search(text) is not None and (script := _script(text, 0.0 if foreign else _SHARE)) is not None:
         return script
     words = set(_LATIN.findall(text))
     told = {name: len(words & small) for name, small in _small_words().items()}
     best = max(told, key=lambda name: told[name])
     if told[best] >= _SMALL_WORDS and _is_mostly_latin(text):
         return best
-    if is_foreign(locale) and locale is not None and (told[best] or _ACCENTED.search(text)):
+    if foreign and (told[best] or _ACCENTED.search(text)):
         return locale
     return None
 
@@ -43,10 +44,10 @@ def is_foreign(locale: str | None) -> bool:
     return locale is not None and re.split(r"[-_]", locale.lower(), maxsplit=1)[0] not in READ
 
 
-def _script(text: str) -> str | None:
+def _script(text: str, share: float) -> str | None:
     letters = sum(1 for letter in _LETTER.findall(text) if not _LATIN.match(letter))
     for name, characters in _scripts().items():
-        if len(characters.findall(text)) > max(1, _SHARE * letters - 1):
+        if len(characters.findall(text)) > share * letters:
             return name
     return None
 

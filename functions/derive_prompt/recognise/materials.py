@@ -68,7 +68,9 @@ _LATIN = re.compile("[a-z]+")
 _FIELD_LIMIT = 400
 
 
-def read_field(text: str, said: Collection[Material] = (), *, filled: bool = False) -> Material | None:
+def read_field(  # complexity 16: a field tells parts, shares and weaves, each in its own way
+    text: str, said: Collection[Material] = (), *, filled: bool = False
+) -> Material | None:
     """The visible material of a material field: the visible part's main one. None where nothing is named.
 
     `面料：100%棉 填充物：65%棉` is cotton; `36% 聚酯纤维 74% 粘胶纤维` is viscose; `见详情` is none.

@@ -6,31 +6,15 @@ told apart; which one the product is, `choosing` decides.
 
 import re
 from collections.abc import Iterator
-from enum import Enum
 from functools import cache
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
+from functions.derive_prompt.recognise.describing import descriptive_words
 from functions.derive_prompt.recognise.kinds import Ending, Meaning, Vocabulary, in_own_word, plain_form, vocabulary
+from functions.derive_prompt.recognise.roles import Role, role_of
 from functions.derive_prompt.recognise.text import Clause, Segmenter, Token, clauses, has_chinese
-from functions.derive_prompt.vocabulary import materials, table
-
-
-class Role(Enum):
-    """The part that a mention plays in its clause."""
-
-    HEAD = "head"
-    """The clause's thing: 马克杯 in 陶瓷马克杯."""
-    OF = "of"
-    """Only says more about the word behind it: 手机 in 手机支架."""
-    PERHAPS_OF = "perhaps-of"
-    """The word behind it is not listed and may be the thing: 窗帘 in 窗帘电机."""
-    INCLUDED = "included"
-    FOR = "for"
-    """What the thing is for or goes with."""
-    SENSE = "sense"
-    """A taste, a smell, a shape, a print."""
-    EXCLUDED = "excluded"
+from functions.derive_prompt.vocabulary import table
 
 
 class Mention(NamedTuple):
@@ -119,18 +103,19 @@ def _is_run(tokens: list[Token], text: str) -> bool:
 
 def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> list[Mention]:
     found: list[Mention] = []
+    words = [unit.text for unit in units]
     for place, unit in enumerate(units):
         before = units[place - 1] if place else None
         whole = _with_the_word_before(before, unit)
         if whole is not None and before is not None:
             if unit.ending is not None and found and found[-1].end == before.end:
                 found[-1] = found[-1]._replace(role=Role.OF)
-            role = _role(text, clause, units[: place - 1], before.start, unit.end)
+            role = role_of(text, clause, words[: place - 1], before.start, unit.end)
             word = text[before.start : unit.end]
             found.append(Mention(whole, word, role, number, clause.aside, False, before.start, unit.end))
         elif unit.meaning is not None:
-            role = _role(text, clause, units[:place], unit.start, unit.end)
-            if role is Role.HEAD and place + 1 < len(units) and _may_be_the_thing(units[place + 1], unit):
+            role = role_of(text, clause, words[:place], unit.start, unit.end)
+            if role is Role.HEAD and _may_modify(unit, units[place + 1 :]):
                 role = Role.PERHAPS_OF
             if role is Role.HEAD and found and not _are_packed_together(units[place + 1 :]):
                 role, found[-1] = _side_by_side(found[-1], unit, text)
@@ -176,10 +161,12 @@ def _mark_main(found: list[Mention], text: str) -> None:
     found[main] = found[main]._replace(main=True)
 
 
-def _may_be_the_thing(after: _Unit, unit: _Unit) -> bool:
-    """Whether an unlisted noun stands directly behind a kind's word, which then may only modify it."""
+def _may_modify(unit: _Unit, behind: list[_Unit]) -> bool:
+    """Whether an unlisted noun stands directly behind a kind's word, which then may only say more about that."""
+    after = behind[0] if behind else None
     return (
-        after.start == unit.end
+        after is not None
+        and after.start == unit.end
         and after.meaning is None
         and after.ending is None
         and len(after.text) > 1
@@ -258,117 +245,6 @@ def _in_longer_word(before: _Unit, unit: _Unit) -> Meaning | None:
 
 _NAMING_TAGS = ("n", "v", "j", "l", "i")
 """Parts of speech that name what a compound is about: nouns, verbs, abbreviations, idioms."""
-
-
-def _role(text: str, clause: Clause, said: list[_Unit], start: int, end: int) -> Role:
-    """The part of what stands from `start` to `end`, by the words around it; `said` stands before it in the clause."""
-    after = text[end : clause.end]
-    if has_chinese(text[start:end]):
-        return _chinese_role(text[clause.start : start], [unit.text for unit in said[-3:]], after)
-    before = text[clause.said_from : start]
-    for role, pattern_before, pattern_after in _english_rules():
-        if pattern_before is not None and pattern_before.search(before):
-            return role
-        if pattern_after is not None and pattern_after.match(after):
-            return role
-    return Role.HEAD
-
-
-_Rules = tuple[tuple[Role, re.Pattern[str] | None, re.Pattern[str] | None], ...]
-
-
-class _ChineseRules(NamedTuple):
-    """Words before are whole words of the clause: 放 in 开放式 is none. What stands behind may be grown together."""
-
-    excluded_all: re.Pattern[str]
-    excluded: frozenset[str]
-    before: tuple[tuple[Role, frozenset[str]], ...]
-    after: tuple[tuple[Role, re.Pattern[str]], ...]
-
-
-def _chinese_role(before: str, words: list[str], after: str) -> Role:
-    rules = _chinese_rules()
-    if rules.excluded_all.search(before):
-        return Role.EXCLUDED
-    if not rules.excluded.isdisjoint(_last(words)):
-        return Role.EXCLUDED
-    for role, pattern in rules.after:
-        if pattern.match(after):
-            return role
-    near = {*_last(words), *(_last(words[:-1]) if words and len(words[-1]) == 1 else ())}
-    return next((role for role, triggers in rules.before if not near.isdisjoint(triggers)), Role.HEAD)
-
-
-def _last(words: list[str]) -> tuple[str, ...]:
-    """The last word, and the last two as one."""
-    return (*words[-1:], "".join(words[-2:]))
-
-
-@cache
-def _chinese_rules() -> _ChineseRules:
-    said = table("roles")["zh"]
-
-    def after(name: str) -> re.Pattern[str]:
-        return re.compile(rf"\s?(?:{_either(said[name])})(?!的)")
-
-    return _ChineseRules(
-        excluded_all=re.compile(_either(said["excluded_all"])),
-        excluded=frozenset(said["excluded_before"]),
-        before=(
-            (Role.FOR, frozenset(said["for_before"])),
-            (Role.INCLUDED, frozenset(said["included_before"])),
-        ),
-        after=((Role.SENSE, after("sense_after")), (Role.FOR, after("for_after"))),
-    )
-
-
-@cache
-def _english_rules() -> _Rules:
-    said = table("roles")["en"]
-
-    def before(name: str) -> re.Pattern[str]:
-        return re.compile(rf"(?<!\d[ -])(?:^|[^a-z0-9-])(?:{_either(said[name])})[ /&]+(?:[a-z0-9'.-]+[ &]+)*\Z")
-
-    def after(name: str) -> re.Pattern[str]:
-        return re.compile(rf"[ -](?:{_either(said[name])})\b")
-
-    return (
-        (
-            Role.EXCLUDED,
-            re.compile(rf"(?:^|[^a-z0-9])(?:{_either(said['excluded_before'])})[ -]+(?:[a-z0-9']+ )?\Z"),
-            after("excluded_after"),
-        ),
-        (Role.SENSE, None, after("sense_after")),
-        (Role.FOR, before("for_before"), None),
-        (Role.INCLUDED, before("included_before"), None),
-    )
-
-
-def _either(words: list[str]) -> str:
-    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
-
-
-@cache
-def descriptive_words() -> frozenset[str]:
-    """Words that say how a thing is, for whom or of what, and never what it is."""
-    found = {word for words in table("endings")["weak"]["filler"].values() for word in words}
-    for row in materials():
-        found.update((*row["zh"], *row["en"], *row.get("field", ())))
-    for section in ("finishes", "patterns", "shapes", "details", "actions"):
-        for row in table("looks")[section].values():
-            found.update((row["zh"], row["en"], *row.get("also", ())))
-    for row in table("families")["audiences"].values():
-        found.update((row["zh"], row["en"], *row["also"]))
-    return frozenset(map(plain_form, found)) | colour_words()
-
-
-@cache
-def colour_words() -> frozenset[str]:
-    """Words that name a colour: an orange in a title is a fruit only where something else says so."""
-    found: set[str] = set()
-    for row in chain(table("colours")["bases"].values(), *table("colours")["shades"].values()):
-        found.update((*row["zh"], *row["en"]))
-    return frozenset(map(plain_form, found))
 
 
 @cache

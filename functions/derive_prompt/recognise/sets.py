@@ -4,7 +4,8 @@ import re
 from collections.abc import Collection
 
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
-from functions.derive_prompt.recognise.mentions import Mention, Role, find_mentions
+from functions.derive_prompt.recognise.mentions import Mention, find_mentions
+from functions.derive_prompt.recognise.roles import Role
 from functions.derive_prompt.recognise.text import has_chinese
 from functions.derive_prompt.vocabulary import table
 

@@ -227,7 +227,7 @@ def last_stem(stem: str) -> str | None:
     return None
 
 
-def running_words() -> Iterable[tuple[str, Colour | None]]:
+def running_words() -> Iterable[tuple[str, Colour | None]]:  # complexity 18: one branch for each way to write a colour
     """What is a colour in running text too, beyond doubt; and with None, what only looks like one."""
     for word in _TABLE["not_a_colour"]["words"]:
         yield word, None
