@@ -318,8 +318,8 @@ def test_what_is_wrong_with_a_setting_is_said_before_anything_is_done() -> None:
             continue
         path, command = next(one for one in COMMANDS if " ".join(one[0]) == name)
         words = shlex.split(command.example)[1 + len(path) :]
-        if name in ("publish", "models import"):
-            words = [str(Path(__file__))] if name == "publish" else [str(Path(__file__).parent), "x"]
+        if name in ("publish", "derive", "models import"):
+            words = [str(Path(__file__).parent), "x"] if name == "models import" else [str(Path(__file__))]
         result = skureel(*path, *words, SKUREEL_KAFKA__TYPO="1")
         assert (result.exit_code, result.stderr.splitlines()) == (
             2,
