@@ -133,9 +133,18 @@ def _mentions_of(source: Source, family: str | None) -> Iterable[tuple[Mention, 
         weight = source.weight * _ROLES[mention.role]
         if mention.role is Role.HEAD:
             weight *= _as_a_head(mention, with_heads, strong=strong)
-        if mention.word in colour_words() and not _is_expected(mention.meaning.kind, family):
+        names_a_colour = mention.word in colour_words() and not _opens(mention, source.text)
+        if names_a_colour and not _is_expected(mention.meaning.kind, family):
             weight *= _COLOUR
         yield mention, weight * (_ASIDE if mention.aside else 1.0)
+
+
+def _opens(mention: Mention, text: str) -> bool:
+    """Whether a text begins with the word, but for two words: what it is for 口红 or Organic Honey, shades come later."""
+    return len(text[: mention.start].split()) <= _WORDS_BEFORE and mention.clause == 0
+
+
+_WORDS_BEFORE = 1
 
 
 def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool) -> float:

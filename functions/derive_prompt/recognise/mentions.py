@@ -99,7 +99,7 @@ def _units(text: str, clause: Clause) -> Iterator[_Unit]:
 
 def _is_run(tokens: list[Token], text: str) -> bool:
     """Whether nothing but spaces and hyphens stands between the tokens."""
-    return all(text[left.end : right.start].strip(" -") == "" for left, right in pairwise(tokens))
+    return all(text[left.end : right.start].strip(" -'") == "" for left, right in pairwise(tokens))
 
 
 def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> list[Mention]:
