@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator
 from enum import Enum
 from functools import cache
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 from functions.derive_prompt.recognise.kinds import Ending, Meaning, Vocabulary, in_own_word, plain_form, vocabulary
+from functions.derive_prompt.recognise.shades import SHADES
 from functions.derive_prompt.recognise.text import Clause, Segmenter, Token, clauses, has_chinese
 from functions.derive_prompt.vocabulary import materials, table
 
@@ -344,8 +345,9 @@ def descriptive_words() -> frozenset[str]:
 def colour_words() -> frozenset[str]:
     """Words that name a colour: an orange in a title is a fruit only where something else says so."""
     found: set[str] = set()
-    for row in chain(table("colours")["bases"].values(), *table("colours")["shades"].values()):
+    for row in table("colours")["bases"].values():
         found.update((*row["zh"], *row["en"]))
+    found.update(word for word, shade in SHADES.items() if shade.free)
     return frozenset(map(plain_form, found))
 
 

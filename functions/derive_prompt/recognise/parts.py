@@ -28,6 +28,7 @@ class _Part(NamedTuple):
     name: str
     colour: Colour | None
     material: Material | None
+    several: bool = False
 
 
 def parts_in(name: str, kind: Kind) -> tuple[str, tuple[Look, ...]]:
@@ -70,7 +71,7 @@ def _english(name: str) -> Iterator[_Part]:
             text = name[words[start].start() : words[-1].end()]
             said = _english_words(text.replace("-", " ").split()) if "," not in text else None
             if said is not None:
-                yield _Part(words[start].start(), word.end(), _BY_WORD[word[0]], *said)
+                yield _Part(words[start].start(), word.end(), _BY_WORD[word[0]], *said, word[0].endswith("s"))
                 break
         end = word.end()
 
@@ -97,7 +98,9 @@ def _detail(part: _Part) -> Look:
     zh = f"{part.colour.zh if part.colour else ''}{part.material.zh if part.material else ''}"
     en = " ".join(_said(part.colour, part.material))
     noun = f"{en} {row['en'][0]}"
-    if not row.get("several", False):
+    if part.several and not row.get("several", False):
+        noun += "s"
+    elif not row.get("several", False):
         noun = f"{'an' if noun[0] in 'aeio' else 'a'} {noun}"
     return Look("details", f"{part.name}:{en}", f"{zh}{row.get('zh_word', row['zh'][0])}", noun, ())
 

@@ -115,7 +115,7 @@ def understand(fields: VisibleFields) -> Understanding:
     family = kind.template if kind is not None else families.find_family(category)
     template = template_of(families.template_for(family, audience) if family is not None else None)
     rest, details = parts_in(name, kind) if kind is not None and template.takes_material else (name, ())
-    colour, patterns = _find_colour(fields, rest, template)
+    colour, patterns = _find_colour(fields, rest, template, kind)
     slots = Slots(
         locale=_locale(fields, name),
         template=template.reference.id,
@@ -183,7 +183,9 @@ def _shown_audience(audience: Audience | None, template: Template) -> Audience |
     return audience if template.takes_wearer or audience.id in ("child", "baby", "pet") else None
 
 
-def _find_colour(fields: VisibleFields, name: str, template: Template) -> tuple[Colour | None, Texts]:
+def _find_colour(
+    fields: VisibleFields, name: str, template: Template, kind: Kind | None
+) -> tuple[Colour | None, Texts]:
     """Colour and patterns beside it: from the colour field, colour attributes, specifications, then the name."""
     colour, patterns = _colour_of_fields(fields, name)
     if colour is not None or not template.takes_material:
@@ -198,7 +200,8 @@ def _find_colour(fields: VisibleFields, name: str, template: Template) -> tuple[
     found = colours.first_token(token for token in colours.tokens_of(name)[1:] if token not in things)
     if found is not None:
         return found.colour, patterns or found.patterns
-    return colours.find_beside_material(name) or colours.find_trailing(name, things), patterns
+    lone = None if template.scented or kind is None else colours.find_before_noun(name, kind.en.lower())
+    return lone or colours.find_trailing(name, things), patterns
 
 
 def _colour_of_fields(fields: VisibleFields, name: str) -> tuple[Colour | None, Texts]:
