@@ -212,6 +212,9 @@ def _compound(before: _Unit, unit: _Unit) -> Meaning | None:
     kind = ending.kind._replace(template=family) if family in ending.filmed_with else ending.kind
     chinese = has_chinese(unit.text)
     own = in_own_word(kind, before.text + unit.text if chinese else f"{before.text} {unit.text}")
+    if own is kind and len(unit.text) > 1:
+        # What may not be quoted whole (a brand's name in it) leaves the ending's own word.
+        own = in_own_word(kind, unit.text)
     return Meaning(own, own.id)
 
 
