@@ -133,7 +133,9 @@ def _mentions_of(source: Source, family: str | None) -> Iterable[tuple[Mention, 
         weight = source.weight * _ROLES[mention.role]
         if mention.role is Role.HEAD:
             weight *= _as_a_head(mention, with_heads, strong=strong)
-        names_a_colour = mention.word in colour_words() and not _opens(mention, source.text)
+        names_a_colour = mention.word in colour_words() and (
+            not _opens(mention, source.text) or _stands_before_a_thing(mention, mentions)
+        )
         if names_a_colour and not _is_expected(mention.meaning.kind, family):
             weight *= _COLOUR
         yield mention, weight * (_ASIDE if mention.aside else 1.0)
@@ -145,6 +147,13 @@ def _opens(mention: Mention, text: str) -> bool:
 
 
 _WORDS_BEFORE = 1
+
+
+def _stands_before_a_thing(mention: Mention, mentions: Sequence[Mention]) -> bool:
+    """Whether a thing follows in the same phrase: women's cognac leather ankle boots."""
+    return any(
+        other.role is Role.HEAD and other.clause == mention.clause and other.start > mention.start for other in mentions
+    )
 
 
 def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool) -> float:

@@ -16,6 +16,7 @@ from functions.derive_prompt.recognise.shades import (
     BASE,
     BLENDS,
     IGNORED,
+    NO_COLOURS,
     SHADES,
     Colour,
     joined,
@@ -212,7 +213,8 @@ _JOINED = re.compile(r"\s*(?:[&+与和拼配]|\band\b)\s*")
 _JOINED_ENGLISH = re.compile(r"\s*(?:[&+/]|\band\b)\s*")
 # As many colours in one pack are seen at once: 24色水彩笔. Those to choose from are not.
 _COUNT_OF_COLOURS = re.compile(
-    r"assorted colou?rs\b|(?:[4-9]|[1-9]\d{1,2})(?:\s*色(?!可选|任选|选|号)|[ -]colou?rs?\b(?! to choose| available| option))"
+    r"assorted colou?rs\b|(?:[4-9]|[1-9]\d{1,2})"
+    r"(?:\s*色(?!可选|任选|选|号)|[ -]colou?rs?\b(?! to choose| available| option))"
 )
 _MANY = of_shade(SHADES["多彩"])
 
@@ -362,7 +364,8 @@ def _read_part(part: str, *, quotable: bool) -> ColourField | None:
         return ColourField(whole, ())
     plain = PATTERN_WORDS.without(part)
     words = [word for glued in _LATIN.findall(plain) if glued not in _ENGLISH_NOISE for word in unglued(glued)]
-    return _with_patterns(of_english(words, quotable=quotable and is_plain_word(part)), patterns)
+    sound = quotable and is_plain_word(part) and NO_COLOURS.isdisjoint(_LATIN.findall(part))
+    return _with_patterns(of_english(words, quotable=sound), patterns)
 
 
 def _with_patterns(colour: Colour | None, patterns: tuple[str, ...]) -> ColourField | None:

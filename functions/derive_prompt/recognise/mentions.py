@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from functions.derive_prompt.recognise.kinds import Ending, Meaning, Vocabulary, in_own_word, plain_form, vocabulary
-from functions.derive_prompt.recognise.shades import SHADES
+from functions.derive_prompt.recognise.shades import QUIET, SHADES
 from functions.derive_prompt.recognise.text import Clause, Segmenter, Token, clauses, has_chinese
 from functions.derive_prompt.vocabulary import materials, table
 
@@ -350,7 +350,7 @@ def colour_words() -> frozenset[str]:
     found: set[str] = set()
     for row in table("colours")["bases"].values():
         found.update((*row["zh"], *row["en"]))
-    found.update(word for word, shade in SHADES.items() if shade.free)
+    found.update(SHADES.keys() - QUIET)
     return frozenset(map(plain_form, found))
 
 

@@ -52,7 +52,7 @@ def _chinese(name: str) -> Iterator[_Part]:
 
 def _chinese_words(text: str) -> tuple[Colour | None, Material | None] | None:
     """The colour, the material or both that are all that a text says: 红色, 黄杨木, 白色铁."""
-    for end in range(len(text), -1, -1):
+    for end in (len(text), *range(len(text))):
         shade, substance = text[:end], text[end:]
         colour = colours.whole_chinese(shade) if shade else None
         material = materials.whole(substance) if substance else None
@@ -77,7 +77,7 @@ def _english(name: str) -> Iterator[_Part]:
 
 
 def _english_words(words: list[str]) -> tuple[Colour | None, Material | None] | None:
-    for end in range(len(words), -1, -1):
+    for end in (len(words), *range(len(words))):
         shade, substance = " ".join(words[:end]), " ".join(words[end:])
         colour = colours.whole_english(shade) if shade else None
         material = materials.whole(substance) if substance else None

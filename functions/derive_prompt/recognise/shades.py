@@ -34,7 +34,7 @@ def _shades() -> Iterable[tuple[str, _Shade]]:
         for row in rows:
             zh, en = row["zh"][0], row["en"][0]
             for word in (*row["zh"], *row["en"]):
-                free = word not in _QUIET and row.get("free", _ends_with_base(word))
+                free = word not in QUIET and row.get("free", _ends_with_base(word))
                 yield word, _Shade(f"shade:{en}", base, zh, en, free)
 
 
@@ -45,7 +45,7 @@ def _ends_with_base(word: str) -> bool:
     return " " in word and word.rpartition(" ")[2] in _BASES_EN
 
 
-_QUIET = frozenset(_TABLE["running"]["quiet"])
+QUIET = frozenset(_TABLE["running"]["quiet"])
 _SURE: frozenset[str] = frozenset(_TABLE["modifiers"]["sure"])
 _BASES_ZH = {stem: name for name, row in _TABLE["bases"].items() for stem in row["zh"]}
 _BASES_EN = {word: name for name, row in _TABLE["bases"].items() for word in row["en"]}
@@ -147,7 +147,7 @@ def _unlisted_english(words: list[str]) -> Colour | None:
     """What stands alone in a colour field is a colour, known or not."""
     phrase = " ".join(words)
     short = len(words) <= 2 and all(3 <= len(word) <= 14 for word in words)
-    if short and NO_COLOURS.isdisjoint(words) and phrase not in IGNORED and may_be_quoted(phrase):
+    if short and phrase not in IGNORED and may_be_quoted(phrase):
         return Colour(f"other:{phrase}", f"{phrase}色", phrase)
     return None
 
