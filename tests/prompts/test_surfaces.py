@@ -239,3 +239,11 @@ def test_a_title_tells_what_is_seen_of_the_materials(fields: dict[str, Any], mat
     found = slots(**fields).material
     assert found is not None
     assert found.id == material
+
+
+@pytest.mark.parametrize(
+    ("name", "en"), [("Brinjal - Purple Long 500 g", "purple"), ("Red Onion 1 kg", "red"), ("Oranges 1 kg", None)]
+)
+def test_fresh_food_has_the_colour_that_its_title_says(name: str, en: str | None) -> None:
+    found = slots(name).colour
+    assert (found and found.en) == en

@@ -19,7 +19,7 @@ from functions.derive_prompt.recognise.materials import Material
 from functions.derive_prompt.recognise.parts import parts_in
 from functions.derive_prompt.recognise.sets import find_set
 from functions.derive_prompt.recognise.shades import Colour, joined
-from functions.derive_prompt.recognise.text import NAME_LIMIT, has_chinese, normalised
+from functions.derive_prompt.recognise.text import NAME_LIMIT, has_chinese, normalised, without_models
 from functions.derive_prompt.screening import makes_absolute_claim
 from functions.derive_prompt.templates import Locale, Template, template_of
 from functions.derive_prompt.vocabulary import table
@@ -107,7 +107,7 @@ def visible_fields(product: Product) -> VisibleFields:
 
 def understand(fields: VisibleFields) -> Understanding:
     """Recognise everything that can be seen."""
-    name = normalised(fields.name[:NAME_LIMIT])
+    name = without_models(normalised(fields.name[:NAME_LIMIT]))
     category = [part for level in fields.category for part in _LEVELS.split(normalised(level[:NAME_LIMIT])) if part]
     audience = families.find_audience(" ".join((name, *category)), pets=families.may_hold_pets(category))
     choice = _choose(fields, name, category)
@@ -188,6 +188,10 @@ def _find_colour(
 ) -> tuple[Colour | None, Texts]:
     """Colour and patterns beside it: from the colour field, colour attributes, specifications, then the name."""
     colour, patterns = _colour_of_fields(fields, name)
+    if colour is None and kind is not None and kind.template in _FRESH:
+        told = colours.find_in_name(name)
+        # Oranges are not said to be orange.
+        return (told if told is not None and told.en not in kind.en else None), patterns
     if colour is not None or not template.takes_material:
         return colour, patterns
     found = colours.first_token(_specified_words(fields))
@@ -202,6 +206,10 @@ def _find_colour(
         return found.colour, patterns or found.patterns
     lone = None if template.scented or kind is None else colours.find_before_noun(name, kind.en.lower())
     return lone or colours.find_trailing(name, things), patterns
+
+
+_FRESH = frozenset({"fruit", "vegetables"})
+"""Families whose titles tell the colour of what is eaten: purple aubergines."""
 
 
 def _colour_of_fields(fields: VisibleFields, name: str) -> tuple[Colour | None, Texts]:
