@@ -13,7 +13,6 @@ from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
 from functions.derive_prompt.recognise.mentions import Mention, find_mentions
 from functions.derive_prompt.recognise.roles import Role
-from functions.derive_prompt.recognise.text import has_chinese
 from functions.derive_prompt.templates import GENERAL
 
 
@@ -136,13 +135,27 @@ def _mentions_of(source: Source, family: str | None) -> Iterable[tuple[Mention, 
         weight = source.weight * _ROLES[mention.role]
         if mention.role is Role.HEAD:
             weight *= _as_a_head(mention, with_heads, strong=strong)
-        if (
-            mention.word in colour_words()
-            and not _is_expected(mention.meaning.kind, family)
-            and not _ends_first_phrase(mention, source.text)
-        ):
+        names_a_colour = mention.word in colour_words() and (
+            not _opens(mention, source.text) or _stands_before_a_thing(mention, mentions)
+        )
+        if names_a_colour and not _is_expected(mention.meaning.kind, family):
             weight *= _COLOUR
         yield mention, weight * (_ASIDE if mention.aside else 1.0)
+
+
+def _opens(mention: Mention, text: str) -> bool:
+    """Whether a text begins with the word, but for two words: 口红 or Organic Honey is the thing, shades come later."""
+    return len(text[: mention.start].split()) <= _WORDS_BEFORE and mention.clause == 0
+
+
+_WORDS_BEFORE = 1
+
+
+def _stands_before_a_thing(mention: Mention, mentions: Sequence[Mention]) -> bool:
+    """Whether a thing follows in the same phrase: women's cognac leather ankle boots."""
+    return any(
+        other.role is Role.HEAD and other.clause == mention.clause and other.start > mention.start for other in mentions
+    )
 
 
 def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool) -> float:
@@ -152,11 +165,6 @@ def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool) -> 
     if not mention.main:
         weight *= _NOT_MAIN
     return weight * _WEAK if strong and _is_weak(mention) else weight
-
-
-def _ends_first_phrase(mention: Mention, text: str) -> bool:
-    """Whether a Chinese title's first phrase ends with the mention: 有机绿茶 is tea, 马克杯 绿茶 a green mug."""
-    return mention.role is Role.HEAD and has_chinese(mention.word) and " " not in text[: mention.start]
 
 
 def _is_weak(mention: Mention) -> bool:

@@ -10,12 +10,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from functions.derive_prompt.recognise.looks import PATTERN_WORDS
-from functions.derive_prompt.recognise.matcher import Matcher
+from functions.derive_prompt.recognise.matcher import Found, Matcher
 from functions.derive_prompt.recognise.shades import (
     ALL_BASES,
     BASE,
     BLENDS,
     IGNORED,
+    NO_COLOURS,
     SHADES,
     Colour,
     joined,
@@ -43,9 +44,9 @@ class ColourField(NamedTuple):
 
 _AFFIXES: Matcher[None] = Matcher((word, None) for word in _TABLE["ignored"]["affixes"])
 _ENGLISH_NOISE = frozenset(
-    "color colour colors colours finish tone toned style edition version print base body strap lid cover "
-    "trim the all a in with set pack solid plain new for handle handles leg legs "
-    "frame top accent accents piping sole heel case".split()
+    "color colour colors colours finish tone toned style edition version print base body strap lid cover trim "
+    "the all "
+    "a in with set pack solid plain new for handle handles leg legs frame top accent accents piping sole heel".split()
 )
 # Endings that mean a substance as often as a colour (奶粉, 大米, 白银): a name's token needs more than such an ending.
 _SUBSTANCES = frozenset("粉米金银麻铜啡驼杏茶")
@@ -60,7 +61,7 @@ _SERIES_END = re.compile(r",[^,]+,?\s*(?:\band\b|&)[^,]+\Z")
 _PARTS = re.compile(r"[+＋&]|\band\b|和|与|\swith\s")
 _BRACKETS = re.compile(r"[(（【\[][^)）】\]]*[)）】\]]")
 _CHINESE = re.compile("[\u4e00-\u9fff]+")
-_LATIN = re.compile("[a-z]+")
+_LATIN = re.compile("[a-z]+(?:'[a-z]+)?")
 
 
 def read_field(text: str) -> ColourField | None:
@@ -119,7 +120,7 @@ def read_token(token: str) -> ColourField | None:
     runs = _CHINESE.findall(token)
     if len(runs) > 1 and _ALONE.issuperset(runs) and _ONLY_COUNTS.fullmatch(token) is not None:
         return ColourField(joined([colour for run in runs if (colour := of_chinese(run, quotable=False))]), ())
-    if len(runs) != 1 or token in IGNORED or _NUMBERED.fullmatch(token) is None:
+    if len(runs) != 1 or token in IGNORED or token in _MATERIALS or _NUMBERED.fullmatch(token) is None:
         return None
     return _read_run(runs[0])
 
@@ -191,13 +192,29 @@ def find_in_name(name: str) -> Colour | None:
     colour, rest = _ending(name)
     if colour is not None:
         return colour
-    running = next((found.value for found in _FREE.find_all(rest) if found.value is not None), None)
-    return running or (_MANY if _COUNT_OF_COLOURS.search(rest) is not None else None)
+    return _running(rest) or (_MANY if _COUNT_OF_COLOURS.search(rest) is not None else None)
 
 
+def _running(text: str) -> Colour | None:
+    """The first colour in running text, with those that a sign joins to it: kids bike pink/white."""
+    told: list[Found[Colour | None]] = []
+    sign = _JOINED if has_chinese(text) else _JOINED_ENGLISH
+    for found in _FREE.find_all(text):
+        if told and sign.fullmatch(text[told[-1].end : found.start]) is None:
+            break
+        if found.value is not None:
+            told.append(found)
+    colours = [found.value for found in told if found.value is not None]
+    return joined(colours) if colours else None
+
+
+# Chinese titles tell colours to choose from by strokes.
+_JOINED = re.compile(r"\s*(?:[&+与和拼配]|\band\b)\s*")
+_JOINED_ENGLISH = re.compile(r"\s*(?:[&+/]|\band\b)\s*")
 # As many colours in one pack are seen at once: 24色水彩笔. Those to choose from are not.
 _COUNT_OF_COLOURS = re.compile(
-    r"(?:[4-9]|[1-9]\d{1,2})(?:\s*色(?!可选|任选|选|号)|[ -]colou?rs?\b(?! to choose| available| option))"
+    r"assorted colou?rs\b|(?:[4-9]|[1-9]\d{1,2})"
+    r"(?:\s*色(?!可选|任选|选|号)|[ -]colou?rs?\b(?! to choose| available| option))"
 )
 _MANY = of_shade(SHADES["多彩"])
 
@@ -227,13 +244,17 @@ def find_last_word(name: str) -> Colour | None:
     return None
 
 
-def find_beside_material(name: str) -> Colour | None:
-    """A shade that says so by what stands behind it: charcoal mesh, cognac leather."""
+def find_before_noun(name: str, thing: str) -> Colour | None:
+    """A lone English shade that says so by what stands behind it: charcoal mesh, a plum hoodie. `thing` is the kind."""
     for found in _QUIET.find_all(name):
         behind = name[found.end :].strip().partition(" ")[0]
-        if found.word not in _MATERIALS and behind in _MATERIALS:
+        before_thing = found.word in _BEFORE_A_THING and behind == thing.partition(" ")[0]
+        if found.word not in _MATERIALS and (behind in _MATERIALS or before_thing):
             return found.value
     return None
+
+
+_BEFORE_A_THING = frozenset(_TABLE["running"]["before_a_thing"])
 
 
 def find_trailing(name: str, things: Container[str]) -> Colour | None:
@@ -247,7 +268,7 @@ def find_trailing(name: str, things: Container[str]) -> Colour | None:
 
 
 _TRAILING = re.compile(f"[{''.join(sorted(_ALONE))}]\\Z")
-_MATERIALS = frozenset(word for row in materials() for word in row["en"])
+_MATERIALS = frozenset(word for row in materials() for word in (*row["zh"], *row["en"]))
 _PIECE_BREAK = re.compile(r"[,|()\[\]]|\s[-–]\s")
 _LAST_PIECES = 3
 _AFTERTHOUGHT = re.compile(r"\b(?:not (?:included|supplied)|sold separately|included|w/o|without)\b")
@@ -317,10 +338,12 @@ def without_shades(name: str, *, every: bool = False) -> str:
     """Normalised text with shades blanked: what stone grey or 珍珠白 is made of, they do not say. A single English
     word (copper) stays, if not `every` one is to go: it may well be the material, but for the colour that ends a title.
     """
-    return _FREE.blanked(_ending(name)[1], compounds_only=not every)
+    return _FREE.blanked(_MAKERS.blanked(_ending(name)[1]), compounds_only=not every)
 
 
-def _read_part(part: str, *, quotable: bool) -> ColourField | None:
+def _read_part(  # complexity 17: one branch for each way that a shop writes a colour
+    part: str, *, quotable: bool
+) -> ColourField | None:
     if not part or part in IGNORED:
         return None
     shade = SHADES.get(part) or SHADES.get(part.removesuffix("色"))
@@ -338,9 +361,13 @@ def _read_part(part: str, *, quotable: bool) -> ColourField | None:
         stem = _first_of_choice(chinese, PATTERN_WORDS.without(plain).replace("色", ""))
         return _with_patterns(of_chinese(stem, quotable=quotable) if stem else None, patterns)
     patterns = tuple(dict.fromkeys(found.value for found in PATTERN_WORDS.find_all(part)))
+    whole = listed_english(" ".join(_LATIN.findall(part)))
+    if whole is not None:
+        return ColourField(whole, ())
     plain = PATTERN_WORDS.without(part)
     words = [word for glued in _LATIN.findall(plain) if glued not in _ENGLISH_NOISE for word in unglued(glued)]
-    return _with_patterns(of_english(words, quotable=quotable and is_plain_word(part)), patterns)
+    sound = quotable and is_plain_word(part) and NO_COLOURS.isdisjoint(_LATIN.findall(part))
+    return _with_patterns(of_english(words, quotable=sound), patterns)
 
 
 def _with_patterns(colour: Colour | None, patterns: tuple[str, ...]) -> ColourField | None:
@@ -348,4 +375,6 @@ def _with_patterns(colour: Colour | None, patterns: tuple[str, ...]) -> ColourFi
 
 
 _FREE: Matcher[Colour | None] = Matcher(running_words())
+# What only sounds like a colour names no material either: Silver Cross.
+_MAKERS: Matcher[bool] = Matcher((word, True) for word in _TABLE["not_a_colour"]["words"] if word.isascii())
 _QUIET: Matcher[Colour] = Matcher(quiet_words())

@@ -3,7 +3,7 @@
 from functools import cache
 
 from functions.derive_prompt.recognise.kinds import plain_form
-from functions.derive_prompt.recognise.shades import SHADES
+from functions.derive_prompt.recognise.shades import QUIET, SHADES
 from functions.derive_prompt.vocabulary import materials, table
 
 
@@ -27,5 +27,5 @@ def colour_words() -> frozenset[str]:
     found: set[str] = set()
     for row in table("colours")["bases"].values():
         found.update((*row["zh"], *row["en"]))
-    found.update(word for word, shade in SHADES.items() if shade.free)
+    found.update(SHADES.keys() - QUIET)
     return frozenset(map(plain_form, found))

@@ -180,8 +180,8 @@ _OF_SEVERAL = (
 
 
 def plain_form(word: str) -> str:
-    """A word as texts are compared: lower case, hyphens as spaces."""
-    return " ".join(word.lower().replace("-", " ").split())
+    """A word as texts are compared: lower case, hyphens as spaces, without apostrophes."""
+    return " ".join(word.lower().replace("-", " ").replace("'", "").split())
 
 
 @cache

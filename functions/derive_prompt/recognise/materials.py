@@ -176,6 +176,9 @@ def _is_of_a_part(text: str, found: Found[Any]) -> bool:
         found.word.isascii()
         and _NOUN_FOLLOWS.match(text, found.end) is not None
         and _OF_A_PART.search(text[: found.start]) is not None
+        and not any(
+            text[: found.start].endswith(f"{other.word} and ") for other in _NAMED.find_all(text[: found.start])
+        )
     )
 
 

@@ -51,25 +51,10 @@ def find_mentions(text: str) -> list[Mention]:
     for clause in clauses(text):
         units = list(_units(text, clause))
         found = _with_roles(text, clause, units, number)
-        if mentions and clause.said_from < clause.start and _goes_on(mentions[-1], clause, units, text):
-            mentions[-1] = mentions[-1]._replace(role=Role.OF)
         if found:
             mentions += found
             number += 1
     return mentions
-
-
-def _goes_on(mention: Mention, clause: Clause, units: list[_Unit], text: str) -> bool:
-    """Whether a mention is only the beginning of a compound that a number interrupts: iPhone 15 Pro case."""
-    if mention.role is not Role.HEAD or text[mention.end : clause.start].strip() or any(unit.meaning for unit in units):
-        return False
-    endings = (unit.ending for unit in units[: _MODEL_WORDS + 1])
-    first = next((ending for ending in endings if ending is not None), None)
-    return first is not None and mention.meaning.kind.template not in first.unless
-
-
-_MODEL_WORDS = 4
-"""Unlisted words and numbers that a model's name may have: 15 Pro Max, 10th Generation."""
 
 
 def _units(text: str, clause: Clause) -> Iterator[_Unit]:
@@ -98,7 +83,7 @@ def _units(text: str, clause: Clause) -> Iterator[_Unit]:
 
 def _is_run(tokens: list[Token], text: str) -> bool:
     """Whether nothing but spaces and hyphens stands between the tokens."""
-    return all(text[left.end : right.start].strip(" -") == "" for left, right in pairwise(tokens))
+    return all(text[left.end : right.start].strip(" -'") == "" for left, right in pairwise(tokens))
 
 
 def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> list[Mention]:
@@ -220,6 +205,9 @@ def _compound(before: _Unit, unit: _Unit) -> Meaning | None:
     kind = ending.kind._replace(template=family) if family in ending.filmed_with else ending.kind
     chinese = has_chinese(unit.text)
     own = in_own_word(kind, before.text + unit.text if chinese else f"{before.text} {unit.text}")
+    if own is kind and len(unit.text) > 1:
+        # What may not be quoted whole (a brand's name in it) leaves the ending's own word.
+        own = in_own_word(kind, unit.text)
     return Meaning(own, own.id)
 
 

@@ -28,6 +28,7 @@ class _Part(NamedTuple):
     name: str
     colour: Colour | None
     material: Material | None
+    several: bool = False
 
 
 def parts_in(name: str, kind: Kind) -> tuple[str, tuple[Look, ...]]:
@@ -51,7 +52,7 @@ def _chinese(name: str) -> Iterator[_Part]:
 
 def _chinese_words(text: str) -> tuple[Colour | None, Material | None] | None:
     """The colour, the material or both that are all that a text says: 红色, 黄杨木, 白色铁."""
-    for end in range(len(text), -1, -1):
+    for end in (len(text), *range(len(text))):
         shade, substance = text[:end], text[end:]
         colour = colours.whole_chinese(shade) if shade else None
         material = materials.whole(substance) if substance else None
@@ -70,13 +71,13 @@ def _english(name: str) -> Iterator[_Part]:
             text = name[words[start].start() : words[-1].end()]
             said = _english_words(text.replace("-", " ").split()) if "," not in text else None
             if said is not None:
-                yield _Part(words[start].start(), word.end(), _BY_WORD[word[0]], *said)
+                yield _Part(words[start].start(), word.end(), _BY_WORD[word[0]], *said, word[0].endswith("s"))
                 break
         end = word.end()
 
 
 def _english_words(words: list[str]) -> tuple[Colour | None, Material | None] | None:
-    for end in range(len(words), -1, -1):
+    for end in (len(words), *range(len(words))):
         shade, substance = " ".join(words[:end]), " ".join(words[end:])
         colour = colours.whole_english(shade) if shade else None
         material = materials.whole(substance) if substance else None
@@ -97,7 +98,9 @@ def _detail(part: _Part) -> Look:
     zh = f"{part.colour.zh if part.colour else ''}{part.material.zh if part.material else ''}"
     en = " ".join(_said(part.colour, part.material))
     noun = f"{en} {row['en'][0]}"
-    if not row.get("several", False):
+    if part.several and not row.get("several", False):
+        noun += "s"
+    elif not row.get("several", False):
         noun = f"{'an' if noun[0] in 'aeio' else 'a'} {noun}"
     return Look("details", f"{part.name}:{en}", f"{zh}{row.get('zh_word', row['zh'][0])}", noun, ())
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection
 
+from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
 from functions.derive_prompt.recognise.mentions import Mention, find_mentions
 from functions.derive_prompt.recognise.roles import Role
@@ -70,7 +71,7 @@ def _is_piece(mention: Mention, vetoed: Collection[str]) -> bool:
         mention.role is Role.HEAD
         and not mention.aside
         and kind.measure != "套"
-        and kind.template not in _SETS["not_in"]
+        and shelf_of(kind.template) not in _SETS["not_in"]
         and kind.template not in vetoed
         and (mention.word not in vocabulary().components or mention.word in _PARTS)
     )

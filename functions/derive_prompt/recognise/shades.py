@@ -34,7 +34,8 @@ def _shades() -> Iterable[tuple[str, _Shade]]:
         for row in rows:
             zh, en = row["zh"][0], row["en"][0]
             for word in (*row["zh"], *row["en"]):
-                yield word, _Shade(f"shade:{en}", base, zh, en, row.get("free", _ends_with_base(word)))
+                free = word not in QUIET and row.get("free", _ends_with_base(word))
+                yield word, _Shade(f"shade:{en}", base, zh, en, free)
 
 
 def _ends_with_base(word: str) -> bool:
@@ -44,6 +45,7 @@ def _ends_with_base(word: str) -> bool:
     return " " in word and word.rpartition(" ")[2] in _BASES_EN
 
 
+QUIET = frozenset(_TABLE["running"]["quiet"])
 _SURE: frozenset[str] = frozenset(_TABLE["modifiers"]["sure"])
 _BASES_ZH = {stem: name for name, row in _TABLE["bases"].items() for stem in row["zh"]}
 _BASES_EN = {word: name for name, row in _TABLE["bases"].items() for word in row["en"]}
@@ -145,7 +147,7 @@ def _unlisted_english(words: list[str]) -> Colour | None:
     """What stands alone in a colour field is a colour, known or not."""
     phrase = " ".join(words)
     short = len(words) <= 2 and all(3 <= len(word) <= 14 for word in words)
-    if short and NO_COLOURS.isdisjoint(words) and phrase not in IGNORED and may_be_quoted(phrase):
+    if short and phrase not in IGNORED and may_be_quoted(phrase):
         return Colour(f"other:{phrase}", f"{phrase}色", phrase)
     return None
 
@@ -170,7 +172,7 @@ def listed_english(phrase: str) -> Colour | None:
 
 def squeezed(phrase: str) -> str:
     """An English phrase without what spellings differ in."""
-    return _SPACING.sub("", phrase).replace("gray", "grey").replace("color", "colour")
+    return _SPACING.sub("", phrase.lower()).replace("gray", "grey").replace("color", "colour")
 
 
 _SPACING = re.compile("[ '-]")

@@ -57,6 +57,18 @@ def is_plain_word(text: str) -> bool:
     return _WORD.fullmatch(text) is not None
 
 
+_MODEL = re.compile(
+    r"\b(iphone|ipad|galaxy|macbook|airpods|switch|kindle|pixel|surface|redmi|xbox|playstation|ps\d|watch)"
+    r"(?:\s+(?:\d+(?:th|st|nd|rd)?[a-z]?|[sam]\d+|pro|max|plus|mini|ultra|air|se|fe|gen|generation|series|lite|note|oled|"
+    r"paperwhite|edition|inch))+\b"
+)
+
+
+def without_models(text: str) -> str:
+    """Normalised text without what tells one model of a device from another: iPhone 15 Pro Max case is iphone case."""
+    return _MODEL.sub(r"\1", text)
+
+
 class Token(NamedTuple):
     """One word of a clause. `tag` is jieba's part of speech; empty for Latin words and numbers."""
 

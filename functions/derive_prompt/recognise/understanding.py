@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from functions.derive_prompt.recognise import colours, families, materials
 from functions.derive_prompt.recognise.choosing import Choice, Source, choose
+from functions.derive_prompt.recognise.colours import ColourField
 from functions.derive_prompt.recognise.families import Audience
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
 from functions.derive_prompt.recognise.languages import foreign_language, is_foreign
@@ -19,7 +20,7 @@ from functions.derive_prompt.recognise.materials import Material
 from functions.derive_prompt.recognise.parts import parts_in
 from functions.derive_prompt.recognise.sets import find_set
 from functions.derive_prompt.recognise.shades import Colour, joined
-from functions.derive_prompt.recognise.text import NAME_LIMIT, has_chinese, normalised
+from functions.derive_prompt.recognise.text import NAME_LIMIT, has_chinese, normalised, without_models
 from functions.derive_prompt.screening import makes_absolute_claim
 from functions.derive_prompt.templates import Locale, Template, template_of
 from functions.derive_prompt.vocabulary import table
@@ -107,7 +108,7 @@ def visible_fields(product: Product) -> VisibleFields:
 
 def understand(fields: VisibleFields) -> Understanding:
     """Recognise everything that can be seen."""
-    name = normalised(fields.name[:NAME_LIMIT])
+    name = without_models(normalised(fields.name[:NAME_LIMIT]))
     category = [part for level in fields.category for part in _LEVELS.split(normalised(level[:NAME_LIMIT])) if part]
     audience = families.find_audience(" ".join((name, *category)), pets=families.may_hold_pets(category))
     choice = _choose(fields, name, category)
@@ -115,7 +116,7 @@ def understand(fields: VisibleFields) -> Understanding:
     family = kind.template if kind is not None else families.find_family(category)
     template = template_of(families.template_for(family, audience) if family is not None else None)
     rest, details = parts_in(name, kind) if kind is not None and template.takes_material else (name, ())
-    colour, patterns = _find_colour(fields, rest, template)
+    colour, patterns = _find_colour(fields, rest, template, kind)
     slots = Slots(
         locale=_locale(fields, name),
         template=template.reference.id,
@@ -183,22 +184,37 @@ def _shown_audience(audience: Audience | None, template: Template) -> Audience |
     return audience if template.takes_wearer or audience.id in ("child", "baby", "pet") else None
 
 
-def _find_colour(fields: VisibleFields, name: str, template: Template) -> tuple[Colour | None, Texts]:
+def _find_colour(
+    fields: VisibleFields, name: str, template: Template, kind: Kind | None
+) -> tuple[Colour | None, Texts]:
     """Colour and patterns beside it: from the colour field, colour attributes, specifications, then the name."""
     colour, patterns = _colour_of_fields(fields, name)
+    if colour is None and kind is not None and kind.template in _FRESH:
+        told = colours.find_in_name(name)
+        # Oranges are not said to be orange.
+        return (told if told is not None and told.en not in kind.en else None), patterns
     if colour is not None or not template.takes_material:
         return colour, patterns
-    found = colours.first_token(_specified_words(fields))
-    if found is not None:
-        return found.colour, patterns or found.patterns
+    found = colours.first_token(_specified_words(fields)) or _colour_of_title(name, template, kind)
+    return (found.colour, patterns or found.patterns) if found is not None else (None, patterns)
+
+
+def _colour_of_title(name: str, template: Template, kind: Kind | None) -> ColourField | None:
+    """What a title says of colour: in running text, as its last word, as a token of its own, before its noun."""
     colour = colours.find_in_name(name) or (None if template.scented else colours.find_last_word(name))
     if colour is not None:
-        return colour, patterns
+        return ColourField(colour, ())
     things = vocabulary().words
     found = colours.first_token(token for token in colours.tokens_of(name)[1:] if token not in things)
     if found is not None:
-        return found.colour, patterns or found.patterns
-    return colours.find_beside_material(name) or colours.find_trailing(name, things), patterns
+        return found
+    lone = None if template.scented or kind is None else colours.find_before_noun(name, kind.en.lower())
+    last = lone or colours.find_trailing(name, things)
+    return ColourField(last, ()) if last is not None else None
+
+
+_FRESH = frozenset({"fruit", "vegetables"})
+"""Families whose titles tell the colour of what is eaten: purple aubergines."""
 
 
 def _colour_of_fields(fields: VisibleFields, name: str) -> tuple[Colour | None, Texts]:
