@@ -243,10 +243,18 @@ def _record_key(video_id: str) -> str:
 
 def _parse(video_id: str, stored: bytes) -> ClipRecord:
     try:
-        return ClipRecord.model_validate_json(stored)
+        record = ClipRecord.model_validate_json(stored)
     except ValidationError as error:
-        # Not permanent: whoever operates the bucket can mend or delete the object, and the event then goes through.
-        raise TemporaryError(
-            f"video {video_id[:12]}: {_record_key(video_id)} is not a readable record ({described(error)}); "
-            "delete the object to have the clip rendered again"
-        ) from error
+        raise _unreadable(video_id, described(error)) from error
+    for told, named in (("its video id", record.video_id), ("its spec", record.spec.video_id)):
+        if named != video_id:
+            raise _unreadable(video_id, f"{told} is that of {named[:12]}")
+    return record
+
+
+def _unreadable(video_id: str, fact: str) -> TemporaryError:
+    """Not permanent: whoever operates the bucket can mend or delete the object, and the event then goes through."""
+    return TemporaryError(
+        f"video {video_id[:12]}: {_record_key(video_id)} is not a readable record ({fact}); "
+        "delete the object to have the clip rendered again"
+    )

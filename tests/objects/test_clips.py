@@ -107,6 +107,16 @@ def test_a_record_whose_file_is_gone_counts_as_none(
     assert clips.find(kept.video_id) is None
 
 
+@pytest.mark.parametrize("mended", [{}, {"video_id": "b" * 64}], ids=["another's record", "another's spec"])
+def test_a_record_is_believed_of_the_video_id_that_it_names(
+    clips: ClipStore, kept: ClipRecord, mended: dict[str, str]
+) -> None:
+    copy = kept.model_copy(update=mended)
+    clips.objects.put_new(f"videos/{'b' * 64}/record.json", copy.model_dump_json().encode(), "application/json")
+    with pytest.raises(TemporaryError, match=f"not a readable record .* is that of {kept.video_id[:12]}.*delete the"):
+        clips.find("b" * 64)
+
+
 def test_the_next_clip_takes_the_place_of_a_record_whose_file_is_gone(
     clips: ClipStore, kept: ClipRecord, tmp_path: Path
 ) -> None:
