@@ -33,7 +33,7 @@ class RecordHandling(Protocol):
     """What a worker asks of whatever handles its records. Of one partition, records come in offset order."""
 
     def due_at(self, record: Any) -> float:
-        """Epoch seconds before which a record must not be handled, nor any behind it in its partition; 0.0: now."""
+        """Monotonic time before which a record must not be handled, nor any behind it in its partition; 0.0: now."""
 
     def finish(self, work: Work) -> Outcome:
         """Handle a record, in a handler thread. Never raises: how it ended is the outcome."""
