@@ -37,7 +37,7 @@ from shared.events import (
 )
 from shared.events.payload import Payload
 from shared.events.video import Seconds
-from shared.objects import ObjectStore
+from shared.objects import ObjectStore, UrlTrial
 from shared.validation import described
 
 FOLDER = "videos/"
@@ -160,13 +160,10 @@ class ClipStore:
             stored = self.objects.get(_record_key(video_id), limit_bytes=RECORD_LIMIT_BYTES)
         return None if stored is None else _parse(video_id, stored)
 
-    def closed_urls(self) -> str | None:
-        """What is wrong where nobody can open the urls in events, such as plain ones of a private bucket.
-
-        One clip is tried. None: it opens, or there is none yet, or it cannot be tried from here.
-        """
+    def try_url(self) -> UrlTrial | None:
+        """Open the url of one clip, as those who read events do; None where there is no clip yet."""
         key = self._any_clip()
-        return None if key is None else self._closed_url(key)
+        return None if key is None else self.objects.try_url(key)
 
     def warn_of_closed_urls(self, key: str | None = None) -> None:
         """Say it in the log, once, as soon as there is a clip to try: this one or any."""
@@ -174,20 +171,13 @@ class ClipStore:
         if key is None:
             return
         self._looked = True
-        told = self._closed_url(key)
+        told = closed_url(self.objects.try_url(key))
         if told is not None:
             log.warning("%s", told)
 
     def _any_clip(self) -> str | None:
         some = islice(self.objects.list(FOLDER), SOME_OBJECTS)
         return next((found.key for found in some if found.key.endswith(".mp4")), None)
-
-    def _closed_url(self, key: str) -> str | None:
-        refused = self.objects.refused_url(key)
-        return refused and (
-            f"nobody can open the urls in events: {refused} to who has no credentials; set "
-            f"SKUREEL_OBJECTS__PRESIGN_SECONDS or __PUBLIC_URL, or let everyone read {FOLDER}* in the bucket's policy"
-        )
 
     def addressed(self, record: ClipRecord) -> ClipRecord:
         """The record with urls of this moment: those it was stored with may have expired, or their host has moved."""
@@ -228,6 +218,14 @@ class ClipStore:
         raise TemporaryError(f"video {record.video_id[:12]}: its record was there and is another; trying again")
 
 
+def closed_url(trial: UrlTrial) -> str | None:
+    """What is wrong where nobody can open the urls in events, such as plain ones of a private bucket."""
+    return trial.refused and (
+        f"nobody can open the urls in events: {trial.url} {trial.refused} to who has no credentials; set "
+        f"SKUREEL_OBJECTS__PRESIGN_SECONDS or __PUBLIC_URL, or let everyone read {FOLDER}* in the bucket's policy"
+    )
+
+
 @contextmanager
 def _our_own() -> Iterator[None]:
     """Keys in the block are of our own making: what is wrong with one is no fault of an event, and can be mended."""
@@ -243,10 +241,18 @@ def _record_key(video_id: str) -> str:
 
 def _parse(video_id: str, stored: bytes) -> ClipRecord:
     try:
-        return ClipRecord.model_validate_json(stored)
+        record = ClipRecord.model_validate_json(stored)
     except ValidationError as error:
-        # Not permanent: whoever operates the bucket can mend or delete the object, and the event then goes through.
-        raise TemporaryError(
-            f"video {video_id[:12]}: {_record_key(video_id)} is not a readable record ({described(error)}); "
-            "delete the object to have the clip rendered again"
-        ) from error
+        raise _unreadable(video_id, described(error)) from error
+    for told, named in (("its video id", record.video_id), ("its spec", record.spec.video_id)):
+        if named != video_id:
+            raise _unreadable(video_id, f"{told} is that of {named[:12]}")
+    return record
+
+
+def _unreadable(video_id: str, fact: str) -> TemporaryError:
+    """Not permanent: whoever operates the bucket can mend or delete the object, and the event then goes through."""
+    return TemporaryError(
+        f"video {video_id[:12]}: {_record_key(video_id)} is not a readable record ({fact}); "
+        "delete the object to have the clip rendered again"
+    )

@@ -11,12 +11,15 @@
     │   ├── PhotoRefused      a product's photo can be no first frame: the product is rejected
     │   └── RequestRefused    no clip can be as it was asked for: whoever asked is told
     ├── ConfigurationError    the process cannot do its job as it is set up: the command ends with exit code 2
-    │   └── CheckpointError   a model folder that cannot be loaded
+    │   ├── CheckpointError   a model folder that cannot be loaded
+    │   └── WrongSettings     variables that cannot be taken, all of them
     └── Superseded            a later event has been answered: this one needs no answer, and ends without
 
 A message has a subject, a fact and a next step. Errors of libraries are translated into these where the library is
 called, never further up.
 """
+
+from collections.abc import Sequence
 
 PHOTO_WAIT_SECONDS = 15.0
 INVALID_IMAGE = "invalid-image"
@@ -100,6 +103,14 @@ class ConfigurationError(SkureelError):
 
 class CheckpointError(ConfigurationError):
     """A model folder that cannot be loaded: incomplete, damaged, or another model's."""
+
+
+class WrongSettings(ConfigurationError):
+    """Variables of the environment that cannot be taken; `problems` has a sentence for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
 
 
 class Superseded(SkureelError):

@@ -6,7 +6,9 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -17,6 +19,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from shared.errors import ConfigurationError
 from shared.printable import one_line
 from shared.settings import HealthSettings
+
+MOST_CONNECTIONS = 32
+REQUEST_SECONDS = 10.0
+"""How long a request may take in all, from its connection to the last byte of the answer."""
+_ROOM_SECONDS = 1.0
+"""How long a new connection waits for the oldest to end, which may be about to look for its answer."""
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +89,6 @@ class HealthServer:
         answer = self._answer
 
         class Handler(BaseHTTPRequestHandler):
-            timeout = 10
             server_version = "skureel"
             sys_version = ""
 
@@ -102,8 +109,52 @@ class HealthServer:
 
 
 class _Server(ThreadingHTTPServer):
+    """A thread for each connection, of which there are few and none lasts: whoever reaches the port costs little.
+
+    Where there is no room for one more, the oldest is ended. A probe says at once what it wants and is answered in
+    milliseconds, so that the oldest is whoever is slow.
+    """
+
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._open: dict[socket.socket, float] = {}  # each with its end, the oldest first
+        self._lock = threading.Lock()
+        self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        super().__init__(*args, **kwargs)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In a thread of its own, once there is room. Where none comes, the connection is closed."""
+        if not self._room.acquire(blocking=False):
+            self._end_oldest()
+            if not self._room.acquire(timeout=_ROOM_SECONDS):
+                self.shutdown_request(request)
+                return
+        with self._lock:
+            self._open[request] = time.monotonic() + REQUEST_SECONDS
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection, which makes room."""
+        with self._lock:
+            had_room = self._open.pop(request, None) is not None
+        super().shutdown_request(request)
+        if had_room:
+            self._room.release()
+
+    def service_actions(self) -> None:
+        """Several times a second: end what has taken too long, whatever it sends or takes meanwhile."""
+        now = time.monotonic()
+        with self._lock:
+            for request in [request for request, end in self._open.items() if end <= now]:
+                _end(request)
+
+    def _end_oldest(self) -> None:
+        with self._lock:
+            if (oldest := next(iter(self._open), None)) is not None:
+                _end(oldest)
 
     def server_bind(self) -> None:
         """Without asking for the machine's name, for which a name server that is away keeps one waiting."""
@@ -115,7 +166,16 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """One line in the log, as of everything else. Whoever asked has no answer, which is no for a probe."""
-        log.warning("a probe from %s was not answered: %r", client_address[0], sys.exception())
+        error = sys.exception()
+        # Whoever goes away, or was ended for being slow, is no news, and must not fill the log.
+        level = logging.DEBUG if isinstance(error, ConnectionError) else logging.WARNING
+        log.log(level, "a probe from %s was not answered: %r", client_address[0], error)
+
+
+def _end(request: socket.socket) -> None:
+    """Wake the thread that reads or writes there; it closes the connection."""
+    with suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
 
 
 def _listening(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> _Server:

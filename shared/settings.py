@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -17,13 +18,16 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.bounds import Seed
 from shared.drawing import ClipWishes
-from shared.errors import ConfigurationError
-from shared.validation import first_problem
+from shared.errors import WrongSettings
+from shared.printable import one_line
+from shared.wanted import Wanted, wanted
 
 ENVIRONMENT_PREFIX = "SKUREEL_"
 
 _USERINFO = re.compile(r"(^|//|,)[^/@:,\s]*:[^/@,\s]*@")
 """A name and a password before a host, which a url or an address may have."""
+_HIDDEN = "**********"
+_GIVEN_CHARACTERS = 100
 
 
 class _Group(BaseModel):
@@ -47,13 +51,25 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 HostName = Annotated[str, Field(pattern=r"^[^\s,:/@\[\]]+$")]
 Delay = Annotated[float, Field(ge=0.001, le=24 * 3600)]
-Delays = Annotated[tuple[Delay, ...], NoDecode, BeforeValidator(_listed)]
-HostNames = Annotated[tuple[HostName, ...], NoDecode, BeforeValidator(_listed)]
+Delays = Annotated[
+    tuple[Delay, ...],
+    NoDecode,
+    BeforeValidator(_listed),
+    Wanted("seconds, comma separated, from 0.001 to 86400 each, e.g. 30,300"),
+]
+HostNames = Annotated[
+    tuple[HostName, ...],
+    NoDecode,
+    BeforeValidator(_listed),
+    Wanted("host names without scheme and port, comma separated, e.g. img.example.com,cdn.example.com"),
+]
 
 
 def _store_host(text: str) -> str:
     if "@" in text:
-        raise ValueError("a host:port without user name; the keys have settings of their own")
+        raise ValueError("the keys have settings of their own")
+    if "://" in text:
+        raise ValueError("SKUREEL_OBJECTS__SECURE says whether it speaks TLS, and no scheme")
     return text.rstrip("/")
 
 
@@ -63,22 +79,30 @@ def _public_url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not a url of http or https")
     if "@" in parts.netloc:
-        raise ValueError("a user name or password in a url would be in every event; leave it out")
+        raise ValueError("a user name or password in it would be in every event")
     if parts.query or parts.fragment:
-        raise ValueError("a base of urls has no query and no fragment")
+        raise ValueError("urls are made by adding to it")
     return text
 
 
 def _public_host(text: str) -> str:
     parts = urlsplit(_public_url(text))
     if parts.path.strip("/"):
-        raise ValueError("a scheme and host without a path, for a signature holds the whole path")
+        raise ValueError("a signature holds the whole path")
     return f"{parts.scheme}://{parts.netloc}"
 
 
-Endpoint = Annotated[str, AfterValidator(_store_host)]
-PublicUrl = Annotated[str, AfterValidator(_public_url)]
-PublicHost = Annotated[str, AfterValidator(_public_host)]
+Endpoint = Annotated[
+    str, AfterValidator(_store_host), Wanted("host:port without http:// and without user name, e.g. store:9000")
+]
+PublicUrl = Annotated[
+    str,
+    AfterValidator(_public_url),
+    Wanted("an http or https url without user name, query and fragment, e.g. https://cdn.example.com/video"),
+]
+PublicHost = Annotated[
+    str, AfterValidator(_public_host), Wanted("an http or https url without a path, e.g. https://media.example.com")
+]
 
 
 class KafkaSettings(_Group):
@@ -100,9 +124,13 @@ class KafkaSettings(_Group):
     """PEM file with the client's certificate, for mutual TLS."""
     ssl_keyfile: Path | None = None
     """PEM file with the client's key, for mutual TLS."""
-    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$")] = ""
+    topic_prefix: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9._-]{0,64}$"), Wanted("up to 64 letters, digits, dots, dashes and underscores")
+    ] = ""
     """Put before every topic name and consumer group, so that environments can share a cluster."""
-    api_version: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] | None = None
+    api_version: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$"), Wanted("a broker's version, e.g. 2.3")] | None = (
+        None
+    )
     """Broker version to assume, e.g. 2.3; empty: ask the broker. The embedded broker needs 2.3."""
     offsets: Literal["transaction", "plain"] = "transaction"
     """Where finished offsets go: into the transaction of the outputs (exactly once for Kafka readers), or committed
@@ -148,7 +176,11 @@ class ObjectSettings(_Group):
     """Access key."""
     secret_key: SecretStr | None = None
     """Secret key."""
-    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = "skureel"
+    bucket: Annotated[
+        str,
+        Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"),
+        Wanted("3 to 63 lower-case letters, digits, dots and dashes, a letter or digit first and last"),
+    ] = "skureel"
     """Bucket of clips, posters and records."""
     secure: bool = True
     """TLS to the store."""
@@ -192,11 +224,19 @@ class RenderSettings(ClipWishes, _Group):
     """One noise seed for all clips; empty: from the video id."""
     label_profile: Literal["cn", "metadata-only"] = "cn"
     """How clips say that they were generated: cn burns in a mark and writes AIGC metadata; metadata-only the latter."""
-    label_producer: Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,64}$")] = "skureel"
+    label_producer: Annotated[
+        str,
+        Field(pattern=r"^[!#-\[\]-~]{1,64}$"),
+        Wanted("up to 64 printable ASCII characters without spaces, quotes and backslashes"),
+    ] = "skureel"
     """Who generated the clip, for the AIGC metadata: a name or a 27-character code, printable ASCII without spaces."""
     max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """Renders of one clip, each with the next seed, before a person has to look at it."""
-    image_prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+/)+$")] = "uploads/"
+    image_prefix: Annotated[
+        str,
+        Field(pattern=r"^([A-Za-z0-9._-]+/)+$"),
+        Wanted("folders of letters, digits, dots, dashes and underscores, with a slash at the end, e.g. uploads/"),
+    ] = "uploads/"
     """Where in the bucket uploaded product photos lie. No other key is read for a product; whoever knows a key below
     may name it, so uploads are best named by chance, as a UUID."""
     image_hosts: HostNames = ()
@@ -260,19 +300,46 @@ class SettingRow(NamedTuple):
 
 
 def load_settings() -> Settings:
-    """Read the environment. A wrong value or an unknown name is a ConfigurationError that names the variable."""
-    known = {row.variable for row in describe(Settings.model_construct())}
-    unknown = sorted(
-        name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX) and name.upper() not in known
-    )
-    if unknown:
-        raise ConfigurationError(f"{', '.join(unknown)}: no such setting; `skureel config` lists them all")
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = first_problem(error)
-        variable = ENVIRONMENT_PREFIX + "__".join(str(part) for part in first["loc"][:2]).upper()
-        raise ConfigurationError(f"{variable}: {first['msg']}; `skureel config` explains it") from error
+    """Read the environment. WrongSettings names every wrong value and every unknown name at once."""
+    problems = [*_unknown(), *_wrong()]
+    if problems:
+        raise WrongSettings(problems)
+    return Settings()
+
+
+def _unknown() -> Iterator[str]:
+    known = [row.variable for row in describe(Settings.model_construct())]
+    for name in sorted(os.environ):
+        if name.upper().startswith(ENVIRONMENT_PREFIX) and name.upper() not in known:
+            near = get_close_matches(name.upper(), known, n=1, cutoff=0.9)
+            told = f"{near[0]} is one, and " if near else ""
+            yield f"{name}: no such setting; {told}`skureel config` lists them all"
+
+
+def _wrong() -> Iterator[str]:
+    """What is wrong with the values that are set, a sentence for each variable."""
+    given = {name.upper(): value for name, value in os.environ.items() if value}
+    for group_name, group_field in Settings.model_fields.items():
+        group = type(group_field.default)
+        prefix = f"{ENVIRONMENT_PREFIX}{group_name}__".upper()
+        values = {name: given[prefix + name.upper()] for name in group.model_fields if prefix + name.upper() in given}
+        try:
+            group.model_validate(values)
+        except ValidationError as error:
+            # Of a list each bad item is a problem of its own; the first is enough to find the others by.
+            firsts = {str(problem["loc"][0]): problem for problem in reversed(error.errors(include_url=False))}
+            for name in sorted(firsts, key=list(values).index):
+                problem = firsts[name]
+                why = f": {problem['ctx']['error']}" if problem["type"] == "value_error" else ""
+                want = wanted(group.model_fields[name])
+                yield f"{prefix}{name.upper()}: {_given(values[name])} was given{why}; give {want}"
+
+
+def _given(text: str) -> str:
+    """A wrong value as it may be told: without what may be a password before a host, or a signature in a query."""
+    before, at, host = text.rpartition("@")
+    shown, query, _ = (f"{_HIDDEN}@{host}" if at and before else text).partition("?")
+    return repr(one_line(f"{shown}?{_HIDDEN}" if query else shown, _GIVEN_CHARACTERS))
 
 
 def describe(settings: Settings) -> Iterator[SettingRow]:
@@ -299,9 +366,14 @@ def _shown(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, SecretStr):
-        return "**********"
+        return _HIDDEN
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "[]"  # an empty variable would be the default
-    return _USERINFO.sub(r"\1**********@", str(value))
+    return without_passwords(str(value))
+
+
+def without_passwords(text: str) -> str:
+    """Addresses as they may be shown."""
+    return _USERINFO.sub(rf"\1{_HIDDEN}@", text)

@@ -30,7 +30,7 @@ from shared.function import warm
 from shared.kafka import Publisher, Worker, create_topics, list_dead_letters, tail
 from shared.objects import ObjectStore
 from shared.printable import one_line
-from shared.settings import KafkaSettings, ObjectSettings, Settings
+from shared.settings import KafkaSettings, ObjectSettings, Settings, without_passwords
 
 CATALOGUE = Path(__file__).parent / "demo_products.jsonl"
 PAGE = "demo_page.html"
@@ -83,6 +83,24 @@ class Outcome:
     def everything_answered(self) -> bool:
         """Whether every product ended in video.ready, video.review or video.rejected."""
         return all(journey.answer is not None for journey in self.journeys)
+
+
+def embedded_alone(settings: Settings) -> bool:
+    """Whether the demo touches nothing but servers of its own."""
+    return settings.kafka.bootstrap_servers is None and settings.objects.endpoint is None
+
+
+def servers(settings: Settings, out: Path) -> str:
+    """Which Kafka and which bucket the demo uses, in a line."""
+    kafka, objects = settings.kafka, settings.objects
+    broker = "an embedded Kafka"
+    if kafka.bootstrap_servers is not None:
+        prefix = f", topics {kafka.topic_prefix}*" if kafka.topic_prefix else ""
+        broker = f"Kafka at {without_passwords(kafka.bootstrap_servers)}{prefix}"
+    store = f"an embedded store in {out / 'store'}"
+    if objects.endpoint is not None:
+        store = f"bucket {objects.bucket} at {objects.endpoint}"
+    return f"uses {broker} and {store}"
 
 
 def run_demo(settings: Settings, products: Path | None, count: int | None, out: Path) -> Outcome:

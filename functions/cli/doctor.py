@@ -17,21 +17,32 @@ KAFKA_SECONDS = 20.0
 """How long Kafka may take to answer; its clients would try longer where only the transport is set wrongly."""
 
 
+OK = "ok"
+WRONG = "WRONG"
+UNTRIED = "-"
+
+
 class Finding(NamedTuple):
-    """One thing looked at."""
+    """One thing looked at. `verdict` is OK, WRONG, or UNTRIED, whose fact says why."""
 
     subject: str
-    good: bool
+    verdict: str
     fact: str
+
+
+class Untried(Exception):
+    """What was looked for can be said to be neither right nor wrong; the message says why."""
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything skureel stands on, one finding each."""
     yield _finding("kafka", lambda: _kafka(settings))
     yield _finding("codecs", _codecs)
-    yield _finding("objects", lambda: _objects(settings))
+    objects = _finding("objects", lambda: _objects(settings))
+    yield objects
     if settings.objects.endpoint is not None:
-        yield _finding("urls", lambda: _urls(settings))
+        # Without the store no url can be looked for: it would be the same fault once more.
+        yield _finding("urls", lambda: _urls(settings, reached=objects.verdict == OK))
     if settings.render.image_hosts:
         yield _finding("photo hosts", lambda: _photo_hosts(settings))
     yield _finding("model", lambda: _model(settings))
@@ -41,9 +52,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _finding(subject: str, look: Callable[[], str]) -> Finding:
     try:
-        return Finding(subject, True, look())
+        return Finding(subject, OK, look())
+    except Untried as reason:
+        return Finding(subject, UNTRIED, str(reason))
     except SkureelError as error:
-        return Finding(subject, False, str(error))
+        return Finding(subject, WRONG, str(error))
 
 
 def _kafka(settings: Settings) -> str:
@@ -98,14 +111,21 @@ def _objects(settings: Settings) -> str:
     return f"{settings.objects.endpoint} answers, bucket {settings.objects.bucket} is there and may be written to"
 
 
-def _urls(settings: Settings) -> str:
-    from shared.clips import ClipStore
+def _urls(settings: Settings, *, reached: bool) -> str:
+    from shared.clips import ClipStore, closed_url
     from shared.objects import ObjectStore
 
-    told = ClipStore(ObjectStore(settings.objects)).closed_urls()
+    if not reached:
+        raise Untried("not tried, for the object store has to be right first")
+    trial = ClipStore(ObjectStore(settings.objects)).try_url()
+    if trial is None:
+        raise Untried(f"not tried, for {settings.objects.bucket} holds no clip yet")
+    told = closed_url(trial)
     if told is not None:
         raise ConfigurationError(told)
-    return "a clip's opens, or cannot be tried from here, or there is no clip yet"
+    if trial.unreachable is not None:
+        raise Untried(f"not tried, for {trial.url} cannot be reached from here: {trial.unreachable}")
+    return f"{trial.url} opens"
 
 
 def _photo_hosts(settings: Settings) -> str:
@@ -136,8 +156,8 @@ def _model(settings: Settings) -> str:
 def _packages(subject: str, names: tuple[str, ...], extra: str) -> Finding:
     missing = [name for name in names if find_spec(name) is None]
     if missing:
-        return Finding(subject, False, f"{', '.join(missing)} missing; install skureel[{extra}] where clips are drawn")
-    return Finding(subject, True, "all there")
+        return Finding(subject, WRONG, f"{', '.join(missing)} missing; install skureel[{extra}] where clips are drawn")
+    return Finding(subject, OK, "all there")
 
 
 def _device(settings: Settings) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from functions.cli.frame import EXIT_FAILED, Command, read_settings
-from functions.cli.printing import say, say_event, tell
+from functions.cli.printing import counted, say, say_event, tell
 from shared.errors import PermanentError
 from shared.events import ENTRY_TYPES, EVENT_TYPES
 
@@ -84,9 +84,13 @@ def publish(file: Path, type_name: str) -> None:
                 published += 1
         except PermanentError as error:
             publisher.flush()
-            told = f"{error}; {published} events before it were published, send the rest from there on"
+            were = "was" if published == 1 else "were"
+            told = f"{error}; {counted(published, 'event')} before it {were} published, send the rest from there on"
             raise PermanentError(told, reason=error.reason) from error
-    tell(f"published {published} events")
+    if not published:
+        name = "standard input" if file == STANDARD_INPUT else str(file)
+        raise PermanentError(f"{name} holds no event; give one JSON object a line", reason="no-event")
+    tell(f"published {counted(published, 'event')}")
 
 
 @click.command(cls=Command, example="skureel tail video.ready --from-beginning --max 10 --timeout 5")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from functions.cli.printing import tell
-from shared.errors import ConfigurationError, SkureelError
+from shared.errors import ConfigurationError, SkureelError, WrongSettings
 from shared.logs import configure_logging
 from shared.settings import Settings, load_settings
 
@@ -32,7 +32,8 @@ class Command(click.Command):
 
 
 class Commands(click.Group):
-    """Ends every failure with one line and an exit code: 2 for a wrong set-up, 1 for work that failed."""
+    """Ends every failure with one line, wrong settings with one each; the exit code is 2 for a wrong set-up, 1 for work
+    that failed."""
 
     command_class = Command
     group_class = type
@@ -51,6 +52,10 @@ class Commands(click.Group):
             # Here and not at the process's end, where nobody could say why it failed.
             sys.stdout.flush()
             return answer
+        except WrongSettings as error:
+            for problem in error.problems:
+                tell(f"skureel: {problem}")
+            ctx.exit(EXIT_MISCONFIGURED)
         except ConfigurationError as error:
             tell(f"skureel: {error}")
             ctx.exit(EXIT_MISCONFIGURED)

@@ -1,5 +1,6 @@
 """Clips and models on this machine: `skureel demo`, `generate` and `models`."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -33,16 +34,24 @@ def _size(_: click.Context, option: click.Parameter, text: str | None) -> tuple[
 @click.option("--products", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Products, one a line.")
 @click.option("--count", type=click.IntRange(min=1), help="Take only the first so many.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("out"), show_default=True)
-def demo(products: Path | None, count: int | None, out: Path) -> None:
+@click.option("--yes", is_flag=True, help="Use the configured Kafka and bucket without asking.")
+def demo(products: Path | None, count: int | None, out: Path, yes: bool) -> None:
     """Run everything once: publish products, make their clips, write a page of them.
 
     Where SKUREEL_KAFKA__BOOTSTRAP_SERVERS or SKUREEL_OBJECTS__ENDPOINT name no server, an embedded one is started. The
-    embedded store lies in OUT/store and is kept: a second run draws nothing that it holds.
+    embedded store lies in OUT/store and is kept: a second run draws nothing that it holds. Before it publishes into a
+    configured Kafka or draws into a configured bucket, it asks, unless --yes is given.
     """
-    from functions.cli.demo import run_demo, summary
+    from functions.cli.demo import embedded_alone, run_demo, servers, summary
 
-    # Whoever looks on wants the bar; what goes well is on the page.
-    outcome = run_demo(read_settings(), products, count, out)
+    settings = read_settings()
+    # What goes well is on the page: whoever looks on is told this and shown the bar.
+    tell(servers(settings, out))
+    if not embedded_alone(settings) and not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("the demo's products and clips would be among those that are there; give --yes")
+        click.confirm("The demo's products and clips will be among those that are there. Go on?", abort=True, err=True)
+    outcome = run_demo(settings, products, count, out)
     for line in summary(outcome):
         say(line)
     if not outcome.everything_answered:

@@ -8,8 +8,9 @@ import click
 from functions.cli.frame import EXIT_FAILED, Command, Commands, read_settings
 from functions.cli.printing import give, say, tell
 from functions.registry import FUNCTIONS
+from shared.errors import WrongSettings
 from shared.printable import one_line_of_bytes
-from shared.settings import describe, load_settings
+from shared.settings import Settings, describe, load_settings
 
 
 @click.command(cls=Command, example="skureel run derive_prompt")
@@ -136,26 +137,36 @@ def replay_dead_letters_command(places: Sequence[str], topics: Sequence[str]) ->
 
 @click.command(cls=Command, example="skureel config")
 def config() -> None:
-    """List every setting: variable, value now (* if not the default) and what it means."""
-    for row in describe(load_settings()):
+    """List every setting: variable, value now (* if not the default) and what it means.
+
+    Where a value cannot be taken, the defaults are listed, and at the end what is wrong.
+    """
+    try:
+        settings, wrong = load_settings(), None
+    except WrongSettings as error:
+        settings, wrong = Settings.model_construct(), error
+    for row in describe(settings):
         say(f"{' ' if row.is_default else '*'} {row.variable}={row.value}")
         told = click.wrap_text(row.description, width=100, initial_indent="      ", subsequent_indent="      ")
         for line in told.splitlines():
             say(line)
+    if wrong is not None:
+        raise wrong
 
 
 @click.command(cls=Command, example="skureel doctor")
 def doctor() -> None:
     """Say what is configured, what answers and what is missing. Exit code 0 only if nothing is wrong.
 
+    A dash is before what was not tried, and the line says why.
     Nothing is changed, but that a missing bucket is made where SKUREEL_OBJECTS__CREATE_BUCKET says so.
     """
-    from functions.cli.doctor import examine
+    from functions.cli.doctor import WRONG, examine
 
     healthy = True
     for finding in examine(read_settings()):
-        healthy = healthy and finding.good
-        say(f"{'ok    ' if finding.good else 'WRONG '} {finding.subject}: {finding.fact}")
+        healthy = healthy and finding.verdict != WRONG
+        say(f"{finding.verdict:<6} {finding.subject}: {finding.fact}")
     if not healthy:
         raise SystemExit(EXIT_FAILED)
 

@@ -19,6 +19,8 @@ from shared.printable import one_line
 from shared.validation import described
 
 STANDARD_INPUT = Path("-")
+NUMBERED = 20
+"""Of so many bad lines beside the first it is said which they are."""
 
 
 class Line(NamedTuple):
@@ -44,8 +46,9 @@ def read_lines(path: Path, type_name: str, *, source: str, stdin: BinaryIO | Non
 
 
 def refuse_bad_lines(path: Path) -> None:
-    """Raise the PermanentError of a file's first bad line, with the number of the others, if it has any."""
+    """Raise the PermanentError of a file's first bad line, with the numbers of the others, if it has any."""
     first: PermanentError | None = None
+    numbers: list[str] = []
     others = 0
     with path.open("rb") as file:
         for place, line in _filled(file, str(path)):
@@ -54,10 +57,13 @@ def refuse_bad_lines(path: Path) -> None:
             except PermanentError as error:
                 if first is None:
                     first = error
-                else:
-                    others += 1
+                    continue
+                others += 1
+                if len(numbers) < NUMBERED:
+                    numbers.append(place.rpartition(" ")[2])
     if first is not None:
-        more = f" (and {others} more bad lines)" if others else ""
+        unnumbered = f" and {others - len(numbers)} more" if others > len(numbers) else ""
+        more = f" (bad too: line{'s'[: others > 1]} {', '.join(numbers)}{unnumbered})" if others else ""
         raise PermanentError(f"{first}{more}", reason=first.reason)
 
 

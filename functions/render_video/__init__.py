@@ -6,6 +6,7 @@ event's render spec.
 
 import hashlib
 import logging
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from functions.render_video.drawn import Drawn, DrawnClips
+from functions.render_video.ffmpeg import FfmpegRun, ffmpeg_path
 from functions.render_video.photo import decode_photo
 from functions.render_video.studio import Draft, Studio, open_studio
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
 from shared.clips import ClipRecord, ClipStore
 from shared.errors import ConfigurationError, NotANumber, PhotoRefused, TemporaryError
 from shared.events import Clip, Event, Poster, Reason, RenderSpec, VideoRejected, VideoRequested, answer, read_by
+from shared.machine import own_machine
 from shared.objects import ObjectStore
 from shared.photos import FOLDER as KEPT_PHOTOS
 from shared.photos import Photos
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SOURCE = "/skureel/render_video"
+_TRIAL_BYTES = 4 * 1024 * 1024
+"""Room for a clip: a disk that is full for clips may still take small files."""
 
 
 def build(settings: Settings) -> "RenderVideo":
@@ -86,12 +91,15 @@ class RenderVideo:
         )
 
     def check(self) -> None:
-        """Ask whether clips can be looked up and stored, photos read, and clips drawn where that is in doubt.
+        """Ask whether clips can be looked up and stored, photos read, files written and processes started here, and
+        clips drawn where that is in doubt.
 
         Raises Unavailable or ConfigurationError.
         """
         self._store.check(writes=True)
         self._store.objects.check(reads=[KEPT_PHOTOS])
+        with own_machine(f"{self.name}, trying to write a file and start a process"):
+            _try_machine()
         if self._doubtful:
             self._warm()
             self._doubtful = False
@@ -129,7 +137,8 @@ class RenderVideo:
 
     def _render(self, spec: RenderSpec) -> ClipRecord:
         """Draw the clip, or take what an earlier attempt could not store, and keep its files and then its record."""
-        with self._drawn.drawn_once(spec.video_id, lambda folder: self._draw_until_good(spec, folder)) as clip:
+        drawn_once = self._drawn.drawn_once(spec.video_id, lambda folder: self._draw_until_good(spec, folder))
+        with drawn_once as clip, own_machine(f"video {spec.video_id[:12]}, keeping its files"):
             return self._store.keep_record(self._keep_files(spec, clip))
 
     def _draw_until_good(self, spec: RenderSpec, folder: Path) -> Drawn:
@@ -220,6 +229,15 @@ class RenderVideo:
             next(self._studio.engine.generate(numbers.clip("warm-up", seed=0)))
         except NotANumber as error:
             raise ConfigurationError(f"model {self._manifest.name} cannot draw here: {error}") from error
+
+
+def _try_machine() -> None:
+    """Write as much as a clip takes, and start ffmpeg, both for nothing."""
+    with tempfile.TemporaryFile(prefix="skureel-") as file:
+        file.write(bytes(_TRIAL_BYTES))
+        file.flush()
+    with FfmpegRun([ffmpeg_path(), "-version"], "ffmpeg -version") as run:
+        run.finish()
 
 
 def _tell(request: VideoRequested, record: ClipRecord, *, cache_hit: bool) -> None:

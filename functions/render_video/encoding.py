@@ -19,7 +19,7 @@ from PIL import Image
 
 from functions.render_video.ffmpeg import FfmpegRun, ffmpeg_path
 from functions.render_video.mp4 import read_container
-from shared.errors import PermanentError, TemporaryError
+from shared.errors import PermanentError, TemporaryError, Unavailable
 
 Frame = NDArray[np.uint8]
 """One picture: (H, W, 3), RGB, uint8."""
@@ -97,8 +97,8 @@ def encode_clip(
     gets its name only after it has been decoded and found to be what was asked for; on any failure nothing is left.
 
     Raises PermanentError for frames that are no such pictures (`invalid-frames`) or that ffmpeg refuses
-    (`encoding-failed`), TemporaryError for a full disk and an ffmpeg that was killed or hangs, and whatever `frames`
-    raises.
+    (`encoding-failed`), Unavailable for a full disk, TemporaryError for an ffmpeg that was killed or hangs, and
+    whatever `frames` raises.
     """
     _check_request(path, width, height, fps, tags)
     part = path.with_name(f"{path.name}.part")
@@ -238,9 +238,7 @@ def _feed(frames: Iterable[Frame], command: list[str], name: str, shape: tuple[i
 
 def _failure(name: str, status: int, count: int, complaints: str) -> TemporaryError | PermanentError:
     if any(sign in complaints for sign in ("No space left on device", "Disk quota exceeded")):
-        return TemporaryError(
-            f"{name}: the disk is full after {count} frames; free some space, the clip is tried again"
-        )
+        return Unavailable(f"{name}: the disk is full after {count} frames; free some space, the clip is tried again")
     if status < 0:
         return TemporaryError(
             f"{name}: ffmpeg was killed by signal {-status} after {count} frames; the clip is tried again"

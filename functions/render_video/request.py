@@ -26,7 +26,7 @@ DEFAULT_SEED = 42
 class ClipRequest(ClipWishes):
     """One clip, as somebody asks for it. What is None is the model's own."""
 
-    prompt: Annotated[LongText, Field(min_length=1)]
+    prompt: LongText
     negative_prompt: LongText = ""
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Length; the nearest number of frames that there is. Instead of `frames`."""
@@ -36,6 +36,12 @@ class ClipRequest(ClipWishes):
     image_name: str = "image"
     any_size: bool = False
     """Whether to draw at sizes that the model was not made for."""
+
+    @model_validator(mode="after")
+    def _says_what_to_draw(self) -> Self:
+        if not self.prompt.strip():
+            raise ValueError("the prompt is empty; say what to draw")
+        return self
 
     @model_validator(mode="after")
     def _has_one_length(self) -> Self:
@@ -70,7 +76,7 @@ class ClipRequest(ClipWishes):
         try:
             return model.numbers(*wishes, any_size=self.any_size)
         except SizeUntried as error:
-            raise RequestRefused(f"{error}; ask for a size of its own, or for any size if you insist") from error
+            raise RequestRefused(f"{error}; ask for a size of its own, or for any size (--any-size)") from error
         except ClipImpossible as error:
             raise RequestRefused(f"{error}; ask for another clip") from error
 

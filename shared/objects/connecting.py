@@ -1,6 +1,7 @@
 """The MinIO client as settings describe it, and the addresses of objects for those who read events."""
 
 from datetime import timedelta
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import urllib3
@@ -9,6 +10,7 @@ from minio.helpers import check_bucket_name
 
 from shared.deadlines import pool_manager, within
 from shared.errors import ConfigurationError
+from shared.objects.silence import why_silent
 from shared.settings import ObjectSettings
 
 CONNECTIONS = 64
@@ -39,6 +41,17 @@ def connect(settings: ObjectSettings) -> Minio:
     return client
 
 
+class UrlTrial(NamedTuple):
+    """What came of trying a url. Neither `refused` nor `unreachable`: it opens."""
+
+    url: str
+    """Without its signature."""
+    refused: str | None = None
+    """What it answers, where nobody can open it."""
+    unreachable: str | None = None
+    """Why it could not be tried from here."""
+
+
 class Addresses:
     """The urls of a bucket's objects: below the public url, signed for a time, or plain."""
 
@@ -63,16 +76,20 @@ class Addresses:
         """The url of an object."""
         return self._signed(key) if self._life else self._base + quote(key, safe=_SAFE_IN_PATHS)
 
-    def refused(self, key: str) -> str | None:
-        """Why the url of an object that is there opens for nobody; None: it opens, or cannot be tried from here."""
+    def tried(self, key: str) -> UrlTrial:
+        """What the url of an object that is there answers to whoever has no credentials."""
         url = self.of(key)
+        shown = url.split("?")[0]
         try:
             with within(TRIAL_SECONDS):
                 answer = self._visitor.request("GET", url, headers={"Range": "bytes=0-0"}, preload_content=False)
                 answer.close()
-        except urllib3.exceptions.HTTPError:
-            return None
-        return f"{url.split('?')[0]} answers {answer.status}" if answer.status in (401, 403, 404, 410) else None
+        except urllib3.exceptions.HTTPError as error:
+            return UrlTrial(shown, unreachable=why_silent(error))
+        told = f"answers {answer.status}"
+        if answer.status in (401, 403, 404, 410):
+            return UrlTrial(shown, refused=told)
+        return UrlTrial(shown, unreachable=None if answer.status < 300 else told)
 
     def _signed(self, key: str) -> str:
         """The client without credentials signs nothing, and knows where the bucket's name belongs."""
@@ -97,7 +114,7 @@ def _client(settings: ObjectSettings, endpoint: str, *, signs: bool, secure: boo
         )
     except ValueError as error:
         raise ConfigurationError(
-            f"object store {endpoint}: {error}; SKUREEL_OBJECTS__ENDPOINT is host:port without scheme or path"
+            f"object store {endpoint}: {error}; give SKUREEL_OBJECTS__ENDPOINT host:port without http:// and path"
         ) from error
     virtual = settings.addressing == "virtual"
     if virtual or (settings.addressing == "auto" and _host(endpoint).endswith(_NAMED_BY_HOST)):

@@ -16,6 +16,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error, ServerErr
 from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError, Unavailable
 from shared.objects.answers import UnbelievableAnswer
 from shared.objects.mends import status_of
+from shared.objects.silence import why_silent
 
 REFUSED_REASON = "object-store-refused"
 DENIED_REASON = "object-denied"
@@ -56,6 +57,7 @@ _NO_ANSWER_CODES = frozenset(
 _NO_ANSWER_STATUSES = frozenset({408, 425, 429})
 _TEMPORARY_CODES = frozenset({"ConditionalRequestConflict", "OperationAborted"})
 """Another write of the same object was under way."""
+_LOOK_AT_IT = "look at the store, which takes nothing for now"
 
 
 @contextmanager
@@ -102,18 +104,20 @@ def _translation(subject: str, bucket: str, error: Exception) -> SkureelError:
             return _from_status(subject, status_of(error))
         case urllib3.exceptions.SSLError():
             return Unavailable(
-                f"{subject}: no TLS connection: {error}; check SKUREEL_OBJECTS__SECURE, and that the store's "
-                "certificate is of today and its authority trusted here (SSL_CERT_FILE)"
+                f"{subject}: no TLS connection: {why_silent(error)}; check SKUREEL_OBJECTS__SECURE, and that the "
+                "store's certificate is of today and its authority trusted here (SSL_CERT_FILE)"
             )
         case urllib3.exceptions.LocationValueError():
-            return ConfigurationError(f"{subject}: {error}; SKUREEL_OBJECTS__ENDPOINT is host:port without scheme")
+            return ConfigurationError(f"{subject}: {error}; give SKUREEL_OBJECTS__ENDPOINT host:port without http://")
         case UnbelievableAnswer() | ElementTree.ParseError():
             return Unavailable(
                 f"{subject}: this is not the store's answer: {error}; look at what stands between, and at "
                 "SKUREEL_OBJECTS__ENDPOINT"
             )
         case _:
-            return Unavailable(f"{subject}: {_first_line(error)}; to be tried again")
+            return Unavailable(
+                f"{subject}: {why_silent(error)}; check that the store runs, and SKUREEL_OBJECTS__ENDPOINT"
+            )
 
 
 def _from_code(subject: str, bucket: str, code: str, message: str, status: int) -> SkureelError:
@@ -134,9 +138,9 @@ def _from_code(subject: str, bucket: str, code: str, message: str, status: int) 
             f"{subject}: {code}: {message}; skureel needs a store that knows conditional writes (If-None-Match)"
         )
     if code in _NO_ANSWER_CODES or status >= 500 or status in _NO_ANSWER_STATUSES:
-        return Unavailable(f"{subject}: {code}: {message}; to be tried again")
+        return Unavailable(f"{subject}: {code}: {message}; {_LOOK_AT_IT}")
     if code in _TEMPORARY_CODES:
-        return TemporaryError(f"{subject}: {code}: {message}; to be tried again")
+        return TemporaryError(f"{subject}: {code}: {message}; another write was under way, try again")
     return PermanentError(
         f"{subject}: refused with {code}: {message}; the same request fails again", reason=REFUSED_REASON
     )
@@ -144,13 +148,8 @@ def _from_code(subject: str, bucket: str, code: str, message: str, status: int) 
 
 def _from_status(subject: str, status: int) -> SkureelError:
     if status >= 500 or status in _NO_ANSWER_STATUSES:
-        return Unavailable(f"{subject}: HTTP status {status}; to be tried again")
+        return Unavailable(f"{subject}: HTTP status {status}; {_LOOK_AT_IT}")
     return Unavailable(
-        f"{subject}: HTTP status {status} and no S3 answer, but a proxy's or another server's; it is tried again, and "
+        f"{subject}: HTTP status {status} and no S3 answer, but a proxy's or another server's; "
         "SKUREEL_OBJECTS__ENDPOINT must name the S3 port, and SKUREEL_OBJECTS__SECURE say whether it speaks TLS"
     )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -13,7 +13,7 @@ from minio.helpers import DictType
 from shared.errors import PermanentError, SkureelError, Unavailable
 from shared.objects import listing, multipart
 from shared.objects.answers import Body, ObjectFacts, check_stored, facts
-from shared.objects.connecting import Addresses, connect
+from shared.objects.connecting import Addresses, UrlTrial, connect
 from shared.objects.failures import denied, is_denied, translated
 from shared.objects.keys import check_key, check_prefix
 from shared.objects.mends import send
@@ -190,12 +190,10 @@ class ObjectStore:
         check_key(key)
         return self._addresses.of(key)
 
-    def refused_url(self, key: str) -> str | None:
-        """What the url of an object that is there answers, where nobody can open it. None: it opens, or cannot be
-        tried from here.
-        """
+    def try_url(self, key: str) -> UrlTrial:
+        """Open the url of an object that is there, as those who read events do."""
         check_key(key)
-        return self._addresses.refused(key)
+        return self._addresses.tried(key)
 
     def _stored(self, key: str, data: bytes, headers: DictType) -> bool:
         """Whether the object was stored; False: the condition in its headers does not hold."""

@@ -73,7 +73,7 @@ def test_of_a_file_with_a_bad_line_nothing_is_published(on_broker: KafkaSettings
     file.write_text('{"id": "1", "name": "x"}\n{"id": "2"}\n{\n', encoding="utf-8")
     result = skureel("publish", str(file))
     assert result.exit_code == 1
-    assert "line 2: name: Field required (and 1 more bad lines); nothing was published" in result.stderr
+    assert "line 2: name: Field required (bad too: line 3); nothing was published" in result.stderr
     assert records_of(on_broker, "product.created") == []
 
 
@@ -94,7 +94,7 @@ def test_a_pipe_is_published_as_it_comes(on_broker: KafkaSettings, tmp_path: Pat
     writer.start()
     result = skureel("publish", str(pipe))
     writer.join(60)
-    assert "products, line 2: name: Field required; 1 events before it were published" in result.stderr
+    assert "products, line 2: name: Field required; 1 event before it was published" in result.stderr
     assert [record.key for record in records_of(on_broker, "product.created")] == [b"1"]
 
 
@@ -134,7 +134,9 @@ def test_doctor_finds_what_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SKUREEL_MODEL__NAME", "/no/such/model")
     result = skureel("doctor")
     assert result.exit_code == 1
-    assert "WRONG  objects: " in result.stdout
+    assert "WRONG  objects: object store 127.0.0.1:1, looking for its bucket: connection refused; " in result.stdout
+    assert result.stdout.count("connection refused") == 1
+    assert "-      urls: not tried, for the object store has to be right first" in result.stdout
     assert "WRONG  model: model '/no/such/model'" in result.stdout
     assert "ok     kafka: not configured" in result.stdout
 

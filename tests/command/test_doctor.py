@@ -13,7 +13,7 @@ from functions.derive_prompt import DerivePrompt
 from shared.clips import ClipStore
 from shared.errors import ConfigurationError
 from shared.kafka import codecs
-from shared.objects import ObjectStore
+from shared.objects import ObjectStore, UrlTrial
 from shared.settings import ObjectSettings, Settings, describe, load_settings
 
 
@@ -122,7 +122,7 @@ def test_doctor_asks_whether_the_bucket_may_be_written_to(
 
     monkeypatch.setattr(ObjectStore, "check", refused)
     (finding,) = (one for one in doctors.examine(Settings(objects=embedded_objects)) if one.subject == "objects")
-    assert (finding.good, finding.fact) == (False, "videos/, photos/ may not be written to")
+    assert (finding.verdict, finding.fact) == (doctors.WRONG, "videos/, photos/ may not be written to")
 
 
 def test_a_codec_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,3 +130,42 @@ def test_a_codec_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     find = codecs.find_spec
     monkeypatch.setattr(codecs, "find_spec", lambda name: None if name in ("lz4", "snappy") else find(name))
     assert "WRONG  codecs: python-snappy, lz4 missing" in doctor().output
+
+
+def urls(objects: ObjectSettings) -> doctors.Finding:
+    (finding,) = (one for one in doctors.examine(Settings(objects=objects)) if one.subject == "urls")
+    return finding
+
+
+def test_urls_that_were_not_tried_are_not_called_right(
+    embedded_objects: ObjectSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ObjectStore(embedded_objects)
+    store.check()
+    assert urls(embedded_objects) == (
+        "urls",
+        doctors.UNTRIED,
+        f"not tried, for {embedded_objects.bucket} holds no clip yet",
+    )
+    store.put_new("videos/1/a.mp4", b"clip", "video/mp4")
+    signed = embedded_objects.model_copy(update={"presign_seconds": 60})
+    opened = urls(signed)
+    assert opened.verdict == doctors.OK
+    assert opened.fact == f"{ObjectStore(signed).url('videos/1/a.mp4').split('?')[0]} opens"
+    away = urls(embedded_objects.model_copy(update={"public_url": "http://127.0.0.1:1/video"}))
+    assert away == (
+        "urls",
+        doctors.UNTRIED,
+        "not tried, for http://127.0.0.1:1/video/videos/1/a.mp4 cannot be reached from here: connection refused",
+    )
+    refused = UrlTrial("http://cdn/videos/1/a.mp4", refused="answers 403")
+    monkeypatch.setattr(ObjectStore, "try_url", lambda *_: refused)
+    closed = urls(embedded_objects)
+    assert closed.verdict == doctors.WRONG
+    assert "http://cdn/videos/1/a.mp4 answers 403 to who has no credentials" in closed.fact
+
+
+def test_a_fault_of_the_store_is_told_once(embedded_objects: ObjectSettings) -> None:
+    changed = embedded_objects.model_copy(update={"bucket": "not-there", "create_bucket": False})
+    findings = [one for one in doctors.examine(Settings(objects=changed)) if one.subject in ("objects", "urls")]
+    assert [one.verdict for one in findings] == [doctors.WRONG, doctors.UNTRIED]

@@ -61,7 +61,7 @@ def test_a_bad_line_is_named(line: str | bytes, reason: str, tmp_path: Path) -> 
     with pytest.raises(PermanentError, match=r"p\.jsonl, line 2: ") as caught:
         read_events(file)
     assert caught.value.reason == reason
-    with pytest.raises(PermanentError, match=r"p\.jsonl, line 2: (?!.*more bad lines)"):
+    with pytest.raises(PermanentError, match=r"p\.jsonl, line 2: (?!.*bad too)"):
         refuse_bad_lines(file)
 
 
@@ -94,11 +94,19 @@ def test_the_data_are_all_that_was_written(tmp_path: Path) -> None:
     assert json.loads(second.data) == data
 
 
-def test_all_bad_lines_of_a_file_are_counted(tmp_path: Path) -> None:
+def test_all_bad_lines_of_a_file_are_numbered(tmp_path: Path) -> None:
     refuse_bad_lines(write(tmp_path / "good.jsonl", "", '{"id": "1", "name": "x"}', json.dumps(EVENT)))
     bad = write(tmp_path / "p.jsonl", '{"id": "1", "name": "x"}', "{", '{"id": "1"}', "[]")
-    with pytest.raises(PermanentError, match=r"line 2: not JSON.*\(and 2 more bad lines\)$"):
+    with pytest.raises(PermanentError, match=r"line 2: not JSON.*\(bad too: lines 3, 4\)$"):
         refuse_bad_lines(bad)
+
+
+def test_a_file_of_bad_lines_alone_is_told_within_bounds(tmp_path: Path) -> None:
+    bad = write(tmp_path / "p.jsonl", *["{"] * 1000)
+    with pytest.raises(PermanentError, match=r"line 1: .*\(bad too: lines 2, 3, .*, 21 and 979 more\)$"):
+        refuse_bad_lines(bad)
+    with pytest.raises(PermanentError, match=r"\(bad too: line 2\)$"):
+        refuse_bad_lines(write(tmp_path / "p.jsonl", "{", "{"))
 
 
 def test_a_byte_order_mark_is_no_part_of_a_line(tmp_path: Path) -> None:

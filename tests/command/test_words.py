@@ -19,6 +19,7 @@ from kafka import KafkaProducer
 from functions.cli.command import main
 from functions.cli.frame import Command
 from functions.registry import FUNCTIONS, PORTS
+from shared.errors import TemporaryError
 from shared.kafka import Publisher, create_topics
 from shared.kafka.client import connection
 from shared.settings import KafkaSettings, child_environment, describe, load_settings
@@ -165,10 +166,18 @@ def test_what_is_empty_is_said(kafka_broker: KafkaSettings) -> None:
         assert (result.exit_code, result.stderr) == (0, told + "\n"), arguments
 
 
-def test_a_file_without_events_is_said(kafka_broker: KafkaSettings, tmp_path: Path) -> None:
-    (tmp_path / "none.jsonl").touch()
-    result = skureel("publish", str(tmp_path / "none.jsonl"), settings=kafka_broker)
-    assert (result.exit_code, result.stderr) == (0, "published 0 events\n")
+@pytest.mark.parametrize("name", ["none.jsonl", "-"])
+def test_a_file_or_standard_input_without_events_is_said(
+    name: str, kafka_broker: KafkaSettings, tmp_path: Path
+) -> None:
+    (tmp_path / "none.jsonl").write_text("\n\n")
+    file = name if name == "-" else str(tmp_path / name)
+    result = skureel("publish", file, settings=kafka_broker)
+    subject = "standard input" if name == "-" else file
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"skureel: {subject} holds no event; give one JSON object a line\n",
+    )
 
 
 # What strangers wrote.
@@ -325,3 +334,54 @@ def test_what_is_wrong_with_a_setting_is_said_before_anything_is_done() -> None:
             2,
             ["skureel: SKUREEL_KAFKA__TYPO: no such setting; `skureel config` lists them all"],
         ), name
+
+
+def test_all_that_is_wrong_with_settings_is_said_at_once_and_config_still_lists_them() -> None:
+    wrong = {"SKUREEL_KAFKA__TYPO": "1", "SKUREEL_HEALTH__PORT": "x", "SKUREEL_OBJECTS__SECURE": "perhaps"}
+    for command in ("config", "lag", "doctor"):
+        result = skureel(command, **wrong)
+        assert (result.exit_code, [line.split(":")[1].strip() for line in result.stderr.splitlines()]) == (
+            2,
+            ["SKUREEL_KAFKA__TYPO", "SKUREEL_OBJECTS__SECURE", "SKUREEL_HEALTH__PORT"],
+        ), command
+    assert "  SKUREEL_HEALTH__PORT=" in skureel("config", **wrong).stdout
+
+
+LIVE = {"SKUREEL_KAFKA__BOOTSTRAP_SERVERS": "me:hush@broker:9092", "SKUREEL_KAFKA__TOPIC_PREFIX": "live."}
+
+
+def test_a_demo_on_live_servers_says_which_and_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def run_demo(*_: object) -> None:
+        ran.append("ran")
+        raise TemporaryError("far enough")
+
+    monkeypatch.setattr("functions.cli.demo.run_demo", run_demo)
+    out = ("--out", str(tmp_path))
+    refused = skureel("demo", *out, **LIVE)
+    assert (refused.exit_code, ran) == (2, [])
+    assert refused.stderr.splitlines()[0] == (
+        f"uses Kafka at **********@broker:9092, topics live.* and an embedded store in {tmp_path / 'store'}"
+    )
+    assert "give --yes" in refused.stderr
+    store = {"SKUREEL_OBJECTS__ENDPOINT": "store:9000", "SKUREEL_OBJECTS__BUCKET": "clips"}
+    assert (skureel("demo", *out, **store).exit_code, ran) == (2, [])
+    told = skureel("demo", *out, "--yes", **LIVE, **store)
+    assert told.stderr.splitlines()[0].endswith("and bucket clips at store:9000")
+    assert ran == ["ran"]
+    told = skureel("demo", *out)
+    assert told.stderr.splitlines()[0] == f"uses an embedded Kafka and an embedded store in {tmp_path / 'store'}"
+    assert ran == ["ran", "ran"]
+
+
+@pytest.mark.parametrize("prompt", ["", "  "])
+def test_a_prompt_that_says_nothing_is_said(prompt: str) -> None:
+    result = skureel("generate", prompt, "-o", "a.mp4")
+    assert (result.exit_code, result.stderr) == (1, "skureel: the prompt is empty; say what to draw\n")
+
+
+def test_a_size_that_the_model_was_not_made_for_names_the_option(tmp_path: Path) -> None:
+    result = skureel("generate", "a mug", "--size", "640x480", "-o", str(tmp_path / "a.mp4"))
+    assert result.exit_code == 1
+    assert "(--any-size)" in result.stderr

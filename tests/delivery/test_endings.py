@@ -1,5 +1,6 @@
 """The one table from each way a handler can end to what becomes of its record."""
 
+import errno
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.endings import Ending, ending_of
-from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, TemporaryError
+from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, TemporaryError, Unavailable
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.kafka.runtime.handling import Handling
@@ -58,7 +59,6 @@ def raising(error: BaseException) -> Callable[[Event[Any]], None]:
         (PermanentError("never", reason="no-name"), Ending.DEAD),
         (ConfigurationError("no bucket"), Ending.HALTED),
         (ValueError("a defect"), Ending.DEAD),
-        (MemoryError(), Ending.DEAD),
         (SystemExit(3), Ending.HALTED),
         (KeyboardInterrupt(), Ending.HALTED),
     ],
@@ -69,6 +69,35 @@ def test_each_error_has_one_ending(error: BaseException, ending: Ending) -> None
     assert work.ending is ending
     assert work.error is error
     assert bool(work.outputs) is (ending is not Ending.HALTED)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.ENFILE, "Too many open files in system"),
+        BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        MemoryError(),
+        RuntimeError("can't start new thread"),
+    ],
+    ids=repr,
+)
+def test_what_this_machine_has_run_out_of_is_no_fault_of_a_record(error: Exception) -> None:
+    work = Clockwork(Answering(raising(error)), KafkaSettings(retries_in_place=0)).end()
+    assert work.ending is Ending.HELD
+    assert isinstance(work.error, Unavailable)
+    assert work.error.__cause__ is error
+    assert str(work.error).endswith("it is tried again")
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(errno.ENOENT, "no such file"), OSError("odd"), RuntimeError("odd")]
+)
+def test_other_errors_of_the_system_are_defects(error: Exception) -> None:
+    assert Clockwork(Answering(raising(error)), KafkaSettings(retries_in_place=0)).end().ending is Ending.DEAD
 
 
 def test_a_photo_that_is_not_there_yet_is_waited_for_without_a_thread() -> None:

@@ -13,7 +13,6 @@ from tests.delivery.harness import CREATED
 
 LIVE, LIVE_TOO = TopicPartition("product.updated", 0), TopicPartition("product.updated", 1)
 BULK, BULK_TOO = TopicPartition(CREATED, 0), TopicPartition(CREATED, 1)
-EPOCH = 1_800_000_000.0
 MOST_BYTES = 4_000
 
 
@@ -37,7 +36,6 @@ class Steering:
         self.flow.look(
             trackers,
             now=self.now,
-            epoch_now=EPOCH,
             queued=self.queued.__getitem__,
             unread=self.unread.__contains__,
         )
@@ -88,7 +86,7 @@ def test_a_live_partition_that_is_not_due_holds_up_nobody() -> None:
     steering = Steering()
     steering.arrive(LIVE_TOO)
     assert steering.read_after(2) == {LIVE}, "who has records that were not taken is not read"
-    steering.trackers[LIVE_TOO].due_at = EPOCH + 300
+    steering.trackers[LIVE_TOO].due_at = steering.now + 300
     assert steering.read_after(1) == {LIVE, BULK, BULK_TOO}
 
 
@@ -143,7 +141,7 @@ def test_whether_a_partition_is_read_depends_on_itself_alone(taken: list[tuple[i
     for tracker, (number, size) in zip(trackers, taken, strict=True):
         for offset in range(number):
             tracker.take(Work(SimpleNamespace(offset=offset, key=None), tracker, size))
-    flow.look(trackers, now=9.0, epoch_now=EPOCH, queued=lambda lane: 0, unread=lambda partition: False)
+    flow.look(trackers, now=9.0, queued=lambda lane: 0, unread=lambda partition: False)
     share = MOST_BYTES // len(taken)
     assert flow.readable(trackers) == {
         tracker.partition

@@ -1,18 +1,24 @@
 """An outage is no fault of a record: consumption holds, no attempt is counted, and all goes on when it is over."""
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kafka import TopicPartition
 
 from shared.endings import Ending
 from shared.errors import ConfigurationError, PermanentError, TemporaryError, Unavailable
 from shared.events import Event
 from shared.kafka import Worker
 from shared.kafka.client import retry_topic
-from shared.kafka.runtime.outage import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, RUN, Outage
+from shared.kafka.runtime.outage import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, MOST_FAILURES, RUN, Outage
+from shared.kafka.runtime.tracker import Outcome, PartitionTracker, Work
+from shared.kafka.runtime.workbench import Workbench
+from shared.metrics import RuntimeMetrics
 from shared.settings import KafkaSettings
 from tests.delivery.harness import (
     CREATED,
@@ -243,3 +249,90 @@ def test_an_outage_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> No
     outage.tell(1_000)
     assert caplog.text.count("holding for") == 4
     assert "goes on after 181 s" in caplog.text
+
+
+# The workbench.
+
+
+class Bench:
+    """A workbench whose handler fails with `Unavailable` for some, and whose clock is moved by hand."""
+
+    def __init__(self, cursed: set[int]) -> None:
+        self.now = 0.0
+        self._cursed = cursed
+        self.tracker = PartitionTracker(TopicPartition("t", 0))
+        self.woken = threading.Event()
+        self.outage = Outage("w")
+        self.bench = Workbench(
+            self,
+            self.outage,
+            RuntimeMetrics(),
+            threads=1,
+            lanes=1,
+            deadline_seconds=1e9,
+            wake=self.woken,
+            clock=lambda: self.now,
+        )
+
+    def due_at(self, record: Any) -> float:
+        return 0.0
+
+    def finish(self, work: Work) -> Outcome:
+        if work.record.offset in self._cursed:
+            return Outcome(Ending.HELD, [], Unavailable("no answer"))
+        return Outcome(Ending.EMITTED, [])
+
+    def failed(self, work: Work, error: BaseException, *, attempts: int) -> Outcome:
+        return Outcome(Ending.RETRIED, [], error, attempts)
+
+    def refused(self, work: Work, error: BaseException | None) -> Outcome:
+        raise AssertionError
+
+    def turn(self, arrived: deque[int]) -> None:
+        """Come round once, a second later."""
+        self.now += 1
+        self.bench.hold_or_go_on()
+        room = self.bench.room()
+        taken = [arrived.popleft() for _ in range(len(arrived) if room is None else min(room, len(arrived)))]
+        works = [
+            Work(SimpleNamespace(topic="t", partition=0, offset=o, key=None, value=b"%d" % o), self.tracker)
+            for o in taken
+        ]
+        assert all(map(self.tracker.take, works))
+        self.bench.hand_out(0, works)
+        eventually(lambda: len(self.bench.pool.finished) == self.bench.in_work)
+        self.bench.collect(lambda _: True)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench(set(range(2 * RUN)))
+    bench.bench.open()
+    yield bench
+    bench.bench.close(1.0)
+
+
+def test_however_many_records_fail_by_their_own_fault_the_others_are_tried(bench: Bench) -> None:
+    arrived = deque(range(2 * RUN))
+    while arrived:
+        bench.turn(arrived)
+    assert bench.outage.holding
+    arrived.extend(range(100, 103))
+    for _ in range(int(3 * LONGEST_WAIT_SECONDS)):
+        bench.turn(arrived)
+    assert not arrived, "those that would succeed were not taken"
+
+
+def test_a_record_that_fails_again_and_again_is_at_fault_itself(bench: Bench) -> None:
+    arrived = deque(range(2 * RUN))
+    while arrived or bench.outage.holding:
+        bench.turn(arrived)
+        assert bench.now < 2 * RUN * MOST_FAILURES * LONGEST_WAIT_SECONDS
+    assert bench.tracker.unfinished == 0
+
+
+def test_a_success_in_turn_with_failures_ends_the_hold(bench: Bench) -> None:
+    arrived = deque([*range(2 * RUN), 100])
+    while arrived or bench.outage.holding:
+        bench.turn(arrived)
+        assert bench.now < 10 * LONGEST_WAIT_SECONDS

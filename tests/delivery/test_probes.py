@@ -6,6 +6,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shared.errors import ConfigurationError, PermanentError, SkureelError
 from shared.events import Event
-from shared.health import HealthServer
+from shared.health import MOST_CONNECTIONS, HealthServer
 from shared.kafka import Worker
 from shared.kafka.client import retry_topic
 from shared.kafka.listener import problem_of
@@ -74,6 +75,40 @@ def test_a_probe_that_fails_is_one_line_of_the_log(
         assert get(server.port, "/health/live")[0] == 200
     assert "a probe from 127.0.0.1 was not answered: RuntimeError('the function cannot tell')" in caplog.text
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_crowd_of_slow_clients_costs_few_threads_and_keeps_no_probe_from_its_answer() -> None:
+    with (
+        HealthServer(LOOPBACK, live=lambda: True, unready=lambda: None, registry=CollectorRegistry()) as server,
+        ExitStack() as crowd,
+    ):
+        before = threading.active_count()
+        for _ in range(100):
+            slow = crowd.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=5))
+            slow.sendall(b"GET /health/li")
+        for path in ("/health/live", "/health/ready"):
+            assert get(server.port, path)[0] == 200
+        assert threading.active_count() - before <= MOST_CONNECTIONS + 2  # two that are about to end
+
+
+def test_a_request_that_never_ends_is_ended_whatever_it_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.health.REQUEST_SECONDS", 0.5)
+    with (
+        HealthServer(LOOPBACK, live=lambda: True, unready=lambda: None, registry=CollectorRegistry()) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=0.05) as slow,
+    ):
+
+        def ended() -> bool:
+            try:
+                slow.sendall(b"x")
+                return slow.recv(1024) == b""
+            except TimeoutError:
+                return False
+            except ConnectionError:
+                return True
+
+        eventually(ended)
+        assert get(server.port, "/health/live")[0] == 200
 
 
 def test_a_port_that_is_taken_is_a_configuration_error() -> None:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from functions.derive_prompt import SpecMaker
 from functions.derive_prompt.recognise.understanding import visible_fields
-from shared.clips import STORING_ATTEMPTS, ClipRecord, ClipStore
+from shared.clips import STORING_ATTEMPTS, ClipRecord, ClipStore, closed_url
 from shared.errors import TemporaryError, Unavailable
 from shared.objects import ObjectStore
 from shared.settings import ObjectSettings, Settings
@@ -107,6 +107,16 @@ def test_a_record_whose_file_is_gone_counts_as_none(
     assert clips.find(kept.video_id) is None
 
 
+@pytest.mark.parametrize("mended", [{}, {"video_id": "b" * 64}], ids=["another's record", "another's spec"])
+def test_a_record_is_believed_of_the_video_id_that_it_names(
+    clips: ClipStore, kept: ClipRecord, mended: dict[str, str]
+) -> None:
+    copy = kept.model_copy(update=mended)
+    clips.objects.put_new(f"videos/{'b' * 64}/record.json", copy.model_dump_json().encode(), "application/json")
+    with pytest.raises(TemporaryError, match=f"not a readable record .* is that of {kept.video_id[:12]}.*delete the"):
+        clips.find("b" * 64)
+
+
 def test_the_next_clip_takes_the_place_of_a_record_whose_file_is_gone(
     clips: ClipStore, kept: ClipRecord, tmp_path: Path
 ) -> None:
@@ -164,17 +174,23 @@ def test_a_record_that_comes_and_goes_is_tried_again(
     assert len(waits) == STORING_ATTEMPTS - 1
 
 
+def told_of(clips: ClipStore) -> str | None:
+    trial = clips.try_url()
+    assert trial is not None
+    return closed_url(trial)
+
+
 def test_urls_that_nobody_can_open_are_told_once_as_soon_as_there_is_one(
     clips: ClipStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     clips.warn_of_closed_urls()
-    assert (clips.closed_urls(), caplog.text) == (None, "")
+    assert (clips.try_url(), caplog.text) == (None, "")
     record = keep(clips, tmp_path)
     clips.warn_of_closed_urls()
     keep(clips, tmp_path)
     (told,) = caplog.messages
     assert f"{record.master.key} answers 403 to who has no credentials; set SKUREEL_OBJECTS__PRESIGN_SECONDS" in told
-    assert clips.closed_urls() == told
+    assert told_of(clips) == told
 
 
 def test_urls_that_open_are_not_spoken_of(
@@ -184,14 +200,14 @@ def test_urls_that_open_are_not_spoken_of(
     signing.warn_of_closed_urls()
     away = ClipStore(ObjectStore(object_store.model_copy(update={"public_url": "http://127.0.0.1:1/video"})))
     away.warn_of_closed_urls()
-    assert (signing.closed_urls(), away.closed_urls()) == (None, None)
+    assert (told_of(signing), told_of(away)) == (None, None)
     assert "nobody can open" not in caplog.text
 
 
 def test_a_public_url_that_leads_elsewhere_is_told(object_store: ObjectSettings, kept: ClipRecord) -> None:
     with answering(http_answer("404 Not Found", b"")) as other:
         changes = {"public_url": f"http://{other.endpoint}/video"}
-        told = ClipStore(ObjectStore(object_store.model_copy(update=changes))).closed_urls()
+        told = told_of(ClipStore(ObjectStore(object_store.model_copy(update=changes))))
     assert told is not None
     assert f"http://{other.endpoint}/video/{kept.master.key} answers 404" in told
 
@@ -200,6 +216,6 @@ def test_a_signed_url_is_told_without_its_signature(object_store: ObjectSettings
     store = ObjectStore(object_store)
     foreign = object_store.model_copy(update={"presign_seconds": 60, "secret_key": SecretStr("another")})
     store._addresses = ObjectStore(foreign)._addresses
-    told = ClipStore(store).closed_urls()
+    told = told_of(ClipStore(store))
     assert told is not None
     assert "X-Amz-Signature" not in told

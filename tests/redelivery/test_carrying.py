@@ -14,8 +14,8 @@ NOW = 1_800_000_000.0
 
 def carried(record: Any) -> Outcome:
     rejecting = Rejecting(KafkaSettings(), group="g", client_id="c", clock=lambda: NOW)
-    carrying = Carrying(rejecting, clock=lambda: NOW)
-    assert carrying.due_at(record) <= NOW
+    carrying = Carrying(rejecting, clock=lambda: NOW, monotonic=lambda: 0.0)
+    assert carrying.due_at(record) <= 0
     return carrying.finish(Work(record, PartitionTracker(None)))  # type: ignore[arg-type]  # unused
 
 

@@ -18,8 +18,13 @@ class Carrier:
 
     def __init__(self) -> None:
         self.now = START
-        rejecting = Rejecting(KafkaSettings(), group="g", client_id="c", clock=lambda: self.now)
-        self._carrying = Carrying(rejecting, clock=lambda: self.now)
+        self.step = 0.0
+        """By how much the wall clock was set."""
+        rejecting = Rejecting(KafkaSettings(), group="g", client_id="c", clock=self._wall)
+        self._carrying = Carrying(rejecting, clock=self._wall, monotonic=lambda: self.now)
+
+    def _wall(self) -> float:
+        return self.now + self.step
 
     def waits(self, written: float, *, offset: int = 0, topic: str = "t.retry.30s", headers: Any = ()) -> float:
         """How many seconds from now on a record waits that was dated so."""
@@ -56,6 +61,24 @@ def test_one_record_of_such_a_clock_leaves_the_others_as_they_are() -> None:
     carrier.waits(START + YEAR, offset=0)
     carrier.now += 60
     assert carrier.waits(START + 50, offset=1) == pytest.approx(20)
+
+
+def test_a_clock_that_is_set_back_makes_nobody_wait_longer() -> None:
+    carrier = Carrier()
+    assert carrier.waits(START - 10) == pytest.approx(20)
+    carrier.step = -3600.0
+    assert carrier.waits(START - 10) == pytest.approx(20)
+    carrier.now += 20
+    assert carrier.waits(START - 10) <= 0
+    assert carrier.waits(START, offset=1) == pytest.approx(10), "written ten seconds after the first"
+
+
+def test_one_record_that_is_far_ahead_takes_no_delay_from_those_a_little_ahead() -> None:
+    carrier = Carrier()
+    assert carrier.waits(START + 3600, offset=0) == pytest.approx(30)
+    for offset in range(1, 4):
+        carrier.now += 31
+        assert carrier.waits(carrier.now + 0.2, offset=offset) == pytest.approx(30, abs=0.3)
 
 
 def test_a_header_cannot_say_when_a_record_is_due() -> None:

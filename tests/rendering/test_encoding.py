@@ -26,7 +26,7 @@ from functions.render_video.encoding import (
     sealed,
 )
 from functions.render_video.ffmpeg import ffmpeg_path
-from shared.errors import PermanentError, TemporaryError
+from shared.errors import PermanentError, TemporaryError, Unavailable
 from tests.rendering.drawn import Clip, each, noisy, turntable
 
 TAGS = {"AIGC": '{"Label":"1"}'}
@@ -321,9 +321,9 @@ def test_a_child_that_keeps_the_pipes_open_holds_nobody_up(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_tried_again(tmp_path: Path) -> None:
+def test_a_full_disk_is_no_fault_of_the_clip(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4.part").symlink_to("/dev/full")
-    with pytest.raises(TemporaryError, match="the disk is full"):
+    with pytest.raises(Unavailable, match="the disk is full"):
         encode(noisy(turntable(128, 96), 40), tmp_path / "clip.mp4")
     assert list(tmp_path.iterdir()) == []
 

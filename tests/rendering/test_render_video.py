@@ -1,5 +1,6 @@
 """What render_video does with a request: find or draw, inspect, keep, answer. A stand-in draws, a real store keeps."""
 
+import errno
 import hashlib
 import io
 import re
@@ -82,6 +83,29 @@ def start(store: ClipStore, object_store: ObjectSettings, model: Path) -> Start:
         return function, painter
 
     return started
+
+
+def test_a_machine_without_room_or_processes_is_no_fault_of_a_record(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function, _ = start(moving_disc)
+    function.check()
+
+    def no_process(*_: Any, **__: Any) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    def no_room(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("subprocess.Popen", no_process)
+        with pytest.raises(Unavailable, match="end some processes"):
+            function.check()
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "TemporaryFile", no_room)
+        with pytest.raises(Unavailable, match="free some space"):
+            function.check()
+    function.check()
 
 
 def test_a_request_becomes_a_stored_labelled_clip_and_a_ready_event(

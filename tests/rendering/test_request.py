@@ -31,7 +31,8 @@ def test_a_length_is_counted_in_the_frames_a_second_that_the_clip_has() -> None:
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        ({"prompt": ""}, "prompt '': "),
+        ({"prompt": ""}, "the prompt is empty; say what to draw"),
+        ({"prompt": " "}, "the prompt is empty; say what to draw"),
         ({"width": 48}, "width 48: .*multiple of 32"),
         ({"frames": 12}, "frames 12: frames are 4n+1, as 9 or 13"),
         ({"frames": 13, "seconds": 1.0}, "give one of them"),

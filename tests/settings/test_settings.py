@@ -2,8 +2,9 @@
 
 import pytest
 
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, WrongSettings
 from shared.settings import SettingRow, Settings, describe, load_settings
+from shared.wanted import wanted
 
 
 @pytest.fixture(autouse=True)
@@ -103,8 +104,70 @@ def test_a_list_is_items_with_commas_or_json(
 )
 def test_a_list_that_cannot_be_read_names_its_variable(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"SKUREEL_{name}", text)
-    with pytest.raises(ConfigurationError, match=f"^SKUREEL_{name}: "):
+    with pytest.raises(ConfigurationError, match=f"^SKUREEL_{name}: .* was given.*; give .*, comma separated, "):
         load_settings()
+
+
+WRONG = {
+    "KAFKA__SECURITY_PROTOCOL": ("TLS", "'TLS' was given; give one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL"),
+    "KAFKA__TOPIC_PREFIX": ("a b", "give up to 64 letters, digits, dots, dashes and underscores"),
+    "KAFKA__HANDLER_THREADS": ("0", "'0' was given; give a whole number from 1 to 64"),
+    "KAFKA__RETRY_WAIT_SECONDS": ("soon", "'soon' was given; give a number above 0"),
+    "KAFKA__RETRY_DELAYS_SECONDS": ("30;300", "give seconds, comma separated, from 0.001 to 86400 each, e.g. 30,300"),
+    "OBJECTS__ENDPOINT": ("http://s3:9000", "; give host:port without http:// and without user name, e.g. store:9000"),
+    "OBJECTS__BUCKET": ("My_Clips", "give 3 to 63 lower-case letters"),
+    "OBJECTS__SECURE": ("perhaps", "'perhaps' was given; give true or false"),
+    "OBJECTS__PUBLIC_URL": ("cdn.example.com", "; give an http or https url without"),
+    "RENDER__WIDTH": ("720", "'720' was given; give a whole number from 32 to 4096, a multiple of 32"),
+    "RENDER__IMAGE_HOSTS": ("https://a.example.com", "give host names without scheme and port, comma separated"),
+    "HEALTH__PORT": ("http", "'http' was given; give a whole number from 0 to 65535"),
+}
+
+
+def test_all_that_is_wrong_is_told_at_once_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, (value, _) in WRONG.items():
+        monkeypatch.setenv(f"SKUREEL_{name}", value)
+    monkeypatch.setenv("SKUREEL_KAFKA__SASL_PASWORD", "hush")
+    with pytest.raises(WrongSettings) as caught:
+        load_settings()
+    unknown, *wrong = caught.value.problems
+    assert unknown == (
+        "SKUREEL_KAFKA__SASL_PASWORD: no such setting; SKUREEL_KAFKA__SASL_PASSWORD is one, and `skureel config` lists "
+        "them all"
+    )
+    assert {text.split(":")[0].removeprefix("SKUREEL_") for text in wrong} == set(WRONG)
+    assert len(wrong) == len(WRONG)
+    for text in wrong:
+        told = WRONG[text.split(":")[0].removeprefix("SKUREEL_")][1]
+        assert told in text
+        assert "hush" not in text
+        assert "pattern" not in text
+
+
+@pytest.mark.parametrize("row", list(describe(Settings.model_construct())), ids=lambda row: row.variable)
+def test_every_setting_says_what_it_takes(row: SettingRow) -> None:
+    group, name = row.variable.removeprefix("SKUREEL_").lower().split("__")
+    words = wanted(type(getattr(Settings.model_construct(), group)).model_fields[name])
+    assert words
+    assert not any(mark in words for mark in "^$[]()\\")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OBJECTS__ENDPOINT", "me:hush@store:9000"),
+        ("OBJECTS__PUBLIC_URL", "https://me:hu@sh@cdn.example.com"),
+        ("OBJECTS__PUBLIC_URL", "https://cdn.example.com/?X-Amz-Signature=hush"),
+        ("OBJECTS__PRESIGN_ENDPOINT", "ftp://hush@cdn.example.com/"),
+        ("RENDER__IMAGE_HOSTS", "https://me:hush@cdn.example.com"),
+    ],
+)
+def test_a_wrong_value_is_told_without_the_secret_in_it(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"SKUREEL_{name}", value)
+    with pytest.raises(WrongSettings) as caught:
+        load_settings()
+    assert "**********" in str(caught.value)
+    assert not any(part in str(caught.value) for part in ("hush", "hu@", "sh@"))
 
 
 @pytest.mark.parametrize("hosts", ["[]", "img.example.com", "a.example.com,b.example.com"])

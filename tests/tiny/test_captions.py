@@ -24,7 +24,6 @@ from model_store.tiny.scenes import BACKGROUNDS, COLOURS, MATERIALS, MOTIONS, dr
 from model_store.tiny.shapes import KINDS
 from shared.errors import ConfigurationError
 
-
 QUALIFIERS = ("light", "dark", "bright", "pale", "deep")
 
 

@@ -3,7 +3,9 @@
 The delivery runtime around it makes of each record and its offset one transaction: every record arrives once.
 """
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from shared.endings import Ending
@@ -15,37 +17,51 @@ from shared.kafka.runtime.rejecting import Rejecting
 from shared.kafka.runtime.tracker import Outcome, Work
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A record that was asked for."""
+
+    offset: int
+    written: float
+    """Epoch seconds, by whatever clock dated it."""
+    due: float
+    """Monotonic time."""
+
+
 class Carrying:
     """The handling of a worker that opens no record."""
 
-    def __init__(self, rejecting: Rejecting, *, clock: Callable[[], float]) -> None:
-        """`clock` gives epoch seconds."""
+    def __init__(
+        self, rejecting: Rejecting, *, clock: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`clock` gives epoch seconds, by which records are dated; what is left to wait is counted by `monotonic`,
+        which nobody sets back.
+        """
         self._rejecting = rejecting
         self._clock = clock
-        self._asked: dict[tuple[str, int], tuple[int, float]] = {}
-        """The record of each partition that was asked for last, and when it is due: it waits no longer for being asked
-        for again."""
-        self._ahead: dict[tuple[str, int], float] = {}
-        """By how many seconds the clock that dates a partition's records was seen to be ahead of ours."""
+        self._monotonic = monotonic
+        self._asked: dict[tuple[str, int], _Asked] = {}
+        """The record of each partition that was asked for last: it waits no longer for being asked for again."""
 
     def due_at(self, record: Any) -> float:
-        """Epoch seconds before which a record waits: its topic's delay after it was written, and no longer than that
+        """Monotonic time before which a record waits: its topic's delay after it was written, and no longer than that
         from the first time it is seen, whatever the clock said that dated it.
         """
         partition = (record.topic, record.partition)
-        offset, due = self._asked.get(partition, (-1, 0.0))
-        if offset != record.offset:
-            due = self._written_at(partition, record.timestamp / 1000) + (retry_delay(record.topic) or 0.0)
-            self._asked[partition] = (record.offset, due)
+        before = self._asked.get(partition)
+        if before is not None and before.offset == record.offset:
+            return before.due
+        written: float = record.timestamp / 1000
+        delay = retry_delay(record.topic) or 0.0
+        ago = self._clock() - written
+        now = self._monotonic()
+        due: float = now + delay - max(0.0, ago)
+        if ago < 0 and before is not None and before.written <= written and now - before.due < delay:
+            # The clock that dated it is ahead. It lay behind the other, which has waited, and waits no longer than it
+            # was written later: records of such a clock do not wait one after the other.
+            due = min(due, before.due + written - before.written)
+        self._asked[partition] = _Asked(record.offset, written, due)
         return due
-
-    def _written_at(self, partition: tuple[str, int], written: float) -> float:
-        """When a record was written, by our clock. Seen before it was written, it tells that the two clocks differ."""
-        now = self._clock()
-        if written <= now:
-            return written
-        ahead = self._ahead[partition] = max(self._ahead.get(partition, 0.0), written - now)
-        return written - ahead
 
     def finish(self, work: Work) -> Outcome:
         """Hand a record on. Of a batch that cannot be read nothing can be: it becomes a dead letter."""

@@ -43,7 +43,6 @@ class Flow:
         trackers: Collection[PartitionTracker],
         *,
         now: float,
-        epoch_now: float,
         queued: Callable[[int], int],
         unread: Callable[[TopicPartition], bool],
     ) -> None:
@@ -60,7 +59,7 @@ class Flow:
             waits = now - self._assigned_at < FIRST_FETCH_SECONDS or queued(lane)
             if waits or any(
                 (tracker.arrived or unread(tracker.partition))
-                and tracker.due_at <= epoch_now
+                and tracker.due_at <= now
                 and not self._stands_still(tracker, now)
                 for tracker in trackers
                 if tracker.lane == lane

@@ -23,6 +23,7 @@ from shared.kafka.producing import Outgoing
 from shared.kafka.reading import event_of
 from shared.kafka.runtime.rejecting import Rejecting
 from shared.kafka.runtime.tracker import Outcome, Work
+from shared.machine import own_machine
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class RecordHandling(Protocol):
     """What a worker asks of whatever handles its records. Of one partition, records come in offset order."""
 
     def due_at(self, record: Any) -> float:
-        """Epoch seconds before which a record must not be handled, nor any behind it in its partition; 0.0: now."""
+        """Monotonic time before which a record must not be handled, nor any behind it in its partition; 0.0: now."""
 
     def finish(self, work: Work) -> Outcome:
         """Handle a record, in a handler thread. Never raises: how it ended is the outcome."""
@@ -103,7 +104,7 @@ class Handling:
                 self._function.check()
             attempts = 1
             try:
-                events = self._function.handle(event)
+                events = self._answers(event)
             except TemporaryError as error:
                 try:
                     events = self._retried(event, error)
@@ -130,9 +131,14 @@ class Handling:
             # The first attempt was made, and failed; it counts with the others.
             if told:
                 raise told.pop()
-            return self._function.handle(event)
+            return self._answers(event)
 
         return self._retrying(attempt)
+
+    def _answers(self, event: Event[Any]) -> Sequence[Event[Any]]:
+        """The handler's answers. That this machine has run out of something is Unavailable, as for a store."""
+        with own_machine(f"{self._function.name}, handling {event.id}"):
+            return self._function.handle(event)
 
     def _held(self, error: BaseException, attempts: int, seconds: float) -> Outcome:
         """Ask the function's `check` whether it is an outage; the worker decides what to make of it."""

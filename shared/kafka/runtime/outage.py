@@ -6,6 +6,8 @@ succeeds: then all go on.
 
 There are two signs of an outage. The function's own `check` fails as well. Or `check` passes, and still one record
 after the other fails, of which each alone might be at fault itself: a store that answers and refuses every write.
+Then records that were not tried yet are tried in turn with those that failed, and one that failed again and again is at
+fault itself after all.
 """
 
 import logging
@@ -14,6 +16,8 @@ log = logging.getLogger(__name__)
 
 RUN = 5
 """So many distinct records that fail, with no success between, are no coincidence: fewer may share a fault."""
+MOST_FAILURES = 4
+"""A record that fails so often while what the function stands on answers does so by its own fault: three tries."""
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 30.0
 """Between two tries; it doubles up to here."""

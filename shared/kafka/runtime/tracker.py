@@ -34,7 +34,7 @@ class Outcome:
 class Work:
     """One taken record on its way: from the poll to the release of what came of it."""
 
-    __slots__ = ("outcome", "output_bytes", "outputs", "record", "size_bytes", "started_at", "tracker")
+    __slots__ = ("failures", "outcome", "output_bytes", "outputs", "record", "size_bytes", "started_at", "tracker")
 
     def __init__(self, record: Any, tracker: "PartitionTracker", size_bytes: int = 0) -> None:
         self.record = record
@@ -42,6 +42,8 @@ class Work:
         self.size_bytes = size_bytes
         self.started_at = 0.0
         """Monotonic time at which a handler thread took it up, which notes it here; 0.0 before."""
+        self.failures = 0
+        """Times it failed with `Unavailable` and was held, while what the function stands on answered."""
         self.outcome: Outcome | None = None
         """None until the owner has noted how it ended."""
         self.outputs: list[Outgoing] = []
@@ -92,7 +94,7 @@ class PartitionTracker:
         self.arrived: deque[Any] = deque()
         """Records that were read and not yet taken."""
         self.due_at = 0.0
-        """Epoch seconds before which the first of them must not be taken."""
+        """Monotonic time before which the first of them must not be taken."""
         self.released_at = 0.0
         """Monotonic time of the last release that was put together of it: who waits longest comes first."""
         self.size_bytes = 0

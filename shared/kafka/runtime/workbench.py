@@ -11,7 +11,7 @@ from shared.endings import Ending, reason_of
 from shared.errors import Overdue
 from shared.kafka.client import place_of
 from shared.kafka.runtime.handling import RecordHandling
-from shared.kafka.runtime.outage import RUN, Outage
+from shared.kafka.runtime.outage import MOST_FAILURES, RUN, Outage
 from shared.kafka.runtime.pool import HandlerPool
 from shared.kafka.runtime.tracker import Outcome, PartitionTracker, Work
 from shared.metrics import RuntimeMetrics
@@ -52,6 +52,8 @@ class Workbench:
         """While consumption holds: what has failed for the outage, and what no handler may take up; next one first."""
         self._tried: Work | None = None
         """The one of them that is in work, to find out whether the outage is over."""
+        self._tried_new = False
+        """Whether the last one tried had not failed before: then one that had comes next."""
 
     @property
     def pool(self) -> HandlerPool:
@@ -82,8 +84,12 @@ class Workbench:
         """How many records may be taken; None: as many as there are."""
         if not self._outage.holding:
             return None
-        # What the function stands on answers: let no few records of their own hold up those that would succeed.
-        return max(0, RUN - len(self._held) - self.in_work) if self._outage.answers else 0
+        if not self._outage.answers:
+            return 0
+        # What the function stands on answers: let no records of their own, however many, hold up those that would
+        # succeed. There is always one to try that has not failed.
+        new = sum(not work.failures for work in self._held)
+        return max(0, RUN - len(self._held) - self.in_work, 1 - new - self.in_work)
 
     def hand_out(self, lane: int, works: Sequence[Work]) -> None:
         """Have records handled; while consumption holds each waits until it is tried."""
@@ -167,6 +173,10 @@ class Workbench:
     # While consumption holds.
 
     def _hold(self, work: Work, outcome: Outcome) -> bool:
+        if outcome.away is None:
+            work.failures += 1
+            if work.failures >= MOST_FAILURES:
+                return False
         record = hash((work.record.key, work.record.value))
         if not self._outage.failed(record, outcome.error, outcome.away, now=self._clock()):
             return False
@@ -190,7 +200,7 @@ class Workbench:
             if not self._held and not self.in_work:
                 self._outage.end(now=now)
             elif self._held and self._tried is None and self._outage.may_try(now):
-                self._tried = self._held.popleft()
+                self._tried = self._next_to_try()
                 self.in_work += 1
                 self.pool.submit(self._tried.tracker.lane, [self._tried])
             self._outage.tell(now)
@@ -201,6 +211,13 @@ class Workbench:
         self._metrics.holding.set(self._outage.holding)
         self._metrics.held.set(len(self._held))
         self._metrics.relieved.set(self.pool.relieved)
+
+    def _next_to_try(self) -> Work:
+        """In turn one that has not failed, which may tell that others go well, and one that has."""
+        work = next((work for work in self._held if bool(work.failures) is self._tried_new), self._held[0])
+        self._held.remove(work)
+        self._tried_new = not work.failures
+        return work
 
     def _take_back(self) -> None:
         for lane, work in self.pool.take_back():

@@ -72,7 +72,7 @@ class Worker:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`clock` gives epoch seconds; it dates failures and decides when a retry is due."""
+        """`clock` gives epoch seconds; it dates failures and tells how long ago a retry was written."""
         self.function = function
         self.group = group_name(settings, function.name)
         self.metrics = RuntimeMetrics()
@@ -297,7 +297,7 @@ class Worker:
 
     def _taken(self, tracker: PartitionTracker, most: int | None) -> list[Work]:
         ready: list[Work] = []
-        now = self._clock()
+        now = time.monotonic()
         while tracker.arrived and tracker.due_at <= now and self._flow.may_take(tracker):
             if most is not None and len(ready) >= most:
                 break
@@ -330,7 +330,6 @@ class Worker:
         self._flow.look(
             trackers,
             now=time.monotonic(),
-            epoch_now=self._clock(),
             queued=self._workbench.queued,
             unread=self._membership.has_unread,
         )
