@@ -21,6 +21,8 @@ MOST_FAILURES = 4
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 30.0
 """Between two tries; it doubles up to here."""
+LONGEST_WAIT_ANSWERED_SECONDS = 5.0
+"""The same, while what the function stands on answers its `check`: records may wait that would succeed."""
 _TELL_AGAIN_SECONDS = 60.0
 
 
@@ -62,7 +64,8 @@ class Outage:
         """Whether it is time to try a record. The next time is later."""
         if not self.holding or now < self._due:
             return False
-        self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS)
+        longest = LONGEST_WAIT_ANSWERED_SECONDS if self.answers else LONGEST_WAIT_SECONDS
+        self._wait = min(2 * self._wait, longest)
         self._due = now + self._wait
         return True
 
