@@ -318,7 +318,7 @@ def test_however_many_records_fail_by_their_own_fault_the_others_are_tried(bench
         bench.turn(arrived)
     assert bench.outage.holding
     arrived.extend(range(100, 103))
-    for _ in range(60):
+    for _ in range(4 * RUN):
         bench.turn(arrived)
     assert not arrived, "those that would succeed were not taken"
 

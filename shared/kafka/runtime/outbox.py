@@ -205,8 +205,11 @@ class Outbox:
             self._commit(transaction, release, self._send_in_batches)
         except KafkaError as error:
             if not _refused(error, transaction.sent):
-                # What is raised may only say that the producer has failed before.
-                raise _refused_time(transaction.sent) or error
+                told = _refused_time(transaction.sent)
+                if told is not None and told is not error:
+                    # What was raised may only say that the producer has failed before.
+                    raise told from error
+                raise
             log.warning("a batch was refused (%s); sending its records one by one", error)
             self._producer = self._open()
             self._commit(Transaction(self._producer, patience_seconds=self._patience), release, self._send_singly)
