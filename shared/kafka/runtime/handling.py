@@ -175,9 +175,11 @@ class Handling:
         return max(self._jitter(state), _asked_delay_seconds(state))
 
     def _is_last_attempt(self, state: tenacity.RetryCallState) -> bool:
-        """What asks for a long wait gets it in a retry topic, where it holds no thread."""
+        """What asks for a long wait gets it in a retry topic, where it holds no thread. In an outage others wait for
+        the end of the one that is tried.
+        """
         asks_for_long = _asked_delay_seconds(state) > _LONGEST_PAUSE_SECONDS
-        return self._enough_attempts(state) or self._interrupted() or asks_for_long
+        return self._enough_attempts(state) or self._interrupted() or self._holding() or asks_for_long
 
     def _encoded(self, events: Sequence[Event[Any]]) -> list[Outgoing]:
         outputs = []
