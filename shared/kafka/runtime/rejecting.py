@@ -13,7 +13,7 @@ from kafka.errors import InvalidRecordError
 from shared.endings import Ending, ending_of, reason_of
 from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError
 from shared.kafka import story as stories
-from shared.kafka.client import DEAD_LETTER_SUFFIX, HEADER_ROOM_BYTES, base_topic, place_of, retry_topic
+from shared.kafka.client import DEAD_LETTER_SUFFIX, HEADER_ROOM_BYTES, base_topic, named, place_of, retry_topic
 from shared.kafka.producing import Outgoing
 from shared.kafka.runtime.tracker import Outcome, Work
 from shared.kafka.story import Story
@@ -45,7 +45,7 @@ class Rejecting:
         now = self._clock()
         delays = self._settings.retry_delays_seconds
         told = self.story_of(record)
-        topic, where = base_topic(record.topic), place_of(record)
+        topic, where = base_topic(record.topic), named(record)
         ending = ending_of(error)
         if ending is Ending.HELD:
             # Nothing is away: the failure was found to be this record's own.

@@ -240,6 +240,7 @@ class Settlement:
             self._most_records = min(2 * self._most_records, MOST_RECORDS)
             self._metrics.release_seconds.observe(time.monotonic() - ended.release.started)
             self._metrics.release_records.observe(len(ended.release.works()))
+            self._handling.released(ended.release.works())
             for part in ended.release.parts:
                 if part.tracker.alive:
                     part.tracker.released(part)

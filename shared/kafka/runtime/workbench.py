@@ -9,7 +9,7 @@ from functools import partial
 
 from shared.endings import Ending, reason_of
 from shared.errors import Overdue
-from shared.kafka.client import place_of
+from shared.kafka.client import named
 from shared.kafka.runtime.handling import RecordHandling
 from shared.kafka.runtime.outage import MOST_FAILURES, RUN, Outage
 from shared.kafka.runtime.pool import HandlerPool
@@ -124,7 +124,7 @@ class Workbench:
                 continue
             if outcome.ending is Ending.HALTED:
                 stops = stops or outcome.error
-                log.error("%s stops the worker: %s", place_of(work.record), outcome.error)
+                log.error("%s stops the worker: %s", named(work.record), outcome.error)
                 continue
             if outcome.ending is Ending.HELD:
                 if self._hold(work, outcome):
@@ -160,7 +160,7 @@ class Workbench:
             self._note_tried(work)
             self._metrics.overdue.inc()
             log.error(
-                "%s has been in work for %g s; its handler is given up", place_of(work.record), self._deadline_seconds
+                "%s has been in work for %g s; its handler is given up", named(work.record), self._deadline_seconds
             )
             if work.tracker.alive:
                 error = Overdue(f"its handler took longer than {self._deadline_seconds:g} s and was given up")
