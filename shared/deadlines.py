@@ -17,6 +17,11 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError, NewConnectionError
+from urllib3.response import BaseHTTPResponse
+
+_WAITS = 3
+"""Connecting, sending and the answer: who takes as long as allowed for each still gets through."""
+_SLOWEST_BYTES_PER_SECOND = 64 * 1024
 
 _end: ContextVar[float | None] = ContextVar("deadline", default=None)
 
@@ -35,18 +40,28 @@ def within(seconds: float) -> Iterator[None]:
         _end.reset(token)
 
 
+def time_for(size_bytes: int, *, timeout_seconds: float) -> float:
+    """Seconds in all for what waits at most `timeout_seconds` each time and moves so many bytes."""
+    return _WAITS * timeout_seconds + size_bytes / _SLOWEST_BYTES_PER_SECOND
+
+
 def pool_manager(*, timeout_seconds: float, maxsize: int, tls: bool) -> urllib3.PoolManager:
-    """Connections whose every wait ends after `timeout_seconds`, and all of them with the block they are used in."""
+    """Connections whose every wait ends after `timeout_seconds`, and all of them with the block they are used in.
+
+    A request ends after `time_for` its body, with or without such a block; where its answer is read by the caller, that
+    reading is the caller's to end.
+    """
     context = None
     if tls:
         context = ssl.create_default_context()
         context.sslsocket_class = _TimedTlsSocket
-    manager = urllib3.PoolManager(
+    manager = _Manager(
         timeout=urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds),
         retries=False,
         maxsize=maxsize,
         ssl_context=context,
     )
+    manager.timeout_seconds = timeout_seconds
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
     return manager
 
@@ -58,6 +73,15 @@ def _left(seconds: float) -> float:
     if left <= 0:
         raise TimeoutError("the time for it is up")
     return left
+
+
+class _Manager(urllib3.PoolManager):
+    timeout_seconds: float
+
+    def urlopen(self, method: str, url: str, redirect: bool = True, **kw: Any) -> BaseHTTPResponse:  # type: ignore[override]  # urllib3 leaves kw untyped
+        """As urllib3 does it, within the time for it."""
+        with within(time_for(len(kw.get("body") or b""), timeout_seconds=self.timeout_seconds)):
+            return super().urlopen(method, url, redirect=redirect, **kw)
 
 
 class _TimedSocket(socket.socket):

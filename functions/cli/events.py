@@ -16,6 +16,8 @@ from shared.events import ENTRY_TYPES, EVENT_TYPES
 if TYPE_CHECKING:
     from functions.replay_events import Rate
 
+NAMED_PRODUCTS = 20
+
 
 def _time(_: click.Context, option: click.Parameter, text: str | None) -> datetime | None:
     """Read a moment in ISO 8601. One without a zone is in UTC, wherever the command runs."""
@@ -170,7 +172,9 @@ def replay(
         force=force,
     )
     with opened_replay(settings, manifest, selection) as this:
-        plan = this.plan()
+        plan, missing = this.plan(), this.missing()
+        if missing and len(missing) == len(selection.products):
+            raise PermanentError(_no_event_of(missing), reason="no-such-product")
         if this.run.is_resumed:
             say(f"goes on   with the replay begun at {this.run.begun:%Y-%m-%dT%H:%M:%SZ}")
         say(f"model     {manifest.name} {manifest.revision[:12]}")
@@ -179,9 +183,19 @@ def replay(
         if not dry_run:
             with Progress("replayed", plan.to_send) as progress:
                 sent = this.send(plan, rate, lambda done, _: progress.update(done))
-            tell(f"sent      {sent} events")
+            tell(f"sent      {counted(sent, 'event')}")
+    if missing:
+        tell(_no_event_of(missing))
     if plan.failed:
+        tell(f"{counted(plan.failed, 'product')} could not be derived; mend what is said of them above")
+    if missing or plan.failed:
         raise SystemExit(EXIT_FAILED)
+
+
+def _no_event_of(products: Sequence[str]) -> str:
+    named = ", ".join(products[:NAMED_PRODUCTS])
+    more = f" and {len(products) - NAMED_PRODUCTS} more" if len(products) > NAMED_PRODUCTS else ""
+    return f"no event of product {named}{more} in what was asked for; check the id, --from and --until"
 
 
 COMMANDS = (publish, tail, replay)

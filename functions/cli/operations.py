@@ -6,11 +6,14 @@ from collections.abc import Sequence
 import click
 
 from functions.cli.frame import EXIT_FAILED, Command, Commands, read_settings
-from functions.cli.printing import give, say, tell
+from functions.cli.printing import counted, give, say, tell
 from functions.registry import FUNCTIONS
 from shared.errors import WrongSettings
 from shared.printable import one_line_of_bytes
 from shared.settings import Settings, describe, load_settings
+
+KEY_CHARACTERS = 80
+TOLD_HOPELESS = 20
 
 
 @click.command(cls=Command, example="skureel run derive_prompt")
@@ -52,24 +55,34 @@ def create_topics_command(partitions: int, replication: int | None) -> None:
 
 @click.command(cls=Command, example="skureel lag")
 def lag() -> None:
-    """Say how far each function is behind, by topic and partition."""
+    """Say how far each function is behind, by topic and partition, in offsets.
+
+    Offsets are what the scaler counts: records, those in work too, and the markers that end transactions. What a retry
+    topic holds waits for its time, or is due.
+    """
     from functions.registry import CARRIES, CONSUMES
     from shared.kafka import read_lag
 
     parts = list(read_lag(read_settings().kafka, CONSUMES, CARRIES))
     behind: Counter[str] = Counter()
-    table = [("function", "topic", "partition", "committed", "end", "lag")]
+    table = [("function", "topic", "partition", "committed", "end", "offsets")]
     for part in parts:
         committed = "-" if part.committed is None else str(part.committed)
-        row = (part.function, part.topic, str(part.partition), committed, str(part.end), str(part.records))
+        row = (part.function, part.topic, str(part.partition), committed, str(part.end), str(part.offsets))
         table.append(row)
-        behind[part.function] += part.records
+        behind[part.function] += part.offsets
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for function, topic, *numbers in table:
         cells = [function.ljust(widths[0]), topic.ljust(widths[1])]
         cells += [number.rjust(width) for number, width in zip(numbers, widths[2:], strict=True)]
         say(" ".join(cells))
-    late = [f"{function} is {records} records behind" for function, records in behind.items() if records]
+    late = [
+        f"{function} has {counted(offsets, 'offset')} waiting or due"
+        if function in CARRIES
+        else f"{function} is {counted(offsets, 'offset')} behind"
+        for function, offsets in behind.items()
+        if offsets
+    ]
     tell("; ".join(late) or "no function is behind")
 
 
@@ -81,18 +94,26 @@ def deadletters() -> None:
 @deadletters.command("list", example="skureel deadletters list --topic product.created.dlq")
 @click.option("--topic", "topics", multiple=True, help="Only this dead letter topic; may be given again.")
 def list_command(topics: Sequence[str]) -> None:
-    """One line a dead letter: its place, when and how often it failed, whether all were sent again since, and why."""
+    """One line a dead letter: its place, key, when and how often it failed, its replays, and why.
+
+    The key is the product's id. "sent again" marks those that a replay without PLACE has come past. What was sent by
+    PLACE is noted nowhere: if it failed again, a later letter of the same key has one replay more.
+    """
     from shared.kafka import list_dead_letters
 
-    found = False
+    found = 0
     for letter in list_dead_letters(read_settings().kafka, topics):
-        found = True
+        found += 1
         story = letter.story
         # A parked letter was passed over, not sent.
         mark = " (parked)" if letter.parked else " (sent again)" if letter.sent_again and not letter.stays else ""
+        key = one_line_of_bytes(letter.key, KEY_CHARACTERS) if letter.key else "no key"
         since = story.first_failed_at or "no time"
-        say(f"{letter.place}  {since}  {story.attempts} attempts  {story.reason or 'no reason'}{mark}: {story.message}")
-    if not found:
+        often = f"{counted(story.attempts, 'attempt')}, {counted(story.replays, 'replay')}"
+        say(f"{letter.place}  {key}  {since}  {often}  {story.reason or 'no reason'}{mark}: {story.message}")
+    if found:
+        tell(f"{counted(found, 'dead letter')}; what was sent again by its place is not marked")
+    else:
         tell("there are no dead letters")
 
 
@@ -102,8 +123,8 @@ def list_command(topics: Sequence[str]) -> None:
 def show(place: str, value: bool) -> None:
     """Headers, story and size of the dead letter at PLACE (topic:partition:offset), or its exact bytes.
 
-    PLACE is the dead letter's own, as `skureel deadletters list` says it, or that of the record in its topic, as the
-    log says it.
+    PLACE is the dead letter's own, as `skureel deadletters list` says it, or that of its record in the topic of events,
+    as the log says it: where it first was, or where it came back to. Of such a record the last dead letter is meant.
     """
     from shared.kafka import show_dead_letter
 
@@ -122,15 +143,20 @@ def show(place: str, value: bool) -> None:
 @click.argument("places", nargs=-1, metavar="[PLACE]...")
 @click.option("--topic", "topics", multiple=True, help="Only this dead letter topic; may be given again.")
 def replay_dead_letters_command(places: Sequence[str], topics: Sequence[str]) -> None:
-    """Send dead letters to where they came from: those at PLACE, or all that no replay without PLACE has sent yet."""
+    """Send dead letters to where they came from: those at PLACE, or all that no replay without PLACE has sent yet.
+
+    PLACE is any that `skureel deadletters show` takes.
+    """
     from shared.kafka import replay_dead_letters
 
     if places and topics:
         raise click.UsageError("PLACE says its topic already; leave out --topic, or PLACE")
     done = replay_dead_letters(read_settings().kafka, places, topics=topics)
     say(f"sent {done.sent} again")
-    for why in done.parked:
+    for why in (*done.parked, *done.hopeless[:TOLD_HOPELESS]):
         tell(why)
+    if len(done.hopeless) > TOLD_HOPELESS:
+        tell(f"and {len(done.hopeless) - TOLD_HOPELESS} more that were sent will fail again; publish them corrected")
     if done.parked:
         raise SystemExit(EXIT_FAILED)
 

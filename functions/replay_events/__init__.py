@@ -145,6 +145,10 @@ class Replay:
             is_done=self.run.is_done,
         )
 
+    def missing(self) -> list[str]:
+        """The products that were asked for by id and have no event in the window. Known once `plan` has read it."""
+        return sorted(name for name in self._selection.products if self._notebook.latest_inside(name) is None)
+
     def cost(self, plan: Plan) -> Cost:
         """What drawing will cost, by the clips drawn lately."""
         with History(self._kafka, ("video.ready",), last=RECENT_CLIPS, on_unreadable=lambda _: None) as recent:

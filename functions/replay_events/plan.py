@@ -169,7 +169,7 @@ def cost_of(to_draw: Mapping[Kind, int], recent: Iterable[VideoReady]) -> Cost:
 def describe(plan: Plan, cost: Cost, rate: Rate, *, unreadable: int = 0) -> Iterator[str]:
     """The plan in a few lines for people."""
     if unreadable:
-        yield f"unread    {unreadable} records that are no events"
+        yield f"unread    {unreadable} in all, of whatever product, are no events"
     yield f"products  {plan.products}"
     if plan.done_before:
         yield f"done      {plan.done_before} were answered before this replay was interrupted"

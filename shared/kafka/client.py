@@ -17,6 +17,7 @@ from shared.errors import ConfigurationError
 from shared.kafka.batches import Limits
 from shared.kafka.listener import problem_of, sasl_arguments
 from shared.kafka.mends import open_client, read_patiently
+from shared.printable import one_line_of_bytes
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ HEADER_ROOM_BYTES = 256 * 1024
 """What a retry or dead letter record may be larger than the record it holds: the headers that tell its story."""
 
 _BOOTSTRAP_MS = 30_000
+_KEY_CHARACTERS = 80
 
 FETCH_BYTES = 256 * 1024
 """What one fetch brings of a partition at most, unless a single record is larger: about a hundred product events."""
@@ -100,6 +102,12 @@ def base_topic(topic: str) -> str:
 def place_of(record: Any) -> str:
     """Where a record lies, as everything prints it and `skureel deadletters show` takes it: topic:partition:offset."""
     return f"{record.topic}:{record.partition}:{record.offset}"
+
+
+def named(record: Any) -> str:
+    """A record as the log speaks of it: its place and its key, which is the product's id where products are."""
+    key = f" (key {one_line_of_bytes(record.key, _KEY_CHARACTERS)})" if record.key else ""
+    return place_of(record) + key
 
 
 def connection(settings: KafkaSettings, *, client_id: str) -> dict[str, Any]:

@@ -23,7 +23,8 @@ def ordered(event: Event[Any], story: Story, *, now: float) -> Event[Any]:
     if event.type not in _RANKS and is_sequence(event.sequence):
         return event
     first_tried = datetime.fromisoformat(story.first_failed_at).timestamp() if story.first_failed_at else now
-    moment = event.time
+    # The zero time of Go and .NET, 0001-01-01, is none.
+    moment = event.time if event.time is not None and event.time.year > 1 else None
     seconds = moment.timestamp() if moment is not None else story.written_at_ms / 1000
     if moment is None or seconds > first_tried:
         moment = datetime.fromtimestamp(min(seconds, first_tried), UTC)

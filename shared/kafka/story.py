@@ -238,6 +238,8 @@ def _is_of_event(name: str) -> bool:
 
 
 _NO_STORY = Story()
+_LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+"""Epoch seconds of the last day that can be written."""
 
 
 def _count(raw: bytes | None) -> int:
@@ -260,7 +262,12 @@ def _moment(raw: bytes | None) -> str:
 
 
 def _iso(now: float) -> str:
-    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # Whatever this machine's clock says, a failure can be told.
+    return (
+        datetime.fromtimestamp(min(max(now, 0.0), _LATEST), UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def _cut(text: str, characters: int) -> str:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from minio.error import S3Error
 from minio.helpers import DictType
 
+from shared.deadlines import time_for, within
 from shared.errors import PermanentError, SkureelError, Unavailable
 from shared.objects import listing, multipart
 from shared.objects.answers import Body, ObjectFacts, check_stored, facts
@@ -42,7 +43,8 @@ class ObjectStore:
     for a key that `check_key` refuses. An object that may not be read, where the bucket is open otherwise, is a
     PermanentError `object-denied`; one that may not be written is Unavailable, since its key is always of our making:
     `check` of its folder tells whether the next would fare better. No call waits longer than `timeout_seconds` for a
-    connection or for the next byte, nor reads longer than the `deadlines.within` block it is made in.
+    connection or for the next byte, no request takes longer than `deadlines.time_for` its bytes in all, and none reads
+    longer than the `deadlines.within` block it is made in.
     """
 
     def __init__(self, settings: ObjectSettings) -> None:
@@ -50,6 +52,7 @@ class ObjectStore:
         self._client = connect(settings)
         self._addresses = Addresses(settings)
         self._bucket = settings.bucket
+        self._timeout_seconds = settings.timeout_seconds
         self._create_bucket = settings.create_bucket
         self._name = f"object store {settings.endpoint}"
 
@@ -227,7 +230,9 @@ class ObjectStore:
                 yield None
                 return
             try:
-                yield Body(key, response)
+                body = Body(key, response)
+                with within(time_for(body.facts.size_bytes, timeout_seconds=self._timeout_seconds)):
+                    yield body
             except BaseException:
                 response.close()  # what is left of it must not reach the connection's next user
                 raise

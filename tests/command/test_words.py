@@ -20,7 +20,7 @@ from functions.cli.command import main
 from functions.cli.frame import Command
 from functions.registry import FUNCTIONS, PORTS
 from shared.errors import TemporaryError
-from shared.kafka import Publisher, create_topics
+from shared.kafka import Lag, Publisher, Replayed, create_topics
 from shared.kafka.client import connection
 from shared.settings import KafkaSettings, child_environment, describe, load_settings
 from tests.servers import make_topics
@@ -211,6 +211,9 @@ def test_nothing_foreign_reaches_the_terminal_raw(nasty_letter: KafkaSettings) -
         assert result.exit_code == 0
         assert_harmless(result.output)
     assert len(listed.stdout.splitlines()) == 1
+    assert listed.stderr == "1 dead letter; what was sent again by its place is not marked\n"
+    assert "  \\x1b[2J" in listed.stdout, "the key is not shown"
+    assert "0 attempts, 0 replays" in listed.stdout
     assert place in listed.stdout
     assert "\\x1b[2J" in shown.stdout
     whole = skureel("deadletters", "show", place, "--value", settings=nasty_letter)
@@ -385,3 +388,20 @@ def test_a_size_that_the_model_was_not_made_for_names_the_option(tmp_path: Path)
     result = skureel("generate", "a mug", "--size", "640x480", "-o", str(tmp_path / "a.mp4"))
     assert result.exit_code == 1
     assert "(--any-size)" in result.stderr
+
+
+def test_what_waits_in_retry_topics_is_not_called_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [
+        Lag("derive_prompt", "product.created", 0, 3, 4, 1),
+        Lag("redeliver", "product.created.retry.300s", 0, 3, 8, 5),
+    ]
+    monkeypatch.setattr("shared.kafka.read_lag", lambda *_: parts)
+    assert skureel("lag").stderr == "derive_prompt is 1 offset behind; redeliver has 5 offsets waiting or due\n"
+
+
+def test_of_many_letters_that_fail_again_some_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tuple(f"t.dlq:0:{number} (invalid-data) will fail again" for number in range(100))
+    monkeypatch.setattr("shared.kafka.replay_dead_letters", lambda *_, **__: Replayed(100, (), told))
+    result = skureel("deadletters", "replay")
+    assert (result.exit_code, result.stdout) == (0, "sent 100 again\n")
+    assert result.stderr.splitlines()[-1] == ("and 80 more that were sent will fail again; publish them corrected")

@@ -127,12 +127,13 @@ def test_only_dead_letters_are_sent_again(kafka_broker: KafkaSettings) -> None:
     for name in (topic, topic + ".retry.30s"):
         for use in (
             lambda name=name: replay_dead_letters(kafka_broker, topics=[name]),
-            lambda name=name: replay_dead_letters(kafka_broker, [f"{name}:0:0"]),
             lambda name=name: list(list_dead_letters(kafka_broker, [name])),
         ):
             with pytest.raises(PermanentError, match=r"is no dead letter topic") as caught:
                 use()
             assert caught.value.reason == "no-dead-letters"
+        with pytest.raises(PermanentError, match=r"there is no dead letter at|has no topic"):
+            replay_dead_letters(kafka_broker, [f"{name}:0:0"])
     assert len(records_of(kafka_broker, CREATED)) == 1
 
 
@@ -164,3 +165,43 @@ def test_a_letter_without_its_bytes_stays_where_it_is(kafka_broker: KafkaSetting
     assert re.match(rf"{topic}:\d:0 was too large to be kept", why)
     assert done.sent == 1
     assert [record.value for record in records_of(kafka_broker, CREATED)] == [b"v"]
+
+
+def test_every_place_that_the_log_names_of_a_record_is_taken(
+    kafka_broker: KafkaSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_delivery_topics(kafka_broker, partitions=1)
+    topic = kafka_broker.topic_prefix + CREATED
+    publish_products(kafka_broker, ["p-1", "p-2"])
+    with running(Mended(), kafka_broker):
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 2)
+        (first,) = (letter for letter in list_dead_letters(kafka_broker) if letter.key == b"p-1")
+        replay_dead_letters(kafka_broker, [first.place])
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 3)
+    (again,) = (letter for letter in list_dead_letters(kafka_broker) if letter.story.replays == 1)
+    places = re.findall(r"(\S+) \(key p-1\) is a dead letter", caplog.text)
+    came_back = places[-1]
+    assert came_back not in (first.place, again.place)
+    origin = f"{topic}:{first.story.partition}:{first.story.offset}"
+    assert places[0] == origin
+    for place in (again.place, came_back, origin):
+        assert show_dead_letter(kafka_broker, place).place == again.place
+    assert replay_dead_letters(kafka_broker, [again.place, came_back, origin]).sent == 1
+    for place in (f"{topic}:0:{again.offset + 1000}", f"{topic}:99:0"):
+        with pytest.raises(PermanentError, match="there is no dead letter at"):
+            replay_dead_letters(kafka_broker, [place])
+
+
+def test_what_will_fail_again_as_it_is_is_told_when_it_is_sent(kafka_broker: KafkaSettings) -> None:
+    make_delivery_topics(kafka_broker, partitions=1)
+    publish_products(kafka_broker, ["p-1"])
+    with Publisher(kafka_broker) as publisher:
+        publisher.publish_raw(kafka_broker.topic_prefix + CREATED, b"bad", b"{")
+    with running(Mended(), kafka_broker):
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 2)
+    bad = next(letter for letter in list_dead_letters(kafka_broker) if letter.key == b"bad")
+    done = replay_dead_letters(kafka_broker)
+    assert (done.sent, done.hopeless) == (
+        2,
+        (f"{bad.place} ({bad.story.reason}) will fail again as it is; publish it corrected",),
+    )

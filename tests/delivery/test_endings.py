@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kafka.errors import InvalidRecordError, MessageSizeTooLargeError
 
 from shared.endings import Ending, ending_of
 from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, TemporaryError, Unavailable
@@ -272,3 +273,38 @@ def test_a_handler_that_returns_no_sequence_is_a_defect() -> None:
     work = Clockwork(Silent(), KafkaSettings()).end()
     assert work.ending is Ending.DEAD
     assert dict(work.outputs[0].headers)["__connect.errors.stage"] == b"encode"
+
+
+@pytest.mark.parametrize("clock", [1e12, 1e18, -1e12])
+def test_a_failure_can_be_told_whatever_the_clock_says(clock: float) -> None:
+    rejecting = Rejecting(KafkaSettings(), group="g", client_id="c", clock=lambda: clock)
+    record = SimpleNamespace(topic=CREATED, partition=2, offset=7, timestamp=0, key=None, value=b"poison", headers=[])
+    outcome = rejecting.rejected(record, ValueError("a defect"), stage="handle", attempts=1)
+    assert outcome.ending is Ending.DEAD
+
+
+def test_a_dead_letter_without_a_key_gets_its_place_where_the_topic_is_compacted() -> None:
+    rejecting = Rejecting(KafkaSettings(), group="g", client_id="c", clock=lambda: CLOCK)
+    record = SimpleNamespace(topic=CREATED, partition=2, offset=7, timestamp=0, key=None, value=b"poison", headers=[])
+    work = Work(record, PartitionTracker(None))  # type: ignore[arg-type]  # unused
+    work.end(rejecting.rejected(record, ValueError("a defect"), stage="handle", attempts=1))
+    refusal = InvalidRecordError("Compacted topic cannot accept message without key")
+    work.end(rejecting.refused(work, refusal))
+    (letter,) = work.outputs
+    assert (letter.key, letter.value) == (f"{CREATED}:2:7".encode(), b"poison")
+    work.end(rejecting.refused(work, MessageSizeTooLargeError()))
+    (letter,) = work.outputs
+    assert (letter.key, letter.value) == (None, b"")
+    work.end(rejecting.refused(work, refusal))
+    (letter,) = work.outputs
+    assert (letter.key, letter.value) == (f"{CREATED}:2:7".encode(), b"")
+
+
+def test_an_output_without_a_key_that_is_refused_tells_why() -> None:
+    rejecting = Rejecting(KafkaSettings(), group="g", client_id="c", clock=lambda: CLOCK)
+    record = SimpleNamespace(topic=CREATED, partition=2, offset=7, timestamp=0, key=None, value=b"", headers=[])
+    work = Work(record, PartitionTracker(None))  # type: ignore[arg-type]  # unused
+    work.end(Outcome(Ending.EMITTED, []))
+    outcome = rejecting.refused(work, InvalidRecordError("Compacted topic cannot accept message without key"))
+    assert "without a key" in str(outcome.error)
+    assert "max.message.bytes" not in str(outcome.error)

@@ -160,7 +160,7 @@ def test_what_a_check_cannot_mend_stops_the_worker(kafka: KafkaSettings) -> None
 # Handling.
 
 
-def checking(behave: Callable[[], None], error: Exception | None = None) -> Clockwork:
+def checking(behave: Callable[[], None], error: Exception | None = None, retries_in_place: int = 0) -> Clockwork:
     class Checked(Answering):
         def check(self) -> None:
             behave()
@@ -169,7 +169,7 @@ def checking(behave: Callable[[], None], error: Exception | None = None) -> Cloc
         if error is not None:
             raise error
 
-    return Clockwork(Checked(handle), KafkaSettings(retries_in_place=0))
+    return Clockwork(Checked(handle), KafkaSettings(retries_in_place=retries_in_place))
 
 
 def away() -> None:
@@ -195,6 +195,13 @@ def test_while_consumption_holds_no_handler_begins_before_the_check_passes() -> 
     clockwork.holding = True
     assert clockwork.end().ending is Ending.HELD
     assert clockwork.function.handled == []
+
+
+def test_while_consumption_holds_a_record_is_tried_once() -> None:
+    clockwork = checking(lambda: None, Unavailable("p-1: no answer"), retries_in_place=3)
+    assert clockwork.end().attempts == 4
+    clockwork.holding = True
+    assert clockwork.end().attempts == 1
 
 
 @pytest.mark.parametrize("error", [TemporaryError("later"), PermanentError("never", reason="no-name")])
@@ -318,7 +325,7 @@ def test_however_many_records_fail_by_their_own_fault_the_others_are_tried(bench
         bench.turn(arrived)
     assert bench.outage.holding
     arrived.extend(range(100, 103))
-    for _ in range(int(3 * LONGEST_WAIT_SECONDS)):
+    for _ in range(4 * RUN):
         bench.turn(arrived)
     assert not arrived, "those that would succeed were not taken"
 

@@ -145,6 +145,19 @@ def test_a_dead_letter_that_is_refused_leaves_its_story(real_kafka: KafkaSetting
     assert "own" not in told
 
 
+def test_a_compacted_topic_gets_a_dead_letter_without_a_key_under_its_place(real_kafka: KafkaSettings) -> None:
+    make_topics(real_kafka, CREATED, ANSWER, partitions=1)
+    make_topic(real_kafka, CREATED + ".dlq", {"cleanup.policy": "compact"})
+    with Publisher(real_kafka) as publisher:
+        publisher.publish_raw(real_kafka.topic_prefix + CREATED, None, b"poison")
+    publish_products(real_kafka, ["p-1"])
+    with running(Answering(), real_kafka) as worker:
+        eventually(lambda: answered(real_kafka) == ["p-1"], 60)
+        eventually(lambda: committed(real_kafka, worker.group) == ends(real_kafka))
+    (letter,) = records_of(real_kafka, CREATED + ".dlq")
+    assert (letter.key, letter.value) == (f"{real_kafka.topic_prefix}{CREATED}:0:0".encode(), b"poison")
+
+
 def test_a_topic_that_takes_no_dead_letter_at_all_stops_the_worker(real_kafka: KafkaSettings) -> None:
     make_topics(real_kafka, CREATED, ANSWER, partitions=1)
     make_topic(real_kafka, CREATED + ".dlq", {"max.message.bytes": "100"})

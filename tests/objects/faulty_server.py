@@ -9,16 +9,18 @@ from pydantic import SecretStr
 
 from shared.settings import ObjectSettings
 
+DRIP_SECONDS = 0.02
+
 Respond = Callable[[bytes], bytes]
 """The answer to a request; empty: none ever."""
 
 
 @contextmanager
-def answering(answer: bytes | Respond, *, timeout_seconds: float = 5.0) -> Iterator[ObjectSettings]:
-    """Settings of a store that sends `answer` and closes the connection."""
+def answering(answer: bytes | Respond, *, timeout_seconds: float = 5.0, drips: bytes = b"") -> Iterator[ObjectSettings]:
+    """Settings of a store that sends `answer`, and `drips` byte by byte, and closes the connection."""
     respond = answer if callable(answer) else lambda _request: answer
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_serve, args=(listener, respond))
+        thread = threading.Thread(target=_serve, args=(listener, respond, drips))
         thread.start()
         try:
             yield ObjectSettings(
@@ -33,17 +35,20 @@ def answering(answer: bytes | Respond, *, timeout_seconds: float = 5.0) -> Itera
             thread.join()
 
 
-def _serve(listener: socket.socket, respond: Respond) -> None:
-    silent = []
+def _serve(listener: socket.socket, respond: Respond, drips: bytes) -> None:
+    silent, clock = [], threading.Event()
     with suppress(OSError):
         while True:
             connection, _ = listener.accept()
             answer = respond(_request(connection))
-            if not answer:
+            if not answer + drips:
                 silent.append(connection)
                 continue
             with connection, suppress(OSError):
                 connection.sendall(answer)
+                for byte in drips:
+                    connection.sendall(bytes([byte]))
+                    clock.wait(DRIP_SECONDS)
     for connection in silent:
         connection.close()
 

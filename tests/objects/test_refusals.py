@@ -176,6 +176,31 @@ def test_a_store_that_says_nothing_is_unavailable_after_the_timeout() -> None:
         assert time.monotonic() - started < 5
 
 
+_HEAD = b'HTTP/1.1 200 OK\r\nContent-Length: 9999\r\nETag: "x"\r\n'
+_NO_END = b"x" * 400
+"""Eight seconds of drops, where three waits of a fifth of a second are allowed."""
+
+
+@pytest.mark.parametrize("begun", [b"", _HEAD + b"X-Long: ", _HEAD + b"\r\n"], ids=["status", "headers", "body"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.check(),
+        lambda store: store.get("key"),
+        lambda store: store.put_new("key", b"x", "text/plain"),
+        lambda store: list(store.list()),
+        lambda store: ClipStore(store).recorded("a" * 64),
+    ],
+    ids=["check", "get", "put", "list", "recorded"],
+)
+def test_a_store_that_drips_is_unavailable_in_bounded_time(use: Callable[[ObjectStore], object], begun: bytes) -> None:
+    with answering(begun, timeout_seconds=0.2, drips=_NO_END) as settings:
+        started = time.monotonic()
+        with pytest.raises(Unavailable):
+            use(ObjectStore(settings))
+        assert time.monotonic() - started < 5
+
+
 @pytest.mark.connected
 def test_a_killed_store_is_unavailable_and_a_restarted_one_goes_on(breakable_minio: RealMinio) -> None:
     settings = breakable_minio.settings.model_copy(update={"bucket": "killed"})

@@ -139,7 +139,7 @@ def test_a_presigned_url_opens_at_the_host_it_was_made_for(object_store: ObjectS
     ("name", "value", "told"),
     [
         ("public_url", "https://user:hunter2@cdn.example.com", "user name or password"),
-        ("public_url", "https://cdn.example.com/?token=hunter2", "no query"),
+        ("public_url", "https://cdn.example.com/?token=hunter2", "without user name, query"),
         ("public_url", "cdn.example.com", "not a url"),
         ("public_url", "ftp://cdn.example.com", "not a url"),
         ("presign_endpoint", "https://user:hunter2@media.example.com", "user name or password"),

@@ -65,6 +65,12 @@ def test_an_event_without_a_time_has_its_records() -> None:
     assert order(event(at=None), written_at_ms=int(AT.timestamp() * 1000)) == order(event())
 
 
+@pytest.mark.parametrize("hours", [-5, 0, 5])
+def test_the_zero_time_of_go_and_net_is_no_time(hours: int) -> None:
+    zero = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=hours)))
+    assert order(event(at=zero), written_at_ms=int(AT.timestamp() * 1000)) == order(event())
+
+
 @given(st.integers(-1, 2**63 - 1))
 def test_whatever_time_a_record_has_its_event_is_in_order(timestamp: int) -> None:
     record = SimpleNamespace(topic="product.created", partition=0, offset=5, timestamp=timestamp, headers=[])

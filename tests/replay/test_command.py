@@ -9,10 +9,12 @@ from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
 from functions.cli.command import main
+from functions.derive_prompt import DerivePrompt
 from model_store.manifest import Manifest, write_manifest
 from model_store.sampling import SamplerConfig
 from shared.clips import ClipStore
 from shared.drawing import ClipNumbers
+from shared.errors import TemporaryError
 from shared.events import Event, Product
 from shared.kafka import Publisher
 from shared.objects import ObjectStore
@@ -156,12 +158,33 @@ def test_what_makes_no_sense_ends_with_exit_code_2(command: Command, arguments: 
     assert told in result.output
 
 
+def test_a_product_without_an_event_is_said(command: Command) -> None:
+    alone = command("replay", "--dry-run", "--product", "nobody")
+    assert alone.exit_code == 1
+    assert alone.stderr.splitlines()[-1].startswith("skureel: no event of product nobody in what was asked for")
+    beside = command("replay", "--dry-run", "--product", "cup", "--product", "nobody")
+    assert (beside.exit_code, "products  1" in beside.stdout) == (1, True)
+    assert beside.stderr.splitlines()[-1].startswith("no event of product nobody")
+    bare = command("replay", "--dry-run", "--product", "cup", "--until", "2020-01-01")
+    assert "no event of product cup" in bare.stderr
+
+
+def test_what_could_not_be_derived_is_said_last(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise TemporaryError("its photo is gone; upload it")
+
+    monkeypatch.setattr(DerivePrompt, "handle", broken)
+    result = command("replay", "--dry-run", "--product", "cup")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "1 product could not be derived; mend what is said of them above"
+
+
 def test_lag_is_a_table(command: Command) -> None:
     result = command("lag")
     assert result.exit_code == 0
     heading, *rows = result.stdout.splitlines()
-    assert heading.split() == ["function", "topic", "partition", "committed", "end", "lag"]
+    assert heading.split() == ["function", "topic", "partition", "committed", "end", "offsets"]
     assert {row.split()[0] for row in rows} == {"derive_prompt", "render_video"}
     assert sum(int(row.split()[-1]) for row in rows) == len(PRODUCTS)
     assert {row.split()[3] for row in rows} == {"-"}
-    assert result.stderr == "derive_prompt is 3 records behind\n"
+    assert result.stderr == "derive_prompt is 3 offsets behind\n"

@@ -24,11 +24,11 @@ CARRIED = {"redeliver": ("product.created",)}
 
 
 def lag_by_topic(settings: KafkaSettings, consumed: Mapping[str, tuple[str, ...]] = CONSUMED) -> dict[str, int]:
-    """Records behind, by topic without prefix."""
+    """Offsets behind, by topic without prefix."""
     total: dict[str, int] = {}
     for part in read_lag(settings, consumed, CARRIED):
         name = part.topic.removeprefix(settings.topic_prefix)
-        total[name] = total.get(name, 0) + part.records
+        total[name] = total.get(name, 0) + part.offsets
     return total
 
 
@@ -37,7 +37,7 @@ def test_what_was_never_committed_is_all_behind(kafka_broker: KafkaSettings) -> 
     publish_products(kafka_broker, [f"p{n}" for n in range(12)])
     parts = list(read_lag(kafka_broker, CONSUMED, CARRIED))
     created = [part for part in parts if part.function == "answering"]
-    assert sum(part.records for part in created) == 12
+    assert sum(part.offsets for part in created) == 12
     assert {part.committed for part in parts} == {None}
     assert [part.partition for part in created] == [0, 1, 2, 3]
 

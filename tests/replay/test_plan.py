@@ -103,7 +103,7 @@ def test_the_plan_tells_what_is_left_out_and_why(notebook: Notebook) -> None:
     )
     told = "\n".join(describe(plan, cost_of(plan.to_draw, []), Rate(4.0), unreadable=5))
     for line in (
-        "unread    5 records that are no events",
+        "unread    5 in all, of whatever product, are no events",
         "products  4",
         "left out  1 are rejected by the screening of today",
         "left out  1 could not be derived\n          c: its photo is gone; upload it",

@@ -3,6 +3,7 @@
 `skureel deadletters` is a thin layer over these functions.
 """
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -41,7 +42,8 @@ class DeadLetter:
     headers: list[tuple[str, bytes | None]] = field(repr=False)
     story: Story
     sent_again: bool = False
-    """Whether a replay of its whole topic has come past it, in `list_dead_letters` alone."""
+    """Whether a replay of its whole topic has come past it, in `list_dead_letters` alone. A replay by place leaves no
+    note: what it sent comes back, if it fails, as a letter with one replay more."""
 
     @property
     def parked(self) -> bool:
@@ -57,6 +59,11 @@ class DeadLetter:
     def unreadable(self) -> bool:
         """Whether it is a batch that could not be read: its bytes are no record that could be sent again."""
         return self.story.reason == UNREADABLE
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether its own bytes are what cannot be handled, whatever is mended elsewhere."""
+        return self.story.stage == "decode" and not self.unreadable
 
     @property
     def stays(self) -> bool:
@@ -76,6 +83,8 @@ class Replayed:
     sent: int
     parked: tuple[str, ...]
     """Why letters stay, one sentence each: they were sent again too often, or were too large to be kept."""
+    hopeless: tuple[str, ...] = ()
+    """A sentence for each letter that was sent and will fail again as it is."""
 
 
 def dead_letter_topics(settings: KafkaSettings) -> tuple[str, ...]:
@@ -98,7 +107,8 @@ def list_dead_letters(settings: KafkaSettings, topics: Collection[str] = ()) -> 
 
 
 def show_dead_letter(settings: KafkaSettings, place: str) -> DeadLetter:
-    """The dead letter at `topic:partition:offset`, or the last one of the record that lay at that place of its topic.
+    """The dead letter at `topic:partition:offset`, or the last one of the record that lies or lay at that place of a
+    topic of events or of retries.
 
     Raises PermanentError `no-such-dead-letter`.
     """
@@ -113,7 +123,7 @@ def show_dead_letter(settings: KafkaSettings, place: str) -> DeadLetter:
                 return letter
         else:
             partitions = _partitions(settings, window, (base_topic(partition.topic) + DEAD_LETTER_SUFFIX,))
-            came_from = (partition.topic, partition.partition, offset)
+            came_from = _origin(settings, window, partition, offset)
             letters = [
                 letter
                 for letter in _read(window, dict.fromkeys(partitions, 0))
@@ -127,27 +137,44 @@ def show_dead_letter(settings: KafkaSettings, place: str) -> DeadLetter:
     )
 
 
+def _origin(settings: KafkaSettings, window: LogWindow, partition: TopicPartition, offset: int) -> tuple[str, int, int]:
+    """Where the record at this place first was. A record that came back from a retry or a replay lies where the log
+    names it, and its story names the first place, as its dead letter does.
+    """
+    here = (partition.topic, partition.partition, offset)
+    if partition not in window.partitions((partition.topic,)):
+        return here
+    if not window.begins((partition,))[partition] <= offset < window.ends((partition,))[partition]:
+        return here
+    window.start_at({partition: offset})
+    for record in window.read_up_to({partition: offset + 1}):
+        if record.offset == offset:
+            story = stories.of(record, settings, now=time.time())
+            return story.topic, story.partition, story.offset
+    return here
+
+
 def replay_dead_letters(
     settings: KafkaSettings, places: Collection[str] = (), *, topics: Collection[str] = ()
 ) -> Replayed:
     """Send dead letters to the topics they came from, with their exact bytes and own headers.
 
-    With `places`, those; each call sends them once more. Without, all of `topics` (every dead letter topic if none is
-    named) that no earlier such call has sent: how far it came is committed in the transaction that sends them, so that
-    an interrupted replay goes on where it stopped. A letter that was sent again `MOST_REPLAYS` times is parked.
+    With `places`, as `show_dead_letter` takes them, those; each call sends them once more. Without, all of `topics`
+    (every dead letter topic if none is named) that no earlier such call has sent: how far it came is committed in the
+    transaction that sends them, so that an interrupted replay goes on where it stopped. A letter that was sent again
+    `MOST_REPLAYS` times is parked.
 
     Raises as `list_dead_letters`. Records of other topics are never sent: each would come to where it lies already.
     """
     client_id = f"{GROUP_PREFIX}replay-{uuid4().hex[:8]}"
     if places:
-        for place in places:
-            _check_topic(parse_place(place)[0].topic)
-        letters = [show_dead_letter(settings, place) for place in places]
+        # Two places may be of one letter.
+        found = {letter.place: letter for letter in (show_dead_letter(settings, place) for place in places)}
         with (
             translated(settings, _SUBJECT),
             Sender(settings, name=client_id, client_id=client_id, commit_plainly=lambda _: None) as sender,
         ):
-            return _send(sender, letters, {})
+            return _send(sender, found.values(), {})
     # The sender comes first: its start ends what an interrupted replay left open, which would hide how far that came.
     with (
         translated(settings, _SUBJECT),
@@ -162,7 +189,11 @@ def replay_dead_letters(
         done = _done(settings, window, _partitions(settings, window, topics))
         portions = _portions(_read(window, done))
         replayed = [_send(sender, portion, _past(portion)) for portion in portions]
-    return Replayed(sum(some.sent for some in replayed), tuple(why for some in replayed for why in some.parked))
+    return Replayed(
+        sum(some.sent for some in replayed),
+        tuple(why for some in replayed for why in some.parked),
+        tuple(why for some in replayed for why in some.hopeless),
+    )
 
 
 def parse_place(place: str) -> tuple[TopicPartition, int]:
@@ -279,7 +310,15 @@ def _send(
         ],
         offsets,
     )
-    return Replayed(len(sendable), tuple(_why_it_stays(letter) for letter in letters if letter.stays))
+    return Replayed(
+        len(sendable),
+        tuple(_why_it_stays(letter) for letter in letters if letter.stays),
+        tuple(
+            f"{letter.place} ({letter.story.reason}) will fail again as it is; publish it corrected"
+            for letter in sendable
+            if letter.hopeless
+        ),
+    )
 
 
 def _past(letters: Iterable[DeadLetter]) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -24,8 +24,8 @@ class Lag:
     partition: int
     committed: int | None
     end: int
-    records: int
-    """Records between the two, in work ones and transaction markers among them."""
+    offsets: int
+    """Offsets between the two: records, in work ones among them, and the markers that end transactions."""
 
 
 def read_lag(
@@ -74,5 +74,5 @@ def _lag_of_group(settings: KafkaSettings, function: str, topics: str) -> Iterat
                 partition=partition.partition,
                 committed=committed,
                 end=ends[partition],
-                records=max(0, ends[partition] - start),
+                offsets=max(0, ends[partition] - start),
             )

@@ -3,8 +3,10 @@
 The delivery runtime around it makes of each record and its offset one transaction: every record arrives once.
 """
 
+import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,8 @@ from shared.kafka.producing import Outgoing
 from shared.kafka.reading import check_readable
 from shared.kafka.runtime.rejecting import Rejecting
 from shared.kafka.runtime.tracker import Outcome, Work
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +84,16 @@ class Carrying:
     def refused(self, work: Work, error: BaseException | None) -> Outcome:
         """The dead letter that a record becomes which its topic does not take."""
         return self._rejecting.refused(work, error)
+
+    def released(self, works: Sequence[Work]) -> None:
+        """Say how many records are back, by topic: a line for all that came at once."""
+        back = Counter(topic for work in works if (topic := _carried_to(work)) is not None)
+        if back:
+            told = ", ".join(f"{number} to {topic}" for topic, number in sorted(back.items()))
+            log.info("carried %d record%s back: %s", back.total(), "" if back.total() == 1 else "s", told)
+
+
+def _carried_to(work: Work) -> str | None:
+    """The topic that a record is back in; None where it became a dead letter."""
+    carried = work.outcome is not None and work.outcome.ending is Ending.EMITTED
+    return base_topic(work.record.topic) if carried else None

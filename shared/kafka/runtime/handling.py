@@ -17,7 +17,7 @@ from shared.errors import ConfigurationError, PermanentError, TemporaryError
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.function import Function
-from shared.kafka.client import place_of
+from shared.kafka.client import named
 from shared.kafka.ordering import ordered
 from shared.kafka.producing import Outgoing
 from shared.kafka.reading import event_of
@@ -47,6 +47,9 @@ class RecordHandling(Protocol):
         """How a record ends whose outputs the broker will never take. Raises ConfigurationError when it refuses even
         the dead letter that became of it.
         """
+
+    def released(self, works: Sequence[Work]) -> None:
+        """These records' outputs are sent, and their offsets committed."""
 
 
 class Handling:
@@ -118,7 +121,7 @@ class Handling:
             if ending is Ending.HELD:
                 return self._held(error, attempts, seconds)
             if ending is Ending.SUPERSEDED:
-                log.info("%s: %s", place_of(work.record), error)
+                log.info("%s: %s", named(work.record), error)
             if ending in _SENDING_NOTHING:
                 return Outcome(ending, [], error, attempts, seconds)
             return self._rejecting.rejected(work.record, error, stage=stage, attempts=attempts, seconds=seconds)
@@ -154,11 +157,14 @@ class Handling:
         """The retry or dead letter that a record becomes which failed with `error`, told beside its handler."""
         return self._rejecting.rejected(work.record, error, stage="handle", attempts=attempts)
 
+    def released(self, works: Sequence[Work]) -> None:
+        """Nothing more: what came of each is in the metrics."""
+
     def _decoded(self, record: Any) -> Event[Any]:
         event = event_of(record)
         if event.left_out:
             fields = ", ".join(event.left_out)
-            log.warning("%s: what cannot be read of these fields is left out: %s", place_of(record), fields)
+            log.warning("%s: what cannot be read of these fields is left out: %s", named(record), fields)
         if event.type not in self._consumes:
             raise PermanentError(
                 f"{self._function.name} does not consume {event.type!r}; send it to its own topic",
@@ -175,9 +181,11 @@ class Handling:
         return max(self._jitter(state), _asked_delay_seconds(state))
 
     def _is_last_attempt(self, state: tenacity.RetryCallState) -> bool:
-        """What asks for a long wait gets it in a retry topic, where it holds no thread."""
+        """What asks for a long wait gets it in a retry topic, where it holds no thread. In an outage others wait for
+        the end of the one that is tried.
+        """
         asks_for_long = _asked_delay_seconds(state) > _LONGEST_PAUSE_SECONDS
-        return self._enough_attempts(state) or self._interrupted() or asks_for_long
+        return self._enough_attempts(state) or self._interrupted() or self._holding() or asks_for_long
 
     def _encoded(self, events: Sequence[Event[Any]]) -> list[Outgoing]:
         outputs = []

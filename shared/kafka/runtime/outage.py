@@ -6,8 +6,8 @@ succeeds: then all go on.
 
 There are two signs of an outage. The function's own `check` fails as well. Or `check` passes, and still one record
 after the other fails, of which each alone might be at fault itself: a store that answers and refuses every write.
-Then records that were not tried yet are tried in turn with those that failed, and one that failed again and again is at
-fault itself after all.
+Then records that have not failed yet are tried second by second, so that those which would succeed do not wait for the
+others; and one that failed again and again is at fault itself after all.
 """
 
 import logging
@@ -37,6 +37,7 @@ class Outage:
         self._since = 0.0
         self._failed: set[int] = set()
         self._due = 0.0
+        self._new_due = 0.0
         self._wait = FIRST_WAIT_SECONDS
         self._told = 0.0
 
@@ -59,11 +60,22 @@ class Outage:
             self.end(now=now)
 
     def may_try(self, now: float) -> bool:
-        """Whether it is time to try a record. The next time is later."""
+        """Whether it is time to try a record again. The next time is later."""
         if not self.holding or now < self._due:
             return False
         self._wait = min(2 * self._wait, LONGEST_WAIT_SECONDS)
         self._due = now + self._wait
+        return True
+
+    def may_try_new(self, now: float) -> bool:
+        """Whether it is time to try a record that has not failed. Only where what the function stands on answers: else
+        it is a try like any other.
+        """
+        if not self.answers:
+            return self.may_try(now)
+        if not self.holding or now < self._new_due:
+            return False
+        self._new_due = now + FIRST_WAIT_SECONDS
         return True
 
     def try_at_once(self, now: float) -> None:
@@ -94,6 +106,6 @@ class Outage:
         self._why = str(why)
         self._since = now
         self._wait = FIRST_WAIT_SECONDS
-        self._due = now + self._wait
+        self._due = self._new_due = now + self._wait
         self._told = now
         log.error("%s: %s", self._name, self.reason(now))

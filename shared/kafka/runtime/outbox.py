@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kafka.errors import InvalidRecordError, KafkaError, KafkaTimeoutError
+from kafka.errors import InvalidRecordError, InvalidTimestampError, KafkaError, KafkaTimeoutError
 
 from shared.kafka import mends
 from shared.kafka.producing import Outgoing, Transaction, discard, hand_over, open_producer, wait_for_all
@@ -205,6 +205,10 @@ class Outbox:
             self._commit(transaction, release, self._send_in_batches)
         except KafkaError as error:
             if not _refused(error, transaction.sent):
+                told = _refused_time(transaction.sent)
+                if told is not None and told is not error:
+                    # What was raised may only say that the producer has failed before.
+                    raise told from error
                 raise
             log.warning("a batch was refused (%s); sending its records one by one", error)
             self._producer = self._open()
@@ -314,6 +318,12 @@ class Outbox:
 def _refused(error: BaseException, futures: Iterable[Any]) -> bool:
     """Whether the broker refused something: what is raised then may only say that the producer has failed before."""
     return isinstance(error, REFUSALS) or any(isinstance(future.exception, REFUSALS) for future in futures)
+
+
+def _refused_time(futures: Iterable[Any]) -> InvalidTimestampError | None:
+    """What the broker said of records that a clock dated which is far from its own."""
+    errors = (future.exception for future in futures)
+    return next((error for error in errors if isinstance(error, InvalidTimestampError)), None)
 
 
 def _discard_aside(producer: Any) -> None:

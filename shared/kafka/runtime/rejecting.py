@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from kafka.errors import InvalidRecordError
+
 from shared.endings import Ending, ending_of, reason_of
 from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError
 from shared.kafka import story as stories
-from shared.kafka.client import DEAD_LETTER_SUFFIX, HEADER_ROOM_BYTES, base_topic, place_of, retry_topic
+from shared.kafka.client import DEAD_LETTER_SUFFIX, HEADER_ROOM_BYTES, base_topic, named, place_of, retry_topic
 from shared.kafka.producing import Outgoing
 from shared.kafka.runtime.tracker import Outcome, Work
 from shared.kafka.story import Story
@@ -43,7 +45,7 @@ class Rejecting:
         now = self._clock()
         delays = self._settings.retry_delays_seconds
         told = self.story_of(record)
-        topic, where = base_topic(record.topic), place_of(record)
+        topic, where = base_topic(record.topic), named(record)
         ending = ending_of(error)
         if ending is Ending.HELD:
             # Nothing is away: the failure was found to be this record's own.
@@ -74,22 +76,26 @@ class Rejecting:
 
     def refused(self, work: Work, error: BaseException | None) -> Outcome:
         """The dead letter that a record becomes whose output the broker will never take: without the record's bytes if
-        the broker refused one with them. Raises ConfigurationError when it refuses even that.
+        the broker refused one with them, and with its place as key if the topic is compacted and it has none. Raises
+        ConfigurationError when it refuses even that.
         """
         before = work.outcome
         if before is None:
             raise ValueError(f"{place_of(work.record)} has no outcome that could be refused")
         if before.ending is not Ending.DEAD:
-            refusal = PermanentError(
-                f"Kafka refuses its output: {error}; raise max.message.bytes", reason=OUTPUT_REFUSED
-            )
+            refusal = PermanentError(f"Kafka refuses its output: {error}; {_remedy(error)}", reason=OUTPUT_REFUSED)
             return self.rejected(work.record, refusal, stage="send", attempts=before.attempts, seconds=before.seconds)
         (output,) = work.outputs
+        where = place_of(work.record)
+        if output.key is None and isinstance(error, InvalidRecordError):
+            # Of a compacted topic, and it may be of another cause: then the next refusal is of a letter with a key.
+            log.error("%s is refused by %s (%s); with its place as key it may be kept", where, output.topic, error)
+            return replace(before, outputs=[output._replace(key=where.encode())])
         if output.headers[-1][0] == stories.OMITTED:
             raise ConfigurationError(
-                f"{output.topic} refuses even the story of a dead letter: {error}; raise its max.message.bytes"
+                f"{output.topic} refuses even the story of a dead letter: {error}; {_remedy(error)}"
             ) from error
-        return replace(before, outputs=[_story_alone(output, place_of(work.record))])
+        return replace(before, outputs=[_story_alone(output, where, why=str(error))])
 
     def _delay(self, told: Story, error: BaseException) -> float:
         """The round's delay; where the error asks for a longer one, the shortest that is as long, or the longest."""
@@ -100,13 +106,20 @@ class Rejecting:
 
     def _fitting(self, output: Outgoing, where: str) -> Outgoing:
         most = self._settings.max_request_size_bytes + HEADER_ROOM_BYTES - 1024
-        return output if _size(output) <= most else _story_alone(output, where)
+        return output if _size(output) <= most else _story_alone(output, where, why="too large")
 
 
-def _story_alone(output: Outgoing, where: str) -> Outgoing:
+def _remedy(error: BaseException | None) -> str:
+    """What an operator can do about a refusal."""
+    if isinstance(error, InvalidRecordError):
+        return "see the topic's settings: a compacted one (cleanup.policy) takes no record without a key"
+    return "raise its max.message.bytes"
+
+
+def _story_alone(output: Outgoing, where: str, *, why: str) -> Outgoing:
     """What a record that even the dead letter topic cannot hold leaves there: its story says where the bytes are."""
     size = _size(output)
-    log.error("%s has %d bytes, too large for %s; only its story is kept there", where, size, output.topic)
+    log.error("%s (%d bytes) cannot be kept in %s: %s; only its story is", where, size, output.topic, why)
     told = [(name, raw) for name, raw in output.headers if name.startswith((stories.CONNECT, stories.SKUREEL))]
     return Outgoing(output.topic, None, b"", [*told, (stories.OMITTED, str(size).encode())])
 

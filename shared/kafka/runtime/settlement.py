@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import InvalidTimestampError, KafkaError
 
 from shared.endings import Ending
 from shared.errors import ConfigurationError
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _IDLE_COMMIT_SECONDS = 1.0
 _AGAIN_SECONDS = 0.1
 """After a release that failed, before the next."""
+_FAILING_SECONDS = 60.0
+"""Releases that fail for longer are told: a broker that restarts is back by then."""
 MOST_RECORDS = 1_000
 """Of one release: a transaction costs the broker the same whatever its size, and beyond this nothing is gained."""
 MOST_BYTES = 16 * 1024 * 1024
@@ -64,6 +66,8 @@ class Settlement:
         """What nobody could tell yet whether it was committed."""
         self._most_records = MOST_RECORDS
         self._finished_since: float | None = None
+        self._failing: tuple[float, BaseException | None] | None = None
+        """While no release succeeds: since when, in monotonic time, and what the last one failed with."""
         self._due = 0.0
         self._idle_due = 0.0
 
@@ -93,6 +97,17 @@ class Settlement:
         """Whether finished records wait to be gathered into a release."""
         return self._finished_since is not None
 
+    def reason(self, now: float) -> str | None:
+        """Why nothing is released, for an operator, once that has lasted; None: it is, or nothing waits for it. From
+        any thread.
+        """
+        failing = self._failing
+        if failing is None or now - failing[0] < _FAILING_SECONDS:
+            return None
+        since, error = failing
+        remedy = "; set this machine's clock" if isinstance(error, InvalidTimestampError) else ""
+        return f"no release has succeeded for {now - since:.0f} s: {error}{remedy}"
+
     def note_finished(self) -> None:
         """Records may have been finished: from the first on a release is gathered."""
         if self._finished_since is None and self._books.finished:
@@ -114,6 +129,8 @@ class Settlement:
             elif ended.verdict is Verdict.UNCERTAIN:
                 ended = self._found_out(ended)
             self._note(ended)
+        if not self._books.finished:
+            self._failing = None
 
     def release(self, *, more_in_work: bool) -> None:
         """Put together what is finished, if it is time, and hand it to the outbox."""
@@ -219,9 +236,11 @@ class Settlement:
                 f"Kafka refuses what {self._group} sends: {ended.error}; check its ACLs and transactional ids"
             ) from ended.error
         if ended.verdict is Verdict.RELEASED:
+            self._failing = None
             self._most_records = min(2 * self._most_records, MOST_RECORDS)
             self._metrics.release_seconds.observe(time.monotonic() - ended.release.started)
             self._metrics.release_records.observe(len(ended.release.works()))
+            self._handling.released(ended.release.works())
             for part in ended.release.parts:
                 if part.tracker.alive:
                     part.tracker.released(part)
@@ -230,6 +249,8 @@ class Settlement:
         self.note_finished()
 
     def _note_failure(self, ended: Ended) -> None:
+        since = time.monotonic() if self._failing is None else self._failing[0]
+        self._failing = since, ended.error
         self._metrics.commit_failures.labels(ended.verdict.value).inc()
         places = ", ".join(
             f"{part.tracker.partition.topic}[{part.tracker.partition.partition}] to {part.offset}"

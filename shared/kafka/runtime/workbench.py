@@ -9,7 +9,7 @@ from functools import partial
 
 from shared.endings import Ending, reason_of
 from shared.errors import Overdue
-from shared.kafka.client import place_of
+from shared.kafka.client import named
 from shared.kafka.runtime.handling import RecordHandling
 from shared.kafka.runtime.outage import MOST_FAILURES, RUN, Outage
 from shared.kafka.runtime.pool import HandlerPool
@@ -52,8 +52,6 @@ class Workbench:
         """While consumption holds: what has failed for the outage, and what no handler may take up; next one first."""
         self._tried: Work | None = None
         """The one of them that is in work, to find out whether the outage is over."""
-        self._tried_new = False
-        """Whether the last one tried had not failed before: then one that had comes next."""
 
     @property
     def pool(self) -> HandlerPool:
@@ -126,7 +124,7 @@ class Workbench:
                 continue
             if outcome.ending is Ending.HALTED:
                 stops = stops or outcome.error
-                log.error("%s stops the worker: %s", place_of(work.record), outcome.error)
+                log.error("%s stops the worker: %s", named(work.record), outcome.error)
                 continue
             if outcome.ending is Ending.HELD:
                 if self._hold(work, outcome):
@@ -162,7 +160,7 @@ class Workbench:
             self._note_tried(work)
             self._metrics.overdue.inc()
             log.error(
-                "%s has been in work for %g s; its handler is given up", place_of(work.record), self._deadline_seconds
+                "%s has been in work for %g s; its handler is given up", named(work.record), self._deadline_seconds
             )
             if work.tracker.alive:
                 error = Overdue(f"its handler took longer than {self._deadline_seconds:g} s and was given up")
@@ -199,10 +197,11 @@ class Workbench:
             self._held = deque(work for work in self._held if work.tracker.alive)
             if not self._held and not self.in_work:
                 self._outage.end(now=now)
-            elif self._held and self._tried is None and self._outage.may_try(now):
-                self._tried = self._next_to_try()
+            elif self._tried is None and (work := self._next_to_try(now)) is not None:
+                self._tried = work
+                self._held.remove(work)
                 self.in_work += 1
-                self.pool.submit(self._tried.tracker.lane, [self._tried])
+                self.pool.submit(work.tracker.lane, [work])
             self._outage.tell(now)
         if self._held and not self._outage.holding:
             held, self._held = sorted(self._held, key=lambda work: int(work.record.offset)), deque()
@@ -212,12 +211,13 @@ class Workbench:
         self._metrics.held.set(len(self._held))
         self._metrics.relieved.set(self.pool.relieved)
 
-    def _next_to_try(self) -> Work:
-        """In turn one that has not failed, which may tell that others go well, and one that has."""
-        work = next((work for work in self._held if bool(work.failures) is self._tried_new), self._held[0])
-        self._held.remove(work)
-        self._tried_new = not work.failures
-        return work
+    def _next_to_try(self, now: float) -> Work | None:
+        """The record to try now, if it is time: one that has not failed first, which may tell that others go well."""
+        new = next((work for work in self._held if not work.failures), None)
+        if new is not None and self._outage.may_try_new(now):
+            return new
+        failed = next((work for work in self._held if work.failures), None)
+        return failed if failed is not None and self._outage.may_try(now) else None
 
     def _take_back(self) -> None:
         for lane, work in self.pool.take_back():

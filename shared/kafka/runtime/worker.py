@@ -177,7 +177,8 @@ class Worker:
             return self._membership.trouble
         if not self.function.ready():
             return f"{self.function.name} is not warm"
-        return self._outage.reason(time.monotonic())
+        now = time.monotonic()
+        return self._outage.reason(now) or self._settlement.reason(now)
 
     @property
     def assigned(self) -> frozenset[TopicPartition]:
