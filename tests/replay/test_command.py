@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from pydantic import SecretStr
 
 from functions.cli.command import main
-from functions.derive_prompt import DerivePrompt
+from functions.derive_prompt import Requests
 from model_store.manifest import Manifest, write_manifest
 from model_store.sampling import SamplerConfig
 from shared.clips import ClipStore
@@ -173,7 +173,7 @@ def test_what_could_not_be_derived_is_said_last(command: Command, monkeypatch: p
     def broken(*_: object) -> None:
         raise TemporaryError("its photo is gone; upload it")
 
-    monkeypatch.setattr(DerivePrompt, "handle", broken)
+    monkeypatch.setattr(Requests, "of", broken)
     result = command("replay", "--dry-run", "--product", "cup")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == "1 product could not be derived; mend what is said of them above"
