@@ -139,7 +139,9 @@ def test_what_is_left_out_of_a_product_is_one_log_line(caplog: pytest.LogCapture
     work = Clockwork(Answering(), KafkaSettings()).end(value=odd)
     assert work.ending is Ending.EMITTED
     (line,) = caplog.records
-    assert line.getMessage() == ("product.created:2:7: what cannot be read of these fields is left out: color, locale")
+    assert line.getMessage() == (
+        "product.created:2:7 (key p-1): what cannot be read of these fields is left out: color, locale"
+    )
 
 
 def test_a_temporary_error_that_passes_in_place_is_not_seen() -> None:

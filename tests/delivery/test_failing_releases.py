@@ -43,13 +43,14 @@ def test_releases_that_fail_for_a_minute_are_told_with_the_brokers_words() -> No
     work.end(Outcome(Ending.EMITTED, []))
     tracker.finish(work)
     outbox: Any = Refusing()
+    handling: Any = SimpleNamespace(released=lambda works: None)
     unused: Any = None
     settlement = Settlement(
         KafkaSettings(),
         group="g",
         books=books,
         membership=unused,
-        handling=unused,
+        handling=handling,
         metrics=RuntimeMetrics(),
         open_outbox=lambda: outbox,
         pause=unused,
