@@ -1,6 +1,7 @@
 """What delivery tests share: small functions to run, a worker on a thread, and a reader of raw records."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -74,12 +75,25 @@ def make_delivery_topics(settings: KafkaSettings, *, partitions: int = 4) -> Non
     make_topics(settings, CREATED, *retries, CREATED + ".dlq", ANSWER, partitions=partitions)
 
 
+class Clock:
+    """Epoch seconds that move when told, and a monotonic time that goes on beside them and moves as far."""
+
+    def __init__(self) -> None:
+        self._began = self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.now - self._began
+
+
 @contextmanager
-def running(
-    function: Function | Carrier, settings: KafkaSettings, *, clock: Callable[[], float] | None = None
-) -> Iterator[Worker]:
+def running(function: Function | Carrier, settings: KafkaSettings, *, clock: Clock | None = None) -> Iterator[Worker]:
     """A worker whose owner is a thread of its own; drained at the end. What `run` raised is raised here."""
-    worker = Worker(function, settings) if clock is None else Worker(function, settings, clock=clock)
+    worker = Worker(function, settings)
+    if clock is not None:
+        worker = Worker(function, settings, clock=clock, monotonic=clock.monotonic)
     failures: list[BaseException] = []
 
     def run() -> None:

@@ -100,7 +100,7 @@ def test_lag_is_told_whatever_is_open(real_kafka: KafkaSettings) -> None:
     (lag,) = (part for part in read_lag(real_kafka, {"answering": [CREATED]}, {}) if part.topic.endswith(CREATED))
     assert time.monotonic() - begun < 120
     # Its own half-sent record among them, as KEDA counts.
-    assert (lag.committed, lag.end, lag.records) == (2, 4, 2)
+    assert (lag.committed, lag.end, lag.offsets) == (2, 4, 2)
 
 
 def test_a_replay_whose_event_is_refused_ends(real_kafka: KafkaSettings) -> None:

@@ -19,6 +19,7 @@ from tests.delivery.harness import (
     ANSWER,
     CREATED,
     Answering,
+    Clock,
     answered,
     committed,
     ends,
@@ -33,16 +34,6 @@ from tests.polling import eventually
 from tests.servers import make_topics
 
 REDELIVER = build(Settings.model_construct())
-
-
-class Clock:
-    """Epoch seconds that move when told."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def put(

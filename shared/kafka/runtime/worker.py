@@ -71,13 +71,17 @@ class Worker:
         settings: KafkaSettings,
         *,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` gives epoch seconds; it dates failures and tells how long ago a retry was written."""
+        """`clock` gives epoch seconds; it dates failures and tells how long ago a retry was written. What a retry has
+        left to wait is counted by `monotonic`.
+        """
         self.function = function
         self.group = group_name(settings, function.name)
         self.metrics = RuntimeMetrics()
         self._settings = settings
         self._clock = clock
+        self._monotonic = monotonic
         self._phase = Phase.RUNNING
         self._wake = threading.Event()
         self._abandoned = threading.Event()
@@ -130,7 +134,7 @@ class Worker:
 
     def _handling_of(self, function: Function | Carrier, rejecting: Rejecting) -> RecordHandling:
         if isinstance(function, Carrier):
-            return Carrying(rejecting, clock=self._clock)
+            return Carrying(rejecting, clock=self._clock, monotonic=self._monotonic)
         return Handling(
             function,
             self._settings,
@@ -298,7 +302,7 @@ class Worker:
 
     def _taken(self, tracker: PartitionTracker, most: int | None) -> list[Work]:
         ready: list[Work] = []
-        now = time.monotonic()
+        now = self._monotonic()
         while tracker.arrived and tracker.due_at <= now and self._flow.may_take(tracker):
             if most is not None and len(ready) >= most:
                 break
@@ -330,7 +334,7 @@ class Worker:
         trackers = self._books.trackers
         self._flow.look(
             trackers,
-            now=time.monotonic(),
+            now=self._monotonic(),
             queued=self._workbench.queued,
             unread=self._membership.has_unread,
         )
@@ -365,7 +369,7 @@ class Worker:
         self.metrics.rebalances.labels("assigned").inc()
         for partition in partitions:
             self._books.open(partition)
-        self._flow.assigned(time.monotonic())
+        self._flow.assigned(self._monotonic())
         self._steer()
         log.info("%s: assigned %s", self.group, names(partitions))
 
