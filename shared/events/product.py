@@ -45,7 +45,10 @@ def _texts(value: Any) -> Any:
 
 
 def _attributes(value: Any) -> Any:
-    """Values by name, or a list of names with values. What is named twice has the values of both."""
+    """Values by name, or a list of names with values. What is named twice has the values of both.
+
+    Shops write the values under names of their own: `value`, `values`, `option`, `options`, `terms`.
+    """
     if value is None:
         return {}
     if isinstance(value, Mapping):
@@ -54,12 +57,19 @@ def _attributes(value: Any) -> Any:
         return value
     gathered: dict[str, tuple[Any, ...]] = {}
     for pair in value:
-        name, texts = (pair.get("name"), _texts(pair.get("value"))) if isinstance(pair, Mapping) else (None, None)
+        name, texts = (pair.get("name"), _texts(_values(pair))) if isinstance(pair, Mapping) else (None, None)
         if not isinstance(name, str) or not isinstance(texts, tuple):
             raise ValueError("not an object, nor a list of objects with name and value")
         if texts:
             gathered[name] = gathered.get(name, ()) + texts
     return gathered
+
+
+def _values(pair: Mapping[Any, Any]) -> Any:
+    return next((pair[key] for key in _VALUES if pair.get(key) is not None), None)
+
+
+_VALUES = ("value", "values", "option", "options", "terms")
 
 
 def _only(value: Any) -> Any:
@@ -115,6 +125,7 @@ Brief = Annotated[LongText | None, BeforeValidator(_only, json_schema_input_type
 Locale = Annotated[
     Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$")] | None, BeforeValidator(_locale)
 ]
+GroupId = Annotated[Identifier | None, BeforeValidator(_written, json_schema_input_type=Identifier | float | None)]
 Image = Annotated[ShortText | None, BeforeValidator(_image, json_schema_input_type=ShortText | None)]
 
 
@@ -150,6 +161,8 @@ class Product(Payload):
     category: Texts = ()
     color: Texts = Field(default=(), validation_alias=AliasChoices("color", "colour"))
     material: Texts = ()
+    gender: Texts = Field(default=(), description="Whose it is to wear: female, male, unisex; 女, 男.")
+    age_group: Texts = Field(default=(), description="Who wears it: newborn, infant, toddler, kids, adult; 儿童.")
     features: Texts = ()
     brief: Brief = None
     keywords: Texts = ()
@@ -157,5 +170,6 @@ class Product(Payload):
     specifications: Attributes = Field(default_factory=dict)
     locale: Locale = None
     image: Image = None
+    item_group_id: GroupId = Field(default=None, description="What this is a variant of. Kept, and not filmed.")
     channels: Texts = ()
     experiment: Annotated[Experiment | None, BeforeValidator(_experiment)] = None

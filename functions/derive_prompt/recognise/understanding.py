@@ -32,6 +32,7 @@ Attributes = tuple[tuple[str, Texts], ...]
 _COLOUR_FIELDS = frozenset(table("colours")["fields"]["names"])
 _CRAFT_FIELDS = frozenset(table("looks")["fields"]["names"])
 _KIND_FIELDS = frozenset(table("endings")["fields"]["names"])
+_WEARER_FIELDS = frozenset(table("families")["fields"]["names"])
 _LEVELS = re.compile(r"\s*[>»/|]\s*")
 """A path of shelves may be written in one text."""
 _OTHER_SPECIFICATION_LIMIT = 8
@@ -51,13 +52,14 @@ class VisibleFields(NamedTuple):
     specifications: Attributes
     keywords: Texts = ()
     brief: str = ""
+    wearer: Texts = ()
 
     def is_short(self) -> bool:
         """Whether the fields are small enough to be remembered; a hostile catalogue must not fill the memory."""
         return (
             len(self.name)
             + len(self.brief)
-            + sum(map(len, self.category + self.color + self.material + self.features + self.keywords))
+            + sum(map(len, self.category + self.color + self.material + self.features + self.keywords + self.wearer))
             + sum(len(text) for _, texts in self.attributes + self.specifications for text in texts)
         ) <= _REMEMBERED_LENGTH
 
@@ -103,14 +105,27 @@ def visible_fields(product: Product) -> VisibleFields:
         tuple((_field_name(name), texts) for name, texts in product.specifications.items()),
         product.keywords[:_KEYWORD_LIMIT],
         (product.brief or "")[:NAME_LIMIT],
+        tuple(_wearer(product)),
     )
+
+
+def _wearer(product: Product) -> Iterator[str]:
+    """What the fields for it say of whom a thing is made for, normalised."""
+    named = chain(product.attributes.items(), product.specifications.items())
+    told = (texts for name, texts in named if _field_name(name) in _WEARER_FIELDS)
+    for texts in (product.gender, product.age_group, *told):
+        yield from (normalised(text[:NAME_LIMIT]) for text in texts[:_WEARER_LIMIT])
+
+
+_WEARER_LIMIT = 4
 
 
 def understand(fields: VisibleFields) -> Understanding:
     """Recognise everything that can be seen."""
     name = without_models(normalised(fields.name[:NAME_LIMIT]))
     category = [part for level in fields.category for part in _LEVELS.split(normalised(level[:NAME_LIMIT])) if part]
-    audience = families.find_audience(" ".join((name, *category)), pets=families.may_hold_pets(category))
+    worn_by = " ".join((name, *category, *fields.wearer))
+    audience = families.find_audience(worn_by, pets=families.may_hold_pets(category))
     choice = _choose(fields, name, category)
     kind = choice.kind
     family = kind.template if kind is not None else families.find_family(category)
