@@ -5,7 +5,7 @@ Here: words and their meanings. Not here: which of several words of a product is
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from functions.derive_prompt.recognise.text import has_chinese
 from functions.derive_prompt.screening import may_be_quoted
@@ -39,6 +39,15 @@ class Meaning(NamedTuple):
     """One of these must stand in the product's text too, for the word to mean this."""
 
 
+class Listed(NamedTuple):
+    """A listed word: whose it is, and whether it is the kind's own name, the same thing's, or a narrower thing's."""
+
+    kind: Kind
+    word: str
+    said: Literal["itself", "same", "narrower"]
+    needs: frozenset[str]
+
+
 class Ending(NamedTuple):
     """The last part of a compound that decides what it is: a rack for phones is no phone."""
 
@@ -53,13 +62,17 @@ class Vocabulary(NamedTuple):
     """Every listed word. Latin words are written with single spaces for hyphens."""
 
     kinds: Mapping[str, Kind]
-    words: Mapping[str, Meaning]
+    words: Mapping[str, Listed]
     endings: Mapping[str, Ending]
     not_a_kind: frozenset[str]
     general: frozenset[str]
     """Wider words that say no more than any kind of their family beside them."""
     components: frozenset[str]
     """Parts and extras that never take the place of a thing already said."""
+
+    def meaning(self, word: str) -> Meaning | None:
+        """What a word in its plain form means, None where it is not listed."""
+        return _meaning_of(word) if word in self.words else None
 
     def lineage(self, root: str) -> Iterator[str]:
         """The rows that this one is a kind of, nearest first. A kind in a word of its own (`bowl:斗笠碗`) is a kind of
@@ -89,11 +102,11 @@ def vocabulary() -> Vocabulary:
     kinds = {name: _kind(name, row) for name, row in rows.items()}
     rules = table("endings")
     not_a_kind.update(rules["not_a_kind"]["words"])
-    words: dict[str, Meaning] = {}
+    words: dict[str, Listed] = {}
     for name, row in rows.items():
-        for word, meaning in _meanings(kinds[name], row):
-            for form in forms(word):
-                words.setdefault(form, meaning)
+        for listed in _listed(kinds[name], row):
+            for form in forms(listed.word):
+                words.setdefault(form, listed)
     endings: dict[str, Ending] = {}
     for name, row in rules["endings"].items():
         ending = Ending(_kind(name, row), frozenset(row.get("unless", ())), frozenset(row.get("with", ())))
@@ -123,14 +136,26 @@ def _kind(name: str, row: Mapping[str, Any]) -> Kind:
     )
 
 
-def _meanings(kind: Kind, row: Mapping[str, Any]) -> Iterable[tuple[str, Meaning]]:
+def _listed(kind: Kind, row: Mapping[str, Any]) -> Iterable[Listed]:
     needs = frozenset(row.get("needs", ()))
     for word in (kind.zh, kind.en):
-        yield word, Meaning(kind, kind.id, needs)
+        yield Listed(kind, word, "itself", needs)
     for word in row.get("same", ()):
-        yield word, Meaning(_said_as(kind, plain_form(word)), kind.id, needs)
+        yield Listed(kind, word, "same", needs)
     for word in row.get("also", ()):
-        yield word, Meaning(in_own_word(kind, plain_form(word)), kind.id, needs)
+        yield Listed(kind, word, "narrower", needs)
+
+
+@cache
+def _meaning_of(word: str) -> Meaning:
+    """Made when a text says the word: of most words no catalogue speaks."""
+    listed = vocabulary().words[word]
+    kind = listed.kind
+    if listed.said == "same":
+        kind = _said_as(kind, plain_form(listed.word))
+    elif listed.said == "narrower":
+        kind = in_own_word(kind, plain_form(listed.word))
+    return Meaning(kind, listed.kind.id, listed.needs)
 
 
 def _said_as(kind: Kind, word: str) -> Kind:

@@ -5,8 +5,8 @@ told apart; which one the product is, `choosing` decides.
 """
 
 import re
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -44,8 +44,9 @@ class _Unit(NamedTuple):
 _LONGEST_WORD_TOKENS = 6
 
 
-def find_mentions(text: str) -> list[Mention]:
-    """Every mention in normalised text, in its order."""
+@lru_cache(maxsize=64)
+def find_mentions(text: str) -> Sequence[Mention]:
+    """Every mention in normalised text, in its order. A name is asked for more than once."""
     mentions: list[Mention] = []
     number = 0
     for clause in clauses(text):
@@ -70,7 +71,7 @@ def _units(text: str, clause: Clause) -> Iterator[_Unit]:
                 if word in words.not_a_kind:
                     yield _Unit(start, end, word, None, None, "not")
                     break
-                meaning, ending = words.words.get(word), words.endings.get(word)
+                meaning, ending = words.meaning(word), words.endings.get(word)
                 if meaning is not None or ending is not None:
                     yield _Unit(start, end, word, meaning, ending, tokens[place].tag)
                     break

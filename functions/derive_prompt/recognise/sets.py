@@ -1,7 +1,7 @@
 """Several things that a name sells as one: 颈枕眼罩套装, 床垫*1+枕头*2, table and chairs set. All are named."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
@@ -36,7 +36,9 @@ def find_set(name: str, vetoed: Collection[str] = ()) -> Kind | None:
     return _one_of([mention.meaning.kind for mention in run])
 
 
-def _find_run(name: str, mentions: list[Mention], vetoed: Collection[str], *, chinese: bool) -> list[Mention] | None:
+def _find_run(
+    name: str, mentions: Sequence[Mention], vetoed: Collection[str], *, chinese: bool
+) -> list[Mention] | None:
     """The first mentions beside each other that are a set."""
     beside = _BESIDE_ZH if chinese else _BESIDE_EN
     run: list[Mention] = []
