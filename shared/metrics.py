@@ -28,6 +28,9 @@ JOB_BUCKETS_SECONDS: Final = (
 """From a cache hit to the longest render; the library's own end at 10 s."""
 
 
+FUNCTIONS: Final = CollectorRegistry()
+"""What functions count of their own. Every worker of the process serves it with its own metrics."""
+
 RELEASE_BUCKETS: Final = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0)
 """Records; no release has more than the last."""
 
@@ -132,3 +135,4 @@ class RuntimeMetrics:
         )
         for histogram in (self.handler_seconds, self.release_seconds, self.release_records):
             self.registry.register(histogram)
+        self.registry.register(FUNCTIONS)

@@ -79,7 +79,7 @@ def _public_url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not a url of http or https")
     if "@" in parts.netloc:
-        raise ValueError("a user name or password in it would be in every event")
+        raise ValueError("a user name or password in it would be in every event or log")
     if parts.query or parts.fragment:
         raise ValueError("urls are made by adding to it")
     return text
@@ -99,6 +99,11 @@ PublicUrl = Annotated[
     str,
     AfterValidator(_public_url),
     Wanted("an http or https url without user name, query and fragment, e.g. https://cdn.example.com/video"),
+]
+ApiUrl = Annotated[
+    str,
+    AfterValidator(_public_url),
+    Wanted("an http or https url without user name, query and fragment, e.g. https://llm.example.com/v1"),
 ]
 PublicHost = Annotated[
     str, AfterValidator(_public_host), Wanted("an http or https url without a path, e.g. https://media.example.com")
@@ -251,6 +256,34 @@ class PromptSettings(_Group):
     send; film draws whatever its category is like, under a general word, so that unlike products share a clip."""
 
 
+class ReaderSettings(_Group):
+    """A language model that reads products of which the rules are not sure. None, unless a model or endpoint is set."""
+
+    model: str | None = None
+    """A folder with a chat model, read by transformers (the extra `reader`); with an endpoint, the model's name there.
+    Empty: no reader, or whichever model the endpoint has."""
+    endpoint: ApiUrl | None = None
+    """A server that speaks OpenAI's chat completions with JSON Schema, e.g. https://llm.example.com/v1."""
+    key: SecretStr | None = None
+    """Key for the endpoint, sent as a bearer token."""
+    revision: str | None = None
+    """Any text, to be changed when the endpoint's model changes behind its name: answers kept before count no more."""
+    asked: Literal["unsure", "always"] = "unsure"
+    """Which products are read: unsure, those whose kind the rules do not know or hardly know; always, all of them."""
+    when_away: Literal["retry", "rules"] = "retry"
+    """What becomes of a product while the reader is away, slow or answers nonsense: retry has it wait, and lets the
+    rules decide after the last retry if the reader answers others; rules lets them decide at once."""
+    timeout_seconds: Annotated[float, Field(ge=0.1, le=90)] = 20.0
+    """How long the reader may take for one product, from connecting to the last byte."""
+    device: str = "cpu"
+    """Where a local model runs: cpu, cuda, cuda:1, ..."""
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a reader."""
+        return self.model is not None or self.endpoint is not None
+
+
 class HealthSettings(_Group):
     """The probes' and metrics' own server."""
 
@@ -286,6 +319,7 @@ class Settings(BaseSettings):
     model: ModelSettings = ModelSettings()
     render: RenderSettings = RenderSettings()
     prompt: PromptSettings = PromptSettings()
+    reader: ReaderSettings = ReaderSettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from functions.derive_prompt import Requests, SpecMaker
+from functions.derive_prompt.reader.reading import reader_of
 from functions.replay_events import Replay, Selection
 from model_store.manifest import Manifest, model_folder, read_manifest
 from shared.clips import ClipStore
@@ -33,6 +34,9 @@ def opened_replay(settings: Settings, manifest: Manifest, selection: Selection) 
     photos = Photos(objects, settings.render)
     clips = ClipStore(objects)
     clips.check()
-    requests = Requests(SpecMaker(settings, manifest), photos.digest)
+    reader = reader_of(settings.reader, objects)
+    if reader is not None:
+        reader.start()
+    requests = Requests(SpecMaker(settings, manifest), photos.digest, reader)
     with Replay(settings.kafka, selection, derive=requests.of, find=clips.find) as replay:
         yield replay

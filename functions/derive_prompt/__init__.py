@@ -18,6 +18,7 @@ from shared.events import Event, Product, VideoRejected, answer, read_by
 from shared.settings import Settings
 
 if TYPE_CHECKING:
+    from functions.derive_prompt.reader.reading import Reader
     from shared.clips import ClipStore
 
 __all__ = ["SOURCE", "DerivePrompt", "Requests", "SpecMaker"]
@@ -35,14 +36,19 @@ def build(settings: Settings) -> "DerivePrompt":
 
     objects = ObjectStore(settings.objects)
     photos = Photos(objects, settings.render)
-    return DerivePrompt(settings, ClipStore(objects), photo_digest=photos.digest)
+    reader = None
+    if settings.reader.is_set:
+        from functions.derive_prompt.reader.reading import reader_of
+
+        reader = reader_of(settings.reader, objects)
+    return DerivePrompt(settings, ClipStore(objects), photo_digest=photos.digest, reader=reader)
 
 
 class DerivePrompt:
     """The function. One event: screen the product, derive its render spec, and look whether the clip is there already.
 
     `photo_digest` gives the SHA-256 of a product photo that the clip is to start from, or None; left out, photos are
-    not used. `now` is the clock of emitted events.
+    not used. `reader` reads products that the rules are not sure of. `now` is the clock of emitted events.
     """
 
     name = "derive_prompt"
@@ -57,6 +63,7 @@ class DerivePrompt:
         manifest: Manifest | None = None,
         *,
         photo_digest: PhotoDigest | None = None,
+        reader: "Reader | None" = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
@@ -65,6 +72,7 @@ class DerivePrompt:
         self._answered = AnsweredProducts(REMEMBERED_PRODUCTS)
         self._manifest = manifest
         self._photo_digest = photo_digest
+        self._reader = reader
         self._now = now
         self._requests: Requests | None = None
 
@@ -78,17 +86,25 @@ class DerivePrompt:
         read_vocabulary()
         manifest = self._manifest or read_manifest(model_folder(self._settings.model.name))
         specs = SpecMaker(self._settings, manifest)
-        self.check()
+        self._check_store()
+        if self._reader is not None:
+            self._reader.start()
         clips = self._clips_in_bucket()
         if clips is not None:
             clips.warn_of_closed_urls()
-        self._requests = Requests(specs, self._photo_digest)
+        self._requests = Requests(specs, self._photo_digest, self._reader)
 
     def check(self) -> None:
-        """Ask whether clips can be looked up and, where photos are used, kept.
+        """Ask whether clips can be looked up and, where photos are used, kept; and whether the reader answers, where
+        products wait for it.
 
         Raises Unavailable or ConfigurationError.
         """
+        self._check_store()
+        if self._reader is not None:
+            self._reader.check()
+
+    def _check_store(self) -> None:
         clips = self._clips_in_bucket()
         if clips is None:
             return

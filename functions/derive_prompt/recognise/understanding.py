@@ -120,13 +120,15 @@ def _wearer(product: Product) -> Iterator[str]:
 _WEARER_LIMIT = 4
 
 
-def understand(fields: VisibleFields) -> Understanding:
-    """Recognise everything that can be seen."""
+def understand(
+    fields: VisibleFields, *, choice: Choice | None = None, audience: Audience | None = None
+) -> Understanding:
+    """Recognise everything that can be seen. `choice` and `audience` are a reader's: the first holds, the second fills
+    what the name and the category leave open."""
     name = without_models(normalised(fields.name[:NAME_LIMIT]))
     category = [part for level in fields.category for part in _LEVELS.split(normalised(level[:NAME_LIMIT])) if part]
-    worn_by = " ".join((name, *category, *fields.wearer))
-    audience = families.find_audience(worn_by, pets=families.may_hold_pets(category))
-    choice = _choose(fields, name, category)
+    audience = _find_audience(fields, name, category, audience)
+    choice = _choose(fields, name, category, choice)
     kind = choice.kind
     family = kind.template if kind is not None else families.find_family(category)
     template = template_of(families.template_for(family, audience) if family is not None else None)
@@ -159,8 +161,15 @@ def _problem(choice: Choice, language: str | None) -> Problem | None:
     return "kind-ambiguous" if choice.rivals else "kind-unknown"
 
 
-def _choose(fields: VisibleFields, name: str, category: list[str]) -> Choice:
-    """What the product is, by all that its fields say."""
+def _find_audience(fields: VisibleFields, name: str, category: list[str], told: Audience | None) -> Audience | None:
+    worn_by = " ".join((name, *category, *fields.wearer))
+    return families.find_audience(worn_by, pets=families.may_hold_pets(category)) or told
+
+
+def _choose(fields: VisibleFields, name: str, category: list[str], told: Choice | None) -> Choice:
+    """What the product is, by all that its fields say, or as `told`."""
+    if told is not None:
+        return told
     family = families.find_family(category)
     vetoed = families.cannot_hold(family)
     several = find_set(name, vetoed)
