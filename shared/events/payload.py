@@ -22,6 +22,8 @@ def _one_line(text: str) -> str:
 
 
 def _without(refused: re.Pattern[str], text: str) -> str:
+    if text.isprintable():
+        return text
     found = refused.search(text)
     if found is not None:
         raise ValueError(f"control character U+{ord(found[0]):04X} is not allowed")

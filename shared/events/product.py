@@ -5,7 +5,7 @@ The plain forms that catalogues write are understood here. What has none of them
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -23,6 +23,8 @@ def _written(value: Any) -> Any:
 
 def _text(value: Any) -> Any:
     """One value. A swatch or a category may be an object: its name and its value are what it says."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool | int | float):
         return str(value)
     if isinstance(value, Mapping):
@@ -38,8 +40,8 @@ def _texts(value: Any) -> Any:
         return ()
     if isinstance(value, str):
         return (value,)
-    if isinstance(value, Sequence):
-        return tuple(_text(item) for item in value if item is not None)
+    if isinstance(value, list | tuple):
+        return tuple([_text(item) for item in value if item is not None])
     text = _text(value)
     return (text,) if isinstance(text, str) else value
 

@@ -12,9 +12,8 @@ Whatever text is read is bounded, and nothing in it moves a terminal.
 
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.kafka.client import DEAD_LETTER_SUFFIX, retry_delay
 from shared.printable import one_line
@@ -50,8 +49,7 @@ _PER_HEADER_BYTES = 10
 """What the record's format adds to each header, at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Story:
+class Story(NamedTuple):
     """What a record's headers tell of its failures so far."""
 
     topic: str = ""
@@ -112,8 +110,7 @@ def believed(story: Story, record: Any, settings: KafkaSettings, *, now: float) 
     in the past.
     """
     failed_before = story.first_failed_at <= _iso(now)
-    story = replace(
-        story,
+    story = story._replace(
         replays=min(story.replays, MOST_REPLAYS),
         first_failed_at=story.first_failed_at if failed_before else "",
     )
@@ -121,8 +118,7 @@ def believed(story: Story, record: Any, settings: KafkaSettings, *, now: float) 
     if elsewhere or (story.partition == record.partition and story.offset >= record.offset):
         return _beginning(story, record)
     rounds = min(story.rounds, len(settings.retry_delays_seconds))
-    return replace(
-        story,
+    return story._replace(
         rounds=rounds,
         attempts=min(story.attempts, rounds * (1 + settings.retries_in_place)),
         written_at_ms=max(0, min(story.written_at_ms, record.timestamp)),
@@ -145,8 +141,7 @@ def failed(
     story: Story, error: BaseException, *, reason: str, stage: str, attempts: int, now: float, defect: bool
 ) -> Story:
     """The story after one more failure: only the last error is told, the first failure's time stays."""
-    return replace(
-        story,
+    return story._replace(
         attempts=story.attempts + attempts,
         first_failed_at=story.first_failed_at or _iso(now),
         reason=reason,

@@ -265,7 +265,7 @@ def _letter(record: Any) -> DeadLetter:
     story = stories.read(record.headers)
     if isinstance(record, UnreadableBatch):
         # The dead letters' own log is damaged.
-        story = replace(story, reason=UNREADABLE, message=f"the batch there {record.why}")
+        story = story._replace(reason=UNREADABLE, message=f"the batch there {record.why}")
     return DeadLetter(
         topic=record.topic,
         partition=record.partition,

@@ -63,7 +63,7 @@ class Rejecting:
         )
         if ending is Ending.RETRIED:
             delay = self._delay(told, error)
-            told = replace(told, rounds=told.rounds + 1)
+            told = told._replace(rounds=told.rounds + 1)
             log.warning("%s failed: %s; retrying in %g s (%d of %d)", where, error, delay, told.rounds, len(delays))
             target, partition = retry_topic(topic, delay), record.partition
         else:
