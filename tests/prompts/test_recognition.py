@@ -498,7 +498,7 @@ def test_what_the_category_does_not_expect_takes_no_place(name: str, category: s
         ("Knit Sweater", "sweater"),
         ("学生水杯", "cup"),
         ("外套", "jacket"),
-        ("Power Recliner Chair", "recliner_sofa"),
+        ("Power Recliner Chair", "recliner"),
         ("Protein Powder Chocolate", "protein_powder"),
         ("真丝吊带睡裙", "nightgown"),
     ],
@@ -518,7 +518,7 @@ def test_what_a_thing_is_used_with_is_a_list() -> None:
         ("颈枕眼罩套装", "颈枕和眼罩", None),
         ("1.5m床垫*1+枕头*2", "床垫和枕头", "mattress and pillow set"),
         ("床单枕套被套三件套", "床单、枕套和被套", None),
-        ("5 Piece Kitchen Table and Chairs", None, "kitchen table and chair set"),
+        ("5 Piece Kitchen Table and Chairs", None, "table and chairs"),
     ],
 )
 def test_everything_in_a_set_is_named(name: str, zh: str | None, en: str | None) -> None:
@@ -614,7 +614,7 @@ def test_no_word_is_doubled(name: str, doubled: str) -> None:
 def test_a_look_that_the_kind_says_is_left_out() -> None:
     assert "with drawers" not in captioned("Chest of Drawers 6 Drawer").prompt
     assert "木纹色木纹" not in captioned("木纹收纳盒", color="木纹色").prompt
-    assert "A white and black" in captioned("5 Piece Kitchen Table and Chairs", color="white and black").prompt
+    assert "A set of white and black" in captioned("5 Piece Kitchen Table and Chairs", color="white and black").prompt
 
 
 @pytest.mark.parametrize(

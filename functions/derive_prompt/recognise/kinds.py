@@ -3,6 +3,7 @@
 Here: words and their meanings. Not here: which of several words of a product is the thing (`choosing`).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Literal, NamedTuple
@@ -113,11 +114,44 @@ def vocabulary() -> Vocabulary:
         for word in row["words"]:
             for form in forms(word):
                 endings.setdefault(form, ending)
+    for word, ending in _heads(kinds.values(), frozenset(rules["heads"]["not"])):
+        for form in forms(word):
+            if form not in words:
+                endings.setdefault(form, ending)
     general, components = (
         frozenset(form for word in rules["weak"][part] for form in forms(word)) for part in ("general", "components")
     )
     nothing = frozenset(map(plain_form, not_a_kind)) - words.keys()
     return Vocabulary(kinds, words, endings, nothing, general, components)
+
+
+def _heads(kinds: Iterable[Kind], none: frozenset[str]) -> Iterator[tuple[str, Ending]]:
+    """The last words of the kinds' names, of which other compounds may be made: a bumper, as in crib bumper. Such a
+    compound is filmed where most of them are, or with what it is for, where that is filmed with some of them."""
+    found: dict[str, list[Kind]] = {}
+    for kind in kinds:
+        *modifiers, last = plain_form(kind.en).split()
+        if modifiers and last not in none:
+            found.setdefault(last, []).append(kind)
+        if len(kind.zh) > _HEAD_CHARACTERS and kind.zh[-_HEAD_CHARACTERS:] not in none:
+            found.setdefault(kind.zh[-_HEAD_CHARACTERS:], []).append(kind)
+    for word, made in found.items():
+        if len(made) >= _LEAST_COMPOUNDS:
+            families = Counter(kind.template for kind in made)
+            kind = next(kind for kind in made if kind.template == families.most_common(1)[0][0])
+            english = word if word.isascii() else plain_form(kind.en).split()[-1]
+            yield (
+                word,
+                Ending(
+                    Kind(f"head:{word}", kind.template, word, english, kind.measure, kind.en_count),
+                    unless=frozenset(),
+                    filmed_with=frozenset(families),
+                ),
+            )
+
+
+_HEAD_CHARACTERS = 2
+_LEAST_COMPOUNDS = 2
 
 
 def _kind(name: str, row: Mapping[str, Any]) -> Kind:

@@ -5,12 +5,13 @@ told apart; which one the product is, `choosing` decides.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from functions.derive_prompt.recognise.describing import descriptive_words
+from functions.derive_prompt.recognise.describing import colour_words, descriptive_words
+from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.kinds import Ending, Meaning, Vocabulary, in_own_word, plain_form, vocabulary
 from functions.derive_prompt.recognise.roles import Role, role_of
 from functions.derive_prompt.recognise.text import Clause, Segmenter, Token, clauses, has_chinese
@@ -50,7 +51,7 @@ def find_mentions(text: str) -> Sequence[Mention]:
     mentions: list[Mention] = []
     number = 0
     for clause in clauses(text):
-        units = list(_units(text, clause))
+        units = _units(text, clause)
         found = _with_roles(text, clause, units, number)
         if found:
             mentions += found
@@ -58,28 +59,35 @@ def find_mentions(text: str) -> Sequence[Mention]:
     return mentions
 
 
-def _units(text: str, clause: Clause) -> Iterator[_Unit]:
-    """The clause's words, listed ones of several tokens as one: leftmost, longest."""
-    words = vocabulary()
+def _units(text: str, clause: Clause) -> list[_Unit]:
+    """The clause's words, listed ones of several tokens as one: rightmost, longest. What a compound is, its end says,
+    so that a word in the middle belongs to the one behind it: hen, egg cups."""
     tokens = _segmenter().tokens(text, clause)
-    place = 0
-    while place < len(tokens):
-        for size in range(min(_LONGEST_WORD_TOKENS, len(tokens) - place), 0, -1):
-            start, end = tokens[place].start, tokens[place + size - 1].end
-            word = plain_form(text[start:end])
-            if size == 1 or _is_run(tokens[place : place + size], text):
-                if word in words.not_a_kind:
-                    yield _Unit(start, end, word, None, None, "not")
-                    break
-                meaning, ending = words.meaning(word), words.endings.get(word)
-                if meaning is not None or ending is not None:
-                    yield _Unit(start, end, word, meaning, ending, tokens[place].tag)
-                    break
+    units: list[_Unit] = []
+    end = len(tokens)
+    while end:
+        for size in range(min(_LONGEST_WORD_TOKENS, end), 0, -1):
+            unit = _listed_unit(text, tokens[end - size : end])
+            if unit is not None:
+                break
         else:
-            size = 1
-            token = tokens[place]
-            yield _Unit(token.start, token.end, token.text, None, None, token.tag)
-        place += size
+            size, unit = 1, _Unit(*tokens[end - 1][:3], None, None, tokens[end - 1].tag)
+        units.append(unit)
+        end -= size
+    return units[::-1]
+
+
+def _listed_unit(text: str, tokens: list[Token]) -> _Unit | None:
+    """The tokens as one listed word, None where they are none."""
+    if not _is_run(tokens, text):
+        return None
+    words = vocabulary()
+    start, end = tokens[0].start, tokens[-1].end
+    word = plain_form(text[start:end])
+    if word in words.not_a_kind:
+        return _Unit(start, end, word, None, None, "not")
+    meaning, ending = words.meaning(word), words.endings.get(word)
+    return None if meaning is None and ending is None else _Unit(start, end, word, meaning, ending, tokens[0].tag)
 
 
 def _is_run(tokens: list[Token], text: str) -> bool:
@@ -103,16 +111,18 @@ def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> l
             role = role_of(text, clause, words[:place], unit.start, unit.end)
             if role is Role.HEAD and _may_modify(unit, units[place + 1 :]):
                 role = Role.PERHAPS_OF
+            mention = Mention(unit.meaning, unit.text, role, number, clause.aside, False, unit.start, unit.end)
             if role is Role.HEAD and found and not _are_packed_together(units[place + 1 :]):
-                role, found[-1] = _side_by_side(found[-1], unit, text)
-            found.append(Mention(unit.meaning, unit.text, role, number, clause.aside, False, unit.start, unit.end))
+                found[-1], mention = _side_by_side(found[-1], mention, text)
+            found.append(mention)
     _mark_main(found, text)
     return found
 
 
 def _are_packed_together(behind: list[_Unit]) -> bool:
     """Whether what stands behind says that the things before it are sold as one: 颈枕眼罩套装."""
-    return bool(behind) and _PACKED.fullmatch(behind[0].text) is not None
+    after = next((unit for unit in behind if unit.meaning is None), None)
+    return after is not None and _PACKED.fullmatch(after.text) is not None
 
 
 def _with_the_word_before(before: _Unit | None, unit: _Unit) -> Meaning | None:
@@ -122,13 +132,43 @@ def _with_the_word_before(before: _Unit | None, unit: _Unit) -> Meaning | None:
     return _compound(before, unit) or _in_longer_word(before, unit)
 
 
-def _side_by_side(before: Mention, unit: _Unit, text: str) -> tuple[Role, Mention]:
-    """The role of a head behind another mention, and that mention as it is then."""
-    if before.role is not Role.HEAD or not _stand_together(before, unit, text):
-        return Role.HEAD, before
-    if _is_flavour_of(before, unit):
-        return Role.SENSE, before
-    return Role.HEAD, before._replace(role=Role.OF) if _modifies(before, unit) else before
+def _side_by_side(before: Mention, mention: Mention, text: str) -> tuple[Mention, Mention]:
+    """Two mentions, the second a head, as they are beside each other."""
+    if before.role is not Role.HEAD or text[before.end : mention.start].strip(" -"):
+        return before, mention
+    if _is_flavour_of(before, mention):
+        return before, mention._replace(role=Role.SENSE)
+    if not _modifies(before, mention):
+        return before, mention
+    if _names_together(before, mention):
+        whole = text[before.start : mention.end]
+        mention = mention._replace(meaning=_in_longer_words(mention.meaning, whole))
+    return before._replace(role=Role.OF), mention
+
+
+def _names_together(before: Mention, mention: Mention) -> bool:
+    """Whether a thing of a short name is said together with the one before it: pie funnel. Not where that may be a
+    taste, a smell, a colour or a maker."""
+    family = mention.meaning.kind.template
+    short = " " not in mention.word if mention.word.isascii() else len(mention.word) <= _SHORT
+    return (
+        short
+        and len(before.word) > 1
+        and before.word not in descriptive_words()
+        and not {shelf_of(family), family} & _TASTES_OF
+    )
+
+
+_SHORT = 2
+
+
+_TASTES_OF = frozenset(table("endings")["tastes"]["families"])
+
+
+def _in_longer_words(meaning: Meaning, whole: str) -> Meaning:
+    """What a word means in the longer one that a title uses."""
+    own = in_own_word(meaning.kind, plain_form(whole))
+    return meaning._replace(kind=own, root=own.id)
 
 
 def _mark_main(found: list[Mention], text: str) -> None:
@@ -166,33 +206,25 @@ _PACKED = re.compile("|".join((*table("endings")["sets"]["zh"], *table("endings"
 _NOUN_TAGS = ("n", "nz", "vn")
 
 
-def _stand_together(mention: Mention, unit: _Unit, text: str) -> bool:
-    return not text[mention.end : unit.start].strip(" -")
-
-
-def _is_flavour_of(mention: Mention, unit: _Unit) -> bool:
-    """Whether a fruit directly behind another thing is its taste or smell: lip balm cherry."""
+def _is_flavour_of(before: Mention, mention: Mention) -> bool:
+    """Whether a fruit or a colour directly behind another thing is its taste, smell or look: lip balm cherry, sweater
+    mustard."""
     return (
-        unit.meaning is not None
-        and unit.meaning.kind.template == "fruit"
-        and mention.meaning.kind.template not in ("fruit", "vegetables")
-        and unit.text.isascii()
+        mention.word.isascii()
+        and (mention.meaning.kind.template == "fruit" or mention.word in colour_words())
+        and before.meaning.kind.template not in ("fruit", "vegetables", mention.meaning.kind.template)
     )
 
 
-def _modifies(mention: Mention, unit: _Unit) -> bool:
+def _modifies(before: Mention, mention: Mention) -> bool:
     """Whether a kind's word only says more about the one directly behind it: camera bag. Two names of one thing, or of
     things that are filmed alike, stand beside each other: 保温杯水杯."""
-    if unit.meaning is None:
-        return False
     words = vocabulary()
-    if unit.text in words.components or unit.text in words.general:
+    if _PACKED.fullmatch(mention.word) or (mention.word.isascii() and mention.word in words.components | words.general):
         return False
-    related = {unit.meaning.root, *words.lineage(unit.meaning.root)} & {
-        mention.meaning.root,
-        *words.lineage(mention.meaning.root),
-    }
-    return not related and mention.meaning.kind.template != unit.meaning.kind.template
+    one, two = before.meaning, mention.meaning
+    related = {two.root, *words.lineage(two.root)} & {one.root, *words.lineage(one.root)}
+    return not related and one.kind.template != two.kind.template
 
 
 def _compound(before: _Unit, unit: _Unit) -> Meaning | None:
@@ -228,8 +260,7 @@ def _in_longer_word(before: _Unit, unit: _Unit) -> Meaning | None:
         return None
     if not has_chinese(before.text) or before.text in descriptive_words() or not before.tag.startswith(_NAMING_TAGS):
         return None
-    own = in_own_word(unit.meaning.kind, before.text + unit.text)
-    return unit.meaning._replace(kind=own, root=own.id)
+    return _in_longer_words(unit.meaning, before.text + unit.text)
 
 
 _NAMING_TAGS = ("n", "v", "j", "l", "i")

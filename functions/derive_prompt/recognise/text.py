@@ -119,7 +119,8 @@ class Segmenter:
 
     def __init__(self, words: Iterable[str]) -> None:
         self._jieba = rjieba.Jieba()
-        for word in words:
+        self._added = frozenset(words)
+        for word in self._added:
             self._jieba.add_word(word, max(self._jieba.suggest_freq(word), _LEAST_FREQUENCY), _VOCABULARY_TAG)
 
     def tokens(self, text: str, clause: Clause) -> list[Token]:
@@ -130,11 +131,26 @@ class Segmenter:
                 found.append(Token(run.start(), run.end(), run[0], ""))
                 continue
             place = run.start()
+            words: list[tuple[str, str]] = []
             for word, tag in self._jieba.tag(run[0], False):
+                words = self._with_end(words, word, tag)
+            for word, tag in words:
                 found.append(Token(place, place + len(word), word, tag))
                 place += len(word)
         return found
 
+    def _with_end(self, words: list[tuple[str, str]], word: str, tag: str) -> list[tuple[str, str]]:
+        """The words and one more. A character that is left over takes from the word before what makes an added word of
+        it, where a word remains: 儿童玩具 and 车 are 儿童 and 玩具车."""
+        if len(word) == 1 and words and word not in self._added:
+            before = words[-1][0]
+            for length in range(len(before) - _SHORTEST_REST, 0, -1):
+                rest, taken = before[:-length], before[-length:]
+                if taken + word in self._added and self._jieba.cut(rest, False) == [rest]:
+                    return [*words[:-1], (rest, words[-1][1]), (taken + word, _VOCABULARY_TAG)]
+        return [*words, (word, tag)]
 
+
+_SHORTEST_REST = 2
 _LEAST_FREQUENCY = 3
 _VOCABULARY_TAG = "n"
