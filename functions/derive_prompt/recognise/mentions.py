@@ -188,18 +188,14 @@ def _mark_main(found: list[Mention], text: str) -> None:
 
 
 def _may_modify(unit: _Unit, behind: list[_Unit]) -> bool:
-    """Whether an unlisted noun stands directly behind a kind's word, which then may only say more about that."""
+    """Whether an unlisted noun stands directly behind a kind's word, which then may only say more about that. A single
+    character is a thing only where nothing goes on: 包 is none in 全包镜头."""
     after = behind[0] if behind else None
-    return (
-        after is not None
-        and after.start == unit.end
-        and after.meaning is None
-        and after.ending is None
-        and len(after.text) > 1
-        and after.tag in _NOUN_TAGS
-        and after.text not in descriptive_words()
-        and not _PACKED.fullmatch(after.text)
-    )
+    if after is None or after.start != unit.end or after.meaning is not None or after.ending is not None:
+        return False
+    if after.text in descriptive_words() or _PACKED.fullmatch(after.text):
+        return False
+    return len(unit.text) == 1 or (len(after.text) > 1 and after.tag in _NOUN_TAGS)
 
 
 _PACKED = re.compile("|".join((*table("endings")["sets"]["zh"], *table("endings")["sets"]["packed"], ".件套?")))

@@ -31,13 +31,23 @@ def role_of(text: str, clause: Clause, said: list[str], start: int, end: int) ->
     after = text[end : clause.end]
     if has_chinese(text[start:end]):
         return _chinese_role(text[clause.start : start], said[-3:], after)
-    before = text[clause.said_from : start]
+    before = _particle_verb().sub(_blank, text[clause.said_from : start])
     for role, pattern_before, pattern_after in _english_rules():
         if pattern_before is not None and pattern_before.search(before):
             return role
         if pattern_after is not None and pattern_after.match(after):
             return role
     return Role.HEAD
+
+
+def _blank(found: re.Match[str]) -> str:
+    return "-" * len(found[0])
+
+
+@cache
+def _particle_verb() -> re.Pattern[str]:
+    said = table("roles")["en"]
+    return re.compile(rf"\b(?:{_either(said['particle_verbs'])})[ -](?:{_either(said['particles'])})\b")
 
 
 _Rules = tuple[tuple[Role, re.Pattern[str] | None, re.Pattern[str] | None], ...]
@@ -84,7 +94,11 @@ def _chinese_rules() -> _ChineseRules:
             (Role.FOR, frozenset(said["for_before"])),
             (Role.INCLUDED, frozenset(said["included_before"])),
         ),
-        after=((Role.SENSE, after("sense_after")), (Role.FOR, after("for_after"))),
+        after=(
+            (Role.SENSE, after("sense_after")),
+            (Role.FOR, after("for_after")),
+            (Role.FOR, re.compile(rf"\s?(?:{_either(said['for_at_end'])})\Z")),
+        ),
     )
 
 
@@ -105,7 +119,7 @@ def _english_rules() -> _Rules:
             after("excluded_after"),
         ),
         (Role.SENSE, None, after("sense_after")),
-        (Role.FOR, before("for_before"), None),
+        (Role.FOR, before("for_before"), after("for_after")),
         (Role.INCLUDED, before("included_before"), None),
     )
 
