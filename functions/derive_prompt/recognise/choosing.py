@@ -84,13 +84,14 @@ def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterabl
         Evidence(source.field, mention.word, mention.meaning.root, mention.role, round(weight, 3))
         for mention, source, weight in weighed
     )
-    scores = _scores(weighed, family)
+    kin = _Kin(weighed)
+    scores = _scores(weighed, family, kin)
     if not scores:
         return Choice(None, None, 0.0, evidence, ())
     ranked = sorted(scores, key=lambda root: (-scores[root], _first_place(root, weighed)))
-    best = _narrowest(ranked[0], scores, weighed)
+    best = _narrowest(ranked[0], scores, weighed, kin)
     telling = {mention.meaning.root for mention, source, _ in weighed if source.weight >= _TELLING_WEIGHT}
-    rivals = _rivals(best, ranked, telling)
+    rivals = _rivals(best, ranked, telling, kin)
     score = scores[best]
     rival = scores[rivals[0]] if rivals else 0.0
     confidence = round(min(1.0, score) * score / (score + rival), 3)
@@ -116,14 +117,39 @@ def _weighed(sources: Sequence[Source], family: str | None, vetoed: frozenset[st
     ]
 
 
-def _rivals(best: str, ranked: Sequence[str], telling: set[str]) -> list[str]:
+class _Kin:
+    """Which of the kinds of one product are kinds of which: by the vocabulary, and by the words that its name says of
+    them, for a health faucet is a faucet."""
+
+    def __init__(self, weighed: Sequence[_Weighed]) -> None:
+        heads = {
+            mention.word: mention.meaning.root
+            for mention, source, _ in weighed
+            if source.field == NAME and mention.role is Role.HEAD and not mention.aside
+        }
+        self._wider_by_word: dict[str, set[str]] = {}
+        for word, root in heads.items():
+            for other, wider in heads.items():
+                if wider != root and word.endswith(f" {other}" if other.isascii() else other) and len(other) > 1:
+                    self._wider_by_word.setdefault(root, set()).add(wider)
+
+    def wider(self, root: str) -> set[str]:
+        """The kinds that a kind is one of."""
+        return {*vocabulary().lineage(root), *self._wider_by_word.get(root, ())}
+
+    def related(self, root: str) -> set[str]:
+        """The kind and those that it is one of."""
+        return {root, *self.wider(root)}
+
+
+def _rivals(best: str, ranked: Sequence[str], telling: set[str], kin: _Kin) -> list[str]:
     """The other kinds, best first, but those that are the same thing in wider or narrower words. Where the name says a
     thing, shelves are no rivals: 被枕 holds quilts and pillows."""
-    related = _related(best)
+    related = kin.related(best)
     return [
         root
         for root in ranked
-        if root not in related and best not in _related(root) and (best not in telling or root in telling)
+        if root not in related and best not in kin.related(root) and (best not in telling or root in telling)
     ]
 
 
@@ -175,7 +201,7 @@ def _is_expected(kind: Kind, family: str | None) -> bool:
     return family is not None and shelf_of(kind.template) == shelf_of(family)
 
 
-def _scores(weighed: Sequence[_Weighed], family: str | None) -> dict[str, float]:
+def _scores(weighed: Sequence[_Weighed], family: str | None, kin: _Kin) -> dict[str, float]:
     own: dict[str, float] = {}
     for field in dict.fromkeys(source.field for _, source, _ in weighed):
         told: dict[str, float] = {}
@@ -186,11 +212,10 @@ def _scores(weighed: Sequence[_Weighed], family: str | None) -> dict[str, float]
                 told[root] = max(told.get(root, 0.0), weight) + 0.15 * min(told.get(root, 0.0), weight)
         for root, weight in told.items():
             own[root] = own.get(root, 0.0) + weight
-    words = vocabulary()
     families = {mention.meaning.root: mention.meaning.kind.template for mention, _, _ in weighed}
     scores = {}
     for root, weight in own.items():
-        support = sum(own.get(wider, 0.0) for wider in words.lineage(root))
+        support = sum(own.get(wider, 0.0) for wider in kin.wider(root))
         scores[root] = weight + _WIDER * min(support, 2 * weight)
         if family is not None and shelf_of(families[root]) == shelf_of(family):
             scores[root] += _FAMILY * min(1.0, 2 * weight)
@@ -199,19 +224,15 @@ def _scores(weighed: Sequence[_Weighed], family: str | None) -> dict[str, float]
     return scores
 
 
-def _related(root: str) -> set[str]:
-    return {root, *vocabulary().lineage(root)}
-
-
-def _narrowest(root: str, scores: dict[str, float], weighed: Sequence[_Weighed]) -> str:
+def _narrowest(root: str, scores: dict[str, float], weighed: Sequence[_Weighed], kin: _Kin) -> str:
     """The narrowest kind of `root` that is a thing of the name itself, or the best-weighed one."""
     heads = {
         mention.meaning.root
         for mention, source, _ in weighed
         if mention.role is Role.HEAD and not mention.aside and source.weight >= _TELLING_WEIGHT
     }
-    narrower = [other for other in scores if other in heads and root in set(vocabulary().lineage(other))]
-    return max(narrower, key=lambda other: (len(set(vocabulary().lineage(other))), scores[other]), default=root)
+    narrower = [other for other in scores if other in heads and root in kin.wider(other)]
+    return max(narrower, key=lambda other: (len(kin.wider(other)), scores[other]), default=root)
 
 
 _TELLING_WEIGHT = 0.5
@@ -237,14 +258,11 @@ def _first_place(root: str, weighed: Sequence[_Weighed]) -> int:
 
 
 def _in_best_word(root: str, weighed: Sequence[_Weighed]) -> Kind:
-    """The kind in the word that was said of it: the best-weighed, then the longest."""
+    """The kind in the word that was said of it: of the best-weighed one of its own, the name's, the longest."""
     said = [
-        (weight, len(mention.word), -place, mention.meaning.kind)
-        for place, (mention, _, weight) in enumerate(weighed)
+        (weight, (mention.meaning.kind.id != root, source.field == NAME, len(mention.word), -place), mention.meaning.kind)
+        for place, (mention, source, weight) in enumerate(weighed)
         if mention.meaning.root == root
     ]
-    heaviest = max(weight for weight, _, _, _ in said)
-    return max(
-        (entry for entry in said if entry[0] >= 0.8 * heaviest),
-        key=lambda entry: (entry[3].id != root, entry[1], entry[2]),
-    )[3]
+    heaviest = max(weight for weight, _, _ in said)
+    return max((entry for entry in said if entry[0] >= 0.8 * heaviest), key=lambda entry: entry[1])[2]
