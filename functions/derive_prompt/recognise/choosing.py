@@ -260,7 +260,11 @@ def _first_place(root: str, weighed: Sequence[_Weighed]) -> int:
 def _in_best_word(root: str, weighed: Sequence[_Weighed]) -> Kind:
     """The kind in the word that was said of it: of the best-weighed one of its own, the name's, the longest."""
     said = [
-        (weight, (mention.meaning.kind.id != root, source.field == NAME, len(mention.word), -place), mention.meaning.kind)
+        (
+            weight,
+            (mention.meaning.kind.id != root, source.field == NAME, len(mention.word), -place),
+            mention.meaning.kind,
+        )
         for place, (mention, source, weight) in enumerate(weighed)
         if mention.meaning.root == root
     ]

@@ -4,7 +4,7 @@ Here: words and their meanings. Not here: which of several words of a product is
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -70,6 +70,8 @@ class Vocabulary(NamedTuple):
     """Wider words that say no more than any kind of their family beside them."""
     components: frozenset[str]
     """Parts and extras that never take the place of a thing already said."""
+    modifiers: frozenset[str]
+    """Words that English names of several words begin with."""
 
     def meaning(self, word: str) -> Meaning | None:
         """What a word in its plain form means, None where it is not listed."""
@@ -108,21 +110,28 @@ def vocabulary() -> Vocabulary:
         for listed in _listed(kinds[name], row):
             for form in forms(listed.word):
                 words.setdefault(form, listed)
-    endings: dict[str, Ending] = {}
-    for name, row in rules["endings"].items():
-        ending = Ending(_kind(name, row), frozenset(row.get("unless", ())), frozenset(row.get("with", ())))
-        for word in row["words"]:
-            for form in forms(word):
-                endings.setdefault(form, ending)
-    for word, ending in _heads(kinds.values(), frozenset(rules["heads"]["not"])):
-        for form in forms(word):
-            if form not in words:
-                endings.setdefault(form, ending)
     general, components = (
         frozenset(form for word in rules["weak"][part] for form in forms(word)) for part in ("general", "components")
     )
     nothing = frozenset(map(plain_form, not_a_kind)) - words.keys()
-    return Vocabulary(kinds, words, endings, nothing, general, components)
+    modifiers = frozenset(word.partition(" ")[0] for word in words if " " in word) - words.keys()
+    return Vocabulary(kinds, words, _endings(kinds.values(), words), nothing, general, components, modifiers)
+
+
+def _endings(kinds: Iterable[Kind], words: Collection[str]) -> dict[str, Ending]:
+    """The listed endings, and those that the names of the kinds give where they are no `words` themselves."""
+    rules = table("endings")
+    found: dict[str, Ending] = {}
+    for name, row in rules["endings"].items():
+        ending = Ending(_kind(name, row), frozenset(row.get("unless", ())), frozenset(row.get("with", ())))
+        for word in row["words"]:
+            for form in forms(word):
+                found.setdefault(form, ending)
+    for word, ending in _heads(kinds, frozenset(rules["heads"]["not"])):
+        for form in forms(word):
+            if form not in words:
+                found.setdefault(form, ending)
+    return found
 
 
 def _heads(kinds: Iterable[Kind], none: frozenset[str]) -> Iterator[tuple[str, Ending]]:

@@ -5,7 +5,7 @@ told apart; which one the product is, `choosing` decides.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -56,7 +56,26 @@ def find_mentions(text: str) -> Sequence[Mention]:
         if found:
             mentions += found
             number += 1
-    return mentions
+    return list(_listed_together(mentions, text))
+
+
+def _listed_together(mentions: Sequence[Mention], text: str) -> Iterator[Mention]:
+    """The mentions; what a sign joins to one that is no head plays the same part: for suit/lehenga, 送杯刷和杯盖. Where
+    the thing is known, so does what is grown together with it: 附琴袋调音器."""
+    before: Mention | None = None
+    named = False
+    for mention in mentions:
+        if before is not None and mention.role is Role.HEAD and before.role in _SHARED_ROLES:
+            between = text[before.end : mention.start]
+            if _JOINING.fullmatch(between) or (not between and named and before.role is Role.INCLUDED):
+                mention = mention._replace(role=before.role, main=False)
+        named = named or (mention.role is Role.HEAD and mention.clause == 0)
+        before = mention
+        yield mention
+
+
+_SHARED_ROLES = (Role.FOR, Role.INCLUDED, Role.EXCLUDED)
+_JOINING = re.compile(r"\s*[/、&+和与及或]\s*")
 
 
 def _units(text: str, clause: Clause) -> list[_Unit]:
@@ -97,26 +116,35 @@ def _is_run(tokens: list[Token], text: str) -> bool:
 
 def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> list[Mention]:
     found: list[Mention] = []
-    words = [unit.text for unit in units]
-    for place, unit in enumerate(units):
-        before = units[place - 1] if place else None
-        whole = _with_the_word_before(before, unit)
-        if whole is not None and before is not None:
-            if unit.ending is not None and found and found[-1].end == before.end:
-                found[-1] = found[-1]._replace(role=Role.OF)
-            role = role_of(text, clause, words[: place - 1], before.start, unit.end)
-            word = text[before.start : unit.end]
-            found.append(Mention(whole, word, role, number, clause.aside, False, before.start, unit.end))
-        elif unit.meaning is not None:
-            role = role_of(text, clause, words[:place], unit.start, unit.end)
-            if role is Role.HEAD and _may_modify(unit, units[place + 1 :]):
-                role = Role.PERHAPS_OF
-            mention = Mention(unit.meaning, unit.text, role, number, clause.aside, False, unit.start, unit.end)
-            if role is Role.HEAD and found and not _are_packed_together(units[place + 1 :]):
-                found[-1], mention = _side_by_side(found[-1], mention, text)
-            found.append(mention)
+    for place in range(len(units)):
+        mention = _mention_at(place, units, text, clause, number)
+        if mention is None:
+            continue
+        if found and found[-1].end > mention.start:
+            found[-1] = found[-1]._replace(role=Role.OF)
+        elif found and mention.role is Role.HEAD and not _are_packed_together(units[place + 1 :]):
+            found[-1], mention = _side_by_side(found[-1], mention, text)
+        found.append(mention)
     _mark_main(found, text)
     return found
+
+
+def _mention_at(place: int, units: list[_Unit], text: str, clause: Clause, number: int) -> Mention | None:
+    """What one unit mentions, by itself or as one word with the unit before it."""
+    unit = units[place]
+    before = units[place - 1] if place else None
+    whole = _with_the_word_before(before, unit, text)
+    if whole is not None and before is not None:
+        meaning, start, said = whole, before.start, units[: place - 1]
+    elif unit.meaning is not None:
+        meaning, start, said = unit.meaning, unit.start, units[:place]
+    else:
+        return None
+    role = role_of(text, clause, [unit.text for unit in said], start, unit.end)
+    if role is Role.HEAD and whole is None and _may_modify(unit, units[place + 1 :]):
+        role = Role.PERHAPS_OF
+    word = unit.text if whole is None else text[start : unit.end]
+    return Mention(meaning, word, role, number, clause.aside, False, start, unit.end)
 
 
 def _are_packed_together(behind: list[_Unit]) -> bool:
@@ -125,11 +153,25 @@ def _are_packed_together(behind: list[_Unit]) -> bool:
     return after is not None and _PACKED.fullmatch(after.text) is not None
 
 
-def _with_the_word_before(before: _Unit | None, unit: _Unit) -> Meaning | None:
+def _with_the_word_before(before: _Unit | None, unit: _Unit, text: str) -> Meaning | None:
     """What a unit means together with the one before it, where they are one word."""
-    if before is None:
+    if before is None or text[before.end : unit.start].strip(" -'"):
         return None
-    return _compound(before, unit) or _in_longer_word(before, unit)
+    return _compound(before, unit) or _in_longer_word(before, unit) or _with_known_modifier(before, unit)
+
+
+def _with_known_modifier(before: _Unit, unit: _Unit) -> Meaning | None:
+    """A short English name with the word before it, where other listed names begin so: pannier bag, as pannier rack."""
+    if unit.meaning is None or " " in unit.text or before.meaning is not None or before.ending is not None:
+        return None
+    family = unit.meaning.kind.template
+    if (
+        before.text not in vocabulary().modifiers
+        or before.text in descriptive_words()
+        or {shelf_of(family), family} & _TASTES_OF
+    ):
+        return None
+    return _in_longer_words(unit.meaning, f"{before.text} {unit.text}")
 
 
 def _side_by_side(before: Mention, mention: Mention, text: str) -> tuple[Mention, Mention]:
