@@ -111,6 +111,7 @@ class ClipRecord(Payload):
             label=self.label,
             channels=request.channels,
             experiment=request.experiment,
+            reasons=request.review,
         )
 
 

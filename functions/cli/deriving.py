@@ -50,11 +50,12 @@ def _accounts(file: Path) -> Iterator[dict[str, Any]]:
 
 def _account(product: Product, specs: Any) -> dict[str, Any]:
     from functions.derive_prompt.recognise.understanding import visible_fields
-    from functions.derive_prompt.screening import screen
+    from functions.derive_prompt.refusals import licence_wanted, prohibited
+    from functions.derive_prompt.screening import licensed, screen
 
     screened = screen(product)
     if screened:
-        return _told(product, reasons=screened)
+        return _told(product, "rejected", reasons=[prohibited(finding) for finding in screened])
     fields = visible_fields(product)
     if product.image:
         scene, spec = specs.scene(fields, from_photo=True), None
@@ -66,7 +67,8 @@ def _account(product: Product, specs: Any) -> dict[str, Any]:
     looks = [look for section in slots.looks for look in section]
     return _told(
         product,
-        reasons=scene.reasons,
+        "requested" if caption else "rejected",
+        reasons=[*scene.reasons, *(licence_wanted(finding) for finding in licensed(product) if caption)],
         kind=_word(understood.slots.kind, language) if understood.problem is None else None,
         family=slots.template,
         colours=[_word(slots.colour, language)] if slots.colour else [],
@@ -81,10 +83,10 @@ def _account(product: Product, specs: Any) -> dict[str, Any]:
     )
 
 
-def _told(product: Product, *, reasons: Any, **told: Any) -> dict[str, Any]:
+def _told(product: Product, outcome: str, *, reasons: Any, **told: Any) -> dict[str, Any]:
     return {
         "product_id": product.product_id,
-        "outcome": "rejected" if reasons else "requested",
+        "outcome": outcome,
         "kind": None,
         "family": None,
         "colours": [],

@@ -143,7 +143,8 @@ class DerivePrompt:
         if isinstance(request, VideoRejected):
             return answer(event, request, source=SOURCE, time=self._now())
 
-        record = self._clips.find_ready(request.video_id)
+        # A clip that a person is to see first is handed on by whoever would have drawn it.
+        record = None if request.review else self._clips.find_ready(request.video_id)
         if record is not None:
             record = self._store.addressed(record)
             ready = record.ready(request.product_id, request.experiment, cache_hit=True)

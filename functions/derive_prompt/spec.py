@@ -9,8 +9,8 @@ from functions.derive_prompt.prompts import Caption, caption_of, caption_of_phot
 from functions.derive_prompt.reader.answer import Answer
 from functions.derive_prompt.reader.support import Refused, Supported, supported
 from functions.derive_prompt.recognise.understanding import Understanding, VisibleFields, understand, visible_fields
-from functions.derive_prompt.refusals import refusal
-from functions.derive_prompt.screening import screen
+from functions.derive_prompt.refusals import licence_wanted, prohibited, refusal
+from functions.derive_prompt.screening import licensed, screen
 from model_store.manifest import Manifest
 from shared.errors import INVALID_IMAGE, PhotoNotYet, PhotoRefused
 from shared.events import Event, ModelReference, Product, Reason, RenderSpec, VideoRejected, VideoRequested
@@ -113,9 +113,9 @@ class Requests:
         away.
         """
         product = event.data
-        reasons = screen(product)
-        if reasons:
-            return _rejection(product, reasons)
+        found = screen(product)
+        if found:
+            return _rejection(product, [prohibited(finding) for finding in found])
         try:
             photo = self._photo_digest(product.image) if self._photo_digest and product.image else None
         except PhotoRefused as refused:
@@ -133,6 +133,7 @@ class Requests:
             spec=spec,
             channels=product.channels,
             experiment=product.experiment,
+            review=tuple(licence_wanted(finding) for finding in licensed(product)),
         )
 
     def _derived(self, fields: VisibleFields, photo: str | None, *, last_round: bool) -> Derived:

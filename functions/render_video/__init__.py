@@ -130,7 +130,7 @@ class RenderVideo:
                 return [_rejected(event, refused)]
         _tell(request, record, cache_hit=cache_hit)
         now = datetime.now(UTC)
-        if record.outcome == "review":
+        if record.outcome == "review" or request.review:
             return [answer(event, record.review(request), source=SOURCE, time=now)]
         ready = record.ready(request.product_id, request.experiment, cache_hit=cache_hit)
         return [answer(event, ready, source=SOURCE, time=now)]

@@ -132,7 +132,7 @@ def _take(plan: Plan, past: Past, request: VideoRequested, find: Find) -> None:
         if record is None:
             plan.to_draw[_kind(request.spec)] += 1
     (outcome,) = known
-    if outcome == "review":
+    if outcome == "review" or (outcome == "ready" and request.review):
         plan.in_review += 1
         return
     event = past.event

@@ -77,6 +77,9 @@ class VideoRequested(Payload):
     spec: RenderSpec
     channels: Texts = ()
     experiment: Experiment | None = None
+    review: tuple[Reason, ...] = Field(
+        (), description="Why a person is to see the clip before it is shown for this product, however good it is."
+    )
 
     @model_validator(mode="after")
     def _id_names_the_spec(self) -> Self:
@@ -114,7 +117,8 @@ class VideoReady(Payload):
 
 
 class VideoReview(Payload):
-    """The data of `video.review`: a clip that inspection will not pass by itself; a person decides."""
+    """The data of `video.review`: a clip that inspection will not pass by itself, or of a product for which somebody is
+    to see it first (`reasons`); a person decides."""
 
     product_id: Identifier
     video_id: Sha256
@@ -127,6 +131,7 @@ class VideoReview(Payload):
     label: Label
     channels: Texts = ()
     experiment: Experiment | None = None
+    reasons: tuple[Reason, ...] = ()
 
 
 class VideoRejected(Payload):

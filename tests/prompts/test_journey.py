@@ -52,6 +52,16 @@ def test_a_clip_that_a_person_must_look_at_is_asked_for_again() -> None:
     assert function.handle(created(product()))[0].type == "video.requested"
 
 
+def test_a_ready_clip_that_a_person_is_to_see_first_is_asked_for() -> None:
+    store = CountingStore()
+    function = started(store=store)
+    spec = function.handle(created(product("马克杯")))[0].data.spec
+    store.records[spec.video_id] = record(spec)
+    (event,) = function.handle(created(product("蜡笔小新 马克杯")))
+    assert (event.type, event.data.video_id) == ("video.requested", spec.video_id)
+    assert [reason.code for reason in event.data.review] == ["review-licence"]
+
+
 def test_a_ready_clip_is_asked_for_once_and_an_unknown_one_each_time() -> None:
     store = CountingStore()
     function = started(store=store)

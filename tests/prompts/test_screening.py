@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from functions.derive_prompt.screening import may_be_quoted, screen
+from functions.derive_prompt.refusals import licence_wanted, prohibited
+from functions.derive_prompt.screening import GROUPS, licensed, makes_claim, may_be_quoted, screen
 from tests.prompts.conftest import created, product, started
 
 
@@ -29,7 +30,7 @@ from tests.prompts.conftest import created, product, started
         ({"name": "杯子", "features": ["装<b", "附赠香烟", "c>箱"]}, "prohibited-tobacco"),
         ({"name": "手\u200b枪"}, "prohibited-weapons"),
         ({"name": "手&#8203;枪"}, "prohibited-weapons"),
-        ({"name": "Toy &#80;ISTOL"}, "prohibited-weapons"),
+        ({"name": "Old &#80;ISTOL"}, "prohibited-weapons"),
         ({"name": "ＶＡＰＥ"}, "prohibited-tobacco"),
         ({"name": "電子煙"}, "prohibited-tobacco"),
     ],
@@ -111,15 +112,182 @@ def test_keeping_one_thing_off_excuses_no_other(fields: dict[str, Any]) -> None:
     assert screen(product(**fields))
 
 
-def test_a_reason_names_its_field_and_word() -> None:
-    (reason,) = screen(product("杯子", features=["好看", "附赠香烟"]))
+def test_a_reason_names_its_field_and_word_in_both_languages() -> None:
+    (finding,) = screen(product("杯子", features=["好看", "附赠香烟"]))
+    reason = prohibited(finding)
     assert reason.field == "features"
-    assert "香烟" in reason.message
+    english, chinese = reason.message.split(" / ")
+    assert "The features say “香烟”" in english
+    assert "卖点里有“香烟”" in chinese
+
+
+@pytest.mark.parametrize("code", GROUPS)
+def test_every_code_is_named_in_both_languages(code: str) -> None:
+    english, chinese = GROUPS[code]
+    assert english.isascii()
+    assert not chinese.isascii()
 
 
 def test_each_code_is_given_once() -> None:
-    reasons = screen(product("手枪 步枪 电子烟"))
-    assert sorted(reason.code for reason in reasons) == ["prohibited-tobacco", "prohibited-weapons"]
+    findings = screen(product("手枪 步枪 电子烟"))
+    assert sorted(finding.code for finding in findings) == ["prohibited-tobacco", "prohibited-weapons"]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("折叠蝴蝶刀 户外", "prohibited-weapons"),
+        ("Telescopic baton, steel", "prohibited-weapons"),
+        ("氯胺酮 K粉", "prohibited-drugs"),
+        ("Delta-8 gummies, peach", "prohibited-drugs"),
+        ("Blue glass bong with ice catcher", "prohibited-drugs"),
+        ("左氧氟沙星片 24片", "prohibited-medicine"),
+        ("Doxycycline 100mg capsules", "prohibited-medicine"),
+        ("假阳具 吸盘", "prohibited-adult"),
+        ("Handheld massager for clitoral pleasure", "prohibited-adult"),
+        ("透视麻将 隐形眼镜", "prohibited-gambling"),
+        ("UV ink marked cards", "prohibited-gambling"),
+        ("悦刻 五代", "prohibited-tobacco"),
+        ("Snus white mint", "prohibited-tobacco"),
+        ("狼牙吊坠 老货真品", "prohibited-wildlife"),
+        ("Hawksbill tortoise shell comb", "prohibited-wildlife"),
+        ("强磁GPS 出轨 定位", "prohibited-surveillance"),
+        ("Bump key, 10 pieces", "prohibited-surveillance"),
+        ("劳力士 1:1 复刻", "prohibited-counterfeit"),
+        ("AAA quality replica Prada tote", "prohibited-counterfeit"),
+        ("二踢脚 50响", "prohibited-hazardous"),
+        ("Sodium cyanide, technical grade", "prohibited-hazardous"),
+        ("代孕服务 咨询", "prohibited-services"),
+        ("CVV dumps", "prohibited-services"),
+        ("Bitch, please: coffee mug", "offensive-language"),
+    ],
+)
+def test_goods_that_nobody_may_sell_are_found_in_both_languages(name: str, code: str) -> None:
+    assert [finding.code for finding in screen(product(name))] == [code]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "电_子_烟",
+        "电 子 烟 杆",
+        "象★牙 手串",
+        "情😀趣💋用品",
+        "大㊙麻 叶",
+        "dian子烟",
+        "電子菸",
+        "V a p e kit",
+        "v.a.p.e",
+        "v4pe kit",
+        "p*rn dvd",
+        "cоcaіne",
+        "сigаrette",
+    ],
+)
+def test_words_are_seen_through_their_disguises(name: str) -> None:
+    assert screen(product(name))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "海盗手枪 儿童玩具",
+        "穿山甲 毛绒公仔",
+        "混凝土 插入式震动棒",
+        "老虎机 造型 存钱罐",
+        "尼古丁检测试纸",
+        "不含尼古丁 香氛",
+        "反恐 桌游",
+        "自杀预防 图书",
+        "胰岛素 冷藏盒",
+        "象牙果 手链",
+        "Foam dart pistol toy",
+        "Plush pangolin",
+        "Vibrator for concrete, 35 mm",
+        "Pen case for insulin, cooling",
+        "Antibiotic-free turkey",
+        "Ceramic knife, no ivory",
+        "Casino party balloons",
+        "Engine 12 4x4 jack",
+        "S M L XL hangers",
+        "男 童 装",
+    ],
+)
+def test_what_stands_near_a_word_may_make_it_harmless(name: str) -> None:
+    assert screen(product(name)) == ()
+
+
+def test_a_colour_may_be_called_like_goods_that_are_prohibited() -> None:
+    assert screen(product("窗帘", color=["象牙"], attributes={"颜色": "烟草"})) == ()
+    assert screen(product("手串", material=["象牙"]))
+    assert screen(product("盒子", color=["电子烟"]))
+
+
+LICENSED = ["史迪仔 抱枕", "耐克同款 短袖", "Kuromi backpack", "Gucci style belt bag"]
+
+
+@pytest.mark.parametrize("name", LICENSED)
+def test_what_may_belong_to_somebody_else_is_looked_at_first(name: str) -> None:
+    found = licensed(product(name))
+    assert [finding.code for finding in found] == ["review-licence"]
+    (event,) = started().handle(created(product(name, category=["枕头"])))
+    assert event.type == "video.requested"
+    assert event.data.review == (licence_wanted(found[0]),)
+
+
+def test_a_brand_that_is_stated_is_its_own() -> None:
+    assert licensed(product("贵州茅台 酒杯"))
+    assert licensed(product("贵州茅台 酒杯", attributes={"品牌": "贵州茅台"})) == ()
+
+
+def test_what_may_belong_to_somebody_else_is_never_named_in_a_prompt() -> None:
+    (event,) = started().handle(created(product("Kuromi backpack")))
+    assert "kuromi" not in event.data.spec.prompt.lower()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "天花板级手感",
+        "同级最轻",
+        "全网销量第一",
+        "销 量 第 一",
+        "蕞好的奶锅",
+        "No.1 品牌",
+        "缓解便秘",
+        "祛湿 排毒",
+        "稳赚 五年回本",
+        "The finest down money can buy",
+        "B.e.s.t buy",
+        "Our most popular kettle",
+        "Relieves joint pain",
+        "Doctor recommended",
+        "Earn money from your sofa",
+    ],
+)
+def test_a_claim_is_known(text: str) -> None:
+    assert makes_claim(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "最大开合角度120度",
+        "最多可叠放 6 层",
+        "第一档为低速",
+        "唯一编码",
+        "万能转换头",
+        "增高鞋垫 2厘米",
+        "Best served chilled",
+        "No. 1 crosshead screwdriver",
+        "Perfect binding, 120 pages",
+        "Guaranteed for ten years",
+        "Cures under a UV lamp",
+        "Treats for small dogs",
+    ],
+)
+def test_a_fact_is_no_claim(text: str) -> None:
+    assert not makes_claim(text)
 
 
 def test_a_long_text_is_screened_to_its_end() -> None:

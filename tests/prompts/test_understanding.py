@@ -23,14 +23,17 @@ def test_an_unknown_thing_is_rejected_and_told_what_to_send() -> None:
     refusal = rejection(UNKNOWN)
     (reason,) = refusal.reasons
     assert (refusal.stage, reason.code, reason.field) == ("understanding", "kind-unknown", "name")
-    assert "send a category" in reason.message
-    assert "类目" in reason.message
+    english, chinese = reason.message.split(" / ")
+    assert "add a category" in english
+    assert "补充具体类目" in chinese
 
 
 def test_what_may_be_two_things_is_rejected_with_both_words() -> None:
     (reason,) = rejection("春日系列", attributes={"类型": ["手机", "沙发"]}).reasons
     assert reason.code == "kind-ambiguous"
-    assert "手机、沙发" in reason.message
+    english, chinese = reason.message.split(" / ")
+    assert "“手机” or “沙发”" in english
+    assert "“手机”或“沙发”" in chinese
 
 
 def test_an_unknown_thing_with_a_photo_is_filmed_from_it_without_a_noun() -> None:

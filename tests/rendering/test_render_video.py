@@ -6,6 +6,7 @@ import io
 import re
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from model_store.manifest import ModelFile, write_manifest
 from model_store.sampling import SamplerConfig
 from shared.clips import ClipStore
 from shared.errors import ConfigurationError, NotANumber, PermanentError, TemporaryError, Unavailable
-from shared.events import Event, Experiment, ModelReference, RenderSpec, TemplateReference, VideoRequested
+from shared.events import Event, Experiment, ModelReference, Reason, RenderSpec, TemplateReference, VideoRequested
 from shared.objects import ObjectStore
 from shared.photos import Photos
 from shared.settings import ObjectSettings, RenderSettings, Settings
@@ -214,6 +215,17 @@ def test_a_clip_that_never_passes_is_for_a_person(start: Start, store: ClipStore
     assert store.objects.head(answer.data.master.key) is not None
     (again,) = function.handle(request(spec(), "SKU-2"))
     assert (again.type, len(painter.specs)) == ("video.review", 3)
+
+
+def test_a_good_clip_is_for_a_person_where_its_product_wants_one(start: Start) -> None:
+    """The clip is everybody's: a product that shares it and wants nobody is ready."""
+    function, painter = start(moving_disc)
+    wanted = request(spec())
+    why = (Reason(code="review-licence", message="a figure of somebody's"),)
+    (answer,) = function.handle(replace(wanted, data=wanted.data.model_copy(update={"review": why})))
+    assert (answer.type, answer.data.reasons, answer.data.inspection.reasons) == ("video.review", why, ())
+    (other,) = function.handle(request(spec(), "SKU-2"))
+    assert (other.type, len(painter.specs)) == ("video.ready", 1)
 
 
 def test_whoever_writes_the_record_first_decides(start: Start, store: ClipStore) -> None:

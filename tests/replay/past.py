@@ -119,7 +119,8 @@ def derive(event: Event[Product]) -> VideoRequested | VideoRejected:
         reasons = (Reason(code="test", message="not allowed"),)
         return VideoRejected(product_id=product.product_id, stage="screening", reasons=reasons)
     spec = spec_of(product)
-    return VideoRequested(product_id=product.product_id, video_id=spec.video_id, spec=spec)
+    review = (Reason(code="test", message="somebody looks first"),) if "licensed" in product.category else ()
+    return VideoRequested(product_id=product.product_id, video_id=spec.video_id, spec=spec, review=review)
 
 
 def record(spec: RenderSpec, outcome: Any = "ready", seconds: Mapping[str, float] | None = None) -> ClipRecord:

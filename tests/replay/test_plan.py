@@ -60,6 +60,16 @@ def test_products_that_share_a_clip_cost_one_video(notebook: Notebook) -> None:
     assert (plan.to_send, plan.to_draw.total()) == (3, 2)
 
 
+def test_a_clip_that_a_person_is_to_see_first_is_not_sent_again(notebook: Notebook) -> None:
+    event = product_event("a")
+    seen_first = replace(event, data=event.data.model_copy(update={"category": ("licensed",)}))
+    clips = Clips()
+    clips.keep(event)
+    told = replace(past("a"), event=replace(past("a").event, data=seen_first.data))
+    plan = plan_of(notebook, told, clips=clips)
+    assert (plan.in_review, plan.to_send) == (1, 0)
+
+
 def test_the_cost_is_the_median_of_recent_clips_of_that_kind(notebook: Notebook) -> None:
     recent = [ready({"denoise": denoise, "decode": 1.0, "store": 50.0}) for denoise in (2.0, 3.0, 90.0)]
     other_kinds = [ready({"denoise": 500.0}, steps=50), ready({"denoise": 500.0}, width=640), ready({})]

@@ -21,7 +21,7 @@ from functions.derive_prompt.recognise.parts import parts_in
 from functions.derive_prompt.recognise.sets import find_set
 from functions.derive_prompt.recognise.shades import Colour, joined
 from functions.derive_prompt.recognise.text import NAME_LIMIT, has_chinese, normalised, without_models
-from functions.derive_prompt.screening import makes_absolute_claim
+from functions.derive_prompt.screening import makes_claim
 from functions.derive_prompt.templates import Locale, Template, template_of
 from functions.derive_prompt.vocabulary import table
 from shared.events import Product
@@ -301,7 +301,7 @@ def _find_looks(fields: VisibleFields, name: str, template: str, patterns: Texts
     texts = [name]
     for feature in fields.features:
         plain = normalised(feature[:NAME_LIMIT])
-        if not makes_absolute_claim(plain):
+        if not makes_claim(plain):
             texts.append(plain)
     for key, values in fields.attributes:
         if key in _CRAFT_FIELDS:
