@@ -61,26 +61,33 @@ def _account(product: Product, specs: Any) -> dict[str, Any]:
         scene, spec = specs.scene(fields, from_photo=True), None
     else:
         scene, spec = specs.derive(fields)
+    looked_at = [licence_wanted(finding) for finding in licensed(product)] if scene.caption else []
+    return _told(
+        product,
+        "requested" if scene.caption else "rejected",
+        reasons=[*scene.reasons, *looked_at],
+        video_id=spec.video_id if spec else None,
+        **_scene(scene),
+    )
+
+
+def _scene(scene: Any) -> dict[str, Any]:
     understood, caption = scene.understood, scene.caption
     slots = understood.slots if caption is None else caption.slots
     language = slots.locale
     looks = [look for section in slots.looks for look in section]
-    return _told(
-        product,
-        "requested" if caption else "rejected",
-        reasons=[*scene.reasons, *(licence_wanted(finding) for finding in licensed(product) if caption)],
-        kind=_word(understood.slots.kind, language) if understood.problem is None else None,
-        family=slots.template,
-        colours=[_word(slots.colour, language)] if slots.colour else [],
-        materials=[_word(slots.material, language)] if slots.material else [],
-        looks=[_word(look, language) for look in looks],
-        audience=_word(slots.audience, language),
-        confidence=understood.choice.confidence,
-        evidence=[{**said._asdict(), "role": said.role.value} for said in understood.choice.evidence],
-        prompt=caption.prompt if caption else None,
-        negative_prompt=caption.negative_prompt if caption else None,
-        video_id=spec.video_id if spec else None,
-    )
+    return {
+        "kind": _word(understood.slots.kind, language) if understood.problem is None else None,
+        "family": slots.template,
+        "colours": [_word(slots.colour, language)] if slots.colour else [],
+        "materials": [_word(slots.material, language)] if slots.material else [],
+        "looks": [_word(look, language) for look in looks],
+        "audience": _word(slots.audience, language),
+        "confidence": understood.choice.confidence,
+        "evidence": [{**said._asdict(), "role": said.role.value} for said in understood.choice.evidence],
+        "prompt": caption.prompt if caption else None,
+        "negative_prompt": caption.negative_prompt if caption else None,
+    }
 
 
 def _told(product: Product, outcome: str, *, reasons: Any, **told: Any) -> dict[str, Any]:
