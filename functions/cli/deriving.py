@@ -1,30 +1,41 @@
-"""`skureel derive`: what would be filmed of products, and why. Sends nothing, and needs no Kafka, store or torch."""
+"""`skureel derive`: what would be filmed of products, and why. Sends nothing, and needs no Kafka; nor a store or torch,
+but where a reader does."""
 
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from functions.cli.comparing import compared, side_by_side, word
 from functions.cli.frame import Command, read_settings
 from functions.cli.printing import say
-from shared.errors import PermanentError
+from shared.errors import ConfigurationError, PermanentError
 from shared.events import ENTRY_TYPES, Product
 from shared.printable import json_line
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from functions.derive_prompt.reader.reading import Reader
+    from functions.derive_prompt.spec import SpecMaker
 
 
 @click.command(cls=Command, example="skureel derive products.jsonl --explain")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--explain", is_flag=True, help="Say it in a few lines for people, not as JSON.")
-def derive(file: Path, explain: bool) -> None:
+@click.option("--reader", is_flag=True, help="Have the reader of SKUREEL_READER__* read each product, too.")
+def derive(file: Path, explain: bool, reader: bool) -> None:
     """Say what would be filmed of each product of FILE, one JSON object a line, and send nothing.
 
     FILE is as for publish, and so is the order. Words are in the language of the prompt. A clip that starts from a
     photo has no video_id here, for the photo is not looked at.
+
+    With --reader every line tells, side by side, what the rules see and what the reader sees, and what of its answer is
+    refused. The rest is as derive_prompt would have it. Answers are kept where a store is set, as derive_prompt does.
     """
-    for account in _accounts(file):
+    for account in _accounts(file, with_reader=reader):
         if not explain:
             click.echo(json_line(json.dumps(account, ensure_ascii=False)))
             continue
@@ -32,23 +43,35 @@ def derive(file: Path, explain: bool) -> None:
             say(line)
 
 
-def _accounts(file: Path) -> Iterator[dict[str, Any]]:
+def _accounts(file: Path, *, with_reader: bool) -> Iterator[dict[str, Any]]:
     from functions.cli.products_file import read_lines
     from functions.derive_prompt import SpecMaker
     from model_store.manifest import model_folder, read_manifest
 
     settings = read_settings()
     specs = SpecMaker(settings, read_manifest(model_folder(settings.model.name)))
+    reader = _reader(settings) if with_reader else None
     for line in read_lines(file, ENTRY_TYPES[0], source="/skureel/derive", stdin=sys.stdin.buffer):
         if line.event.type not in ENTRY_TYPES:
             raise PermanentError(
                 f"{line.place}: a {line.event.type} holds no product; give {' or '.join(ENTRY_TYPES)}",
                 reason="invalid-data",
             )
-        yield _account(line.event.data, specs)
+        yield _account(line.event.data, specs, reader)
 
 
-def _account(product: Product, specs: Any) -> dict[str, Any]:
+def _reader(settings: Settings) -> "Reader":
+    from functions.derive_prompt.reader.reading import reader_of
+    from shared.objects import ObjectStore
+
+    reader = reader_of(settings.reader, ObjectStore(settings.objects) if settings.objects.endpoint else None)
+    if reader is None:
+        raise ConfigurationError("no reader is set; name one in SKUREEL_READER__ENDPOINT or SKUREEL_READER__MODEL")
+    reader.start()
+    return reader
+
+
+def _account(product: Product, specs: "SpecMaker", reader: "Reader | None") -> dict[str, Any]:
     from functions.derive_prompt.recognise.understanding import visible_fields
     from functions.derive_prompt.refusals import licence_wanted, prohibited
     from functions.derive_prompt.screening import licensed, screen
@@ -57,10 +80,13 @@ def _account(product: Product, specs: Any) -> dict[str, Any]:
     if screened:
         return _told(product, "rejected", reasons=[prohibited(finding) for finding in screened])
     fields = visible_fields(product)
+    answer, both = None, dict[str, Any]()
+    if reader is not None:
+        answer, both = compared(fields, reader)
     if product.image:
-        scene, spec = specs.scene(fields, from_photo=True), None
+        scene, spec = specs.scene(fields, from_photo=True, answer=answer), None
     else:
-        scene, spec = specs.derive(fields)
+        scene, spec = specs.derive(fields, answer=answer)
     looked_at = [licence_wanted(finding) for finding in licensed(product)] if scene.caption else []
     return _told(
         product,
@@ -68,6 +94,7 @@ def _account(product: Product, specs: Any) -> dict[str, Any]:
         reasons=[*scene.reasons, *looked_at],
         video_id=spec.video_id if spec else None,
         **_scene(scene),
+        **both,
     )
 
 
@@ -77,12 +104,12 @@ def _scene(scene: Any) -> dict[str, Any]:
     language = slots.locale
     looks = [look for section in slots.looks for look in section]
     return {
-        "kind": _word(understood.slots.kind, language) if understood.problem is None else None,
+        "kind": word(understood.slots.kind, language) if understood.problem is None else None,
         "family": slots.template,
-        "colours": [_word(slots.colour, language)] if slots.colour else [],
-        "materials": [_word(slots.material, language)] if slots.material else [],
-        "looks": [_word(look, language) for look in looks],
-        "audience": _word(slots.audience, language),
+        "colours": [word(slots.colour, language)] if slots.colour else [],
+        "materials": [word(slots.material, language)] if slots.material else [],
+        "looks": [word(look, language) for look in looks],
+        "audience": word(slots.audience, language),
         "confidence": understood.choice.confidence,
         "evidence": [{**said._asdict(), "role": said.role.value} for said in understood.choice.evidence],
         "prompt": caption.prompt if caption else None,
@@ -105,13 +132,9 @@ def _told(product: Product, outcome: str, *, reasons: Any, **told: Any) -> dict[
         "prompt": None,
         "negative_prompt": None,
         "video_id": None,
-        **told,
         "reasons": [reason.model_dump(exclude_none=True) for reason in reasons],
+        **told,
     }
-
-
-def _word(named: Any, language: str) -> str | None:
-    return None if named is None else str(named.zh if language == "zh" else named.en)
 
 
 def _explained(account: dict[str, Any]) -> Iterator[str]:
@@ -130,6 +153,8 @@ def _explained(account: dict[str, Any]) -> Iterator[str]:
         yield f"  video     {account['video_id'] or 'starts from its photo, which is not looked at here'}"
     for reason in account["reasons"]:
         yield f"  {reason['code']}: {reason['message']}"
+    if "reader" in account:
+        yield from side_by_side(account)
 
 
 COMMANDS = (derive,)

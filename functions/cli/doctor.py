@@ -46,6 +46,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if settings.render.image_hosts:
         yield _finding("photo hosts", lambda: _photo_hosts(settings))
     yield _finding("model", lambda: _model(settings))
+    if settings.reader.is_set:
+        yield _finding("reader", lambda: _reader(settings))
     yield _packages("render packages", RENDER_PACKAGES, "render")
     yield _finding("device", lambda: _device(settings))
 
@@ -106,7 +108,11 @@ def _objects(settings: Settings) -> str:
     from shared import clips, photos
     from shared.objects import ObjectStore
 
-    folders = (clips.FOLDER, photos.FOLDER)
+    folders = [clips.FOLDER, photos.FOLDER]
+    if settings.reader.is_set:
+        from functions.derive_prompt.reader.kept import FOLDER
+
+        folders.append(FOLDER)
     ObjectStore(settings.objects).check(reads=folders, writes=folders)
     return f"{settings.objects.endpoint} answers, bucket {settings.objects.bucket} is there and may be written to"
 
@@ -151,6 +157,16 @@ def _model(settings: Settings) -> str:
         f"{manifest.name} {manifest.version}, revision {manifest.revision[:12]}, {size_mib:.1f} MiB, "
         f"every byte as its manifest says"
     )
+
+
+def _reader(settings: Settings) -> str:
+    from functions.derive_prompt.reader.reading import reader_of
+
+    reader = reader_of(settings.reader, None)
+    assert reader is not None  # it is set
+    reader.start()
+    reader.try_once()
+    return f"{reader.name} answers as it is asked to"
 
 
 def _packages(subject: str, names: tuple[str, ...], extra: str) -> Finding:

@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from functions.cli.command import main
+from tests.reader.recorded import RACK, RACK_SLOTS, completion, content_of, model_server
 
 DEMO = Path(__file__).parents[2] / "functions" / "cli" / "demo_products.jsonl"
 FIELDS = (
@@ -17,10 +20,10 @@ FIELDS = (
 ).split()
 
 
-def derived(tmp_path: Path, *products: dict[str, Any]) -> list[dict[str, Any]]:
+def derived(tmp_path: Path, *products: dict[str, Any], options: Sequence[str] = ()) -> list[dict[str, Any]]:
     file = tmp_path / "products.jsonl"
     file.write_text("".join(json.dumps(item, ensure_ascii=False) + "\n" for item in products), "utf-8")
-    ran = CliRunner().invoke(main, ["derive", str(file)], catch_exceptions=False)
+    ran = CliRunner().invoke(main, ["derive", *options, str(file)], catch_exceptions=False)
     assert ran.exit_code == 0, ran.output
     return [json.loads(line) for line in ran.stdout.splitlines()]
 
@@ -76,6 +79,40 @@ def test_an_event_that_holds_no_product_is_refused_with_its_line(tmp_path: Path)
     assert ran.exit_code == 1
     assert "line 1" in ran.stderr
     assert "video.rejected" in ran.stderr
+
+
+def test_a_reader_is_shown_beside_the_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = {**RACK, "product_id": "p-1"}
+    slots = {**RACK_SLOTS, "materials": [("oak", "oak")]}
+    with model_server(completion(content_of(**slots))) as (settings, asked):
+        monkeypatch.setenv("SKUREEL_READER__ENDPOINT", str(settings.endpoint))
+        known, read = derived(tmp_path, {"product_id": "p-0", "name": "白色陶瓷马克杯"}, item, options=["--reader"])
+        told = CliRunner().invoke(main, ["derive", "--reader", "--explain", str(tmp_path / "products.jsonl")])
+    assert len(asked) == 4
+    assert list(read) == [*FIELDS, "rules", "reader"]
+    assert (read["outcome"], read["kind"], read["colours"]) == ("requested", "shoe rack", ["black"])
+    assert (read["rules"]["problem"], read["rules"]["kind"]) == ("kind-unknown", None)
+    assert read["reader"]["with_rules"]["kind"] == "shoe rack"
+    assert read["reader"]["said"]["materials"] == ["oak"]
+    assert [entry["slot"] for entry in read["reader"]["refused"]] == ["materials"]
+    assert (known["reader"]["is_needed"], read["reader"]["is_needed"]) == (False, True)
+    assert known["kind"] == known["rules"]["kind"] == "马克杯"
+    assert "rules: kind-unknown | with the reader: -" in told.stdout
+    assert "refused   materials: oak (oak): these words are not in the product's text" in told.stdout
+
+
+def test_a_reader_that_is_away_is_told_of_each_product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with model_server(completion("no")) as (settings, _):
+        monkeypatch.setenv("SKUREEL_READER__ENDPOINT", str(settings.endpoint))
+        (told,) = derived(tmp_path, RACK, options=["--reader"])
+    assert told["outcome"] == "rejected"
+    assert "holds no JSON object" in told["reader"]["problem"]
+
+
+def test_without_a_reader_there_is_none_to_show() -> None:
+    ran = CliRunner().invoke(main, ["derive", "--reader", str(DEMO)])
+    assert ran.exit_code == 2
+    assert "SKUREEL_READER__ENDPOINT" in ran.stderr
 
 
 def test_it_needs_no_torch_no_kafka_and_no_store() -> None:

@@ -47,7 +47,7 @@ class EndpointModel:
     def __init__(self, endpoint: str, settings: ReaderSettings) -> None:
         """Connects to nothing yet. Raises ConfigurationError for a key that no header can hold."""
         self._url = endpoint.rstrip("/")
-        self._name = f"reader {self._url}"
+        self.name = f"reader {self._url}"
         self._model = settings.model or "default"
         self._timeout_seconds = settings.timeout_seconds
         self._key = settings.key
@@ -124,7 +124,7 @@ class EndpointModel:
         except urllib3.exceptions.HTTPError as error:
             why = why_silent(error)
             raise Unavailable(
-                f"{self._name}: {why}; check that the server runs, SKUREEL_READER__ENDPOINT and __TIMEOUT_SECONDS",
+                f"{self.name}: {why}; check that the server runs, SKUREEL_READER__ENDPOINT and __TIMEOUT_SECONDS",
                 delay_seconds=SLOW_DELAY_SECONDS if why == "timed out" else None,
             ) from error
 
@@ -137,17 +137,17 @@ class EndpointModel:
 
     def _refused(self, status: int, answer: bytes = b"") -> str:
         if 300 <= status < 400:
-            return f"{self._name} leads to another address ({status}); name that one in SKUREEL_READER__ENDPOINT"
+            return f"{self.name} leads to another address ({status}); name that one in SKUREEL_READER__ENDPOINT"
         if status in _NOT_ALLOWED:
-            return f"{self._name} refuses the key ({status}); check SKUREEL_READER__KEY"
+            return f"{self.name} refuses the key ({status}); check SKUREEL_READER__KEY"
         if status == HTTPStatus.NOT_FOUND:
             return (
-                f"{self._name} knows no such address or no model {self._model!r} ({status}); check "
+                f"{self.name} knows no such address or no model {self._model!r} ({status}); check "
                 "SKUREEL_READER__ENDPOINT, which ends with /v1 for most servers, and SKUREEL_READER__MODEL"
             )
         if status in _WRONG_QUESTIONS:
-            return f"{self._name} does not take the question ({status}): {self._shown(answer)}; look at its log"
-        return f"{self._name} answers with status {status}; look at the server"
+            return f"{self.name} does not take the question ({status}): {self._shown(answer)}; look at its log"
+        return f"{self.name} answers with status {status}; look at the server"
 
     def _shown(self, answer: bytes) -> str:
         text = answer.decode("utf-8", "replace")
@@ -157,20 +157,20 @@ class EndpointModel:
 
     def _content(self, answer: bytes) -> str:
         if len(answer) > LIMIT_BYTES:
-            raise UnusableAnswer(f"{self._name}: its answer has over {LIMIT_BYTES} bytes")
+            raise UnusableAnswer(f"{self.name}: its answer has over {LIMIT_BYTES} bytes")
         try:
             completion = _Completion.model_validate_json(answer)
         except ValidationError as error:
-            raise UnusableAnswer(f"{self._name}: its answer is no chat completion: {described(error)}") from error
+            raise UnusableAnswer(f"{self.name}: its answer is no chat completion: {described(error)}") from error
         if not completion.choices:
-            raise UnusableAnswer(f"{self._name}: its answer holds no choice")
+            raise UnusableAnswer(f"{self.name}: its answer holds no choice")
         first = completion.choices[0]
         if first.message.refusal or first.finish_reason == "content_filter":
-            raise UnusableAnswer(f"{self._name} refuses to answer")
+            raise UnusableAnswer(f"{self.name} refuses to answer")
         if first.finish_reason == "length":
-            raise UnusableAnswer(f"{self._name}: its answer was cut off after {MOST_TOKENS} tokens")
+            raise UnusableAnswer(f"{self.name}: its answer was cut off after {MOST_TOKENS} tokens")
         if first.message.content is None:
-            raise UnusableAnswer(f"{self._name}: its answer holds no text")
+            raise UnusableAnswer(f"{self.name}: its answer holds no text")
         return first.message.content
 
 

@@ -22,7 +22,7 @@ class LocalModel:
     def __init__(self, folder: Path, settings: ReaderSettings) -> None:
         """Loads nothing yet: `start` does."""
         self._folder = folder
-        self._name = f"reader {folder}"
+        self.name = f"reader {folder}"
         self._timeout_seconds = settings.timeout_seconds
         self._device = settings.device
         self._turn = threading.Lock()
@@ -46,7 +46,7 @@ class LocalModel:
             )
         missing = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
         if missing:
-            raise ConfigurationError(f"{self._name}: {', '.join(missing)} missing; install skureel[reader]")
+            raise ConfigurationError(f"{self.name}: {', '.join(missing)} missing; install skureel[reader]")
         import transformers
 
         try:
@@ -57,9 +57,9 @@ class LocalModel:
             model = model.to(self._device).eval()
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             fact = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ConfigurationError(f"{self._name} cannot be loaded: {fact}; give a chat model's folder") from error
+            raise ConfigurationError(f"{self.name} cannot be loaded: {fact}; give a chat model's folder") from error
         if tokenizer.chat_template is None:
-            raise ConfigurationError(f"{self._name} has no chat template; give a model that was made to be asked")
+            raise ConfigurationError(f"{self.name} has no chat template; give a model that was made to be asked")
         self._digest = _digest(self._folder)
         self._tokenizer, self._model = tokenizer, model
 
@@ -89,7 +89,7 @@ class LocalModel:
         begins = tokens["input_ids"].shape[1]
         room = getattr(self._model.config, "max_position_embeddings", None)
         if room is not None and begins + MOST_TOKENS > room:
-            raise UnusableAnswer(f"{self._name}: the product's text has more tokens than the model can read")
+            raise UnusableAnswer(f"{self.name}: the product's text has more tokens than the model can read")
         with torch.inference_mode():
             made = self._model.generate(
                 **tokens,
@@ -105,7 +105,7 @@ class LocalModel:
 
     def _slow(self) -> Unavailable:
         return Unavailable(
-            f"{self._name} did not answer in {self._timeout_seconds:g} s; give it more in "
+            f"{self.name} did not answer in {self._timeout_seconds:g} s; give it more in "
             "SKUREEL_READER__TIMEOUT_SECONDS, or a faster machine",
             delay_seconds=SLOW_DELAY_SECONDS,
         )

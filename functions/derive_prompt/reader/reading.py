@@ -20,12 +20,16 @@ from shared.settings import ReaderSettings
 
 log = logging.getLogger(__name__)
 
+_TRIAL = '{"name":["white ceramic mug"]}'
 UNSURE = 0.65
 """Rules that are less sure than this have a rival, or a word that is hardly the thing."""
 
 
 class Model(Protocol):
     """A language model that answers one question at a time, or several."""
+
+    name: str
+    """What it is called before people."""
 
     @property
     def identity(self) -> str:
@@ -63,12 +67,22 @@ class Reader:
                 raise
             log.warning("%s; the rules decide while it is away", error)
 
+    @property
+    def name(self) -> str:
+        """Who reads, for people."""
+        return self._model.name
+
     def check(self) -> None:
         """Ask whether a product can be read. Raises Unavailable or ConfigurationError."""
         if self._kept is not None:
             self._kept.check()
         if not self._rules_decide:
             self._model.check()
+
+    def try_once(self) -> None:
+        """Have the model read a product that needs none. Raises TemporaryError or ConfigurationError."""
+        self._model.check()
+        parse(self._model.ask(_TRIAL))
 
     def is_needed(self, understood: Understanding) -> bool:
         """Whether a product is to be read: where the rules name no thing, or are not sure of it. What is in no language
