@@ -9,12 +9,14 @@ from click.testing import CliRunner, Result
 
 from functions.cli import doctor as doctors
 from functions.cli.command import main
-from functions.derive_prompt import DerivePrompt
+from functions.derive_prompt import DerivePrompt, build
 from shared.clips import ClipStore
 from shared.errors import ConfigurationError
 from shared.kafka import codecs
 from shared.objects import ObjectStore, UrlTrial
 from shared.settings import ObjectSettings, Settings, describe, load_settings
+from tests.objects.faulty_server import http_answer
+from tests.reader.recorded import RIGHT, completion, model_server
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +44,34 @@ def test_derive_prompt_makes_its_bucket_where_settings_say_so(embedded_objects: 
     settings = embedded_objects.model_copy(update={"create_bucket": True})
     derive_prompt(settings).start()
     ObjectStore(settings.model_copy(update={"create_bucket": False})).check()
+
+
+READERS = {
+    "right": (RIGHT, "ok     reader: reader http://127.0.0.1:"),
+    "nonsense": (completion("no"), "WRONG  reader: the reader's answer holds no JSON object"),
+    "away": (http_answer("503 Busy", b""), "WRONG  reader: reader http://127.0.0.1:"),
+}
+
+
+@pytest.mark.parametrize(("answer", "line"), READERS.values(), ids=READERS)
+def test_a_reader_is_tried_where_one_is_set(answer: bytes, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "reader:" not in doctor().output
+    with model_server(answer) as (settings, asked):
+        monkeypatch.setenv("SKUREEL_READER__ENDPOINT", str(settings.endpoint))
+        told = doctor()
+    assert line in told.output
+    assert len(asked) == 1
+
+
+def test_a_reader_whose_key_is_refused_lets_nothing_start(
+    embedded_objects: ObjectSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = embedded_objects.model_copy(update={"create_bucket": True})
+    with model_server(RIGHT, models=http_answer("401 Unauthorized", b""), when_away="rules") as (settings, _):
+        function = build(Settings(objects=objects, reader=settings))
+        with pytest.raises(ConfigurationError, match="SKUREEL_READER__KEY"):
+            function.start()
+    assert not function.ready()
 
 
 @pytest.mark.parametrize("bucket", ["a..b", "a.-b", "10.0.0.5"])

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 from functions.derive_prompt import Requests, SpecMaker
 from functions.derive_prompt.reader.answer import NOTHING, Answer, UnusableAnswer
@@ -16,7 +17,7 @@ from functions.derive_prompt.reader.reading import Reader, reader_of
 from functions.derive_prompt.recognise.understanding import VisibleFields, understand, visible_fields
 from shared.errors import TemporaryError, Unavailable
 from shared.events import Event, Product
-from shared.metrics import FUNCTIONS
+from shared.metrics import FUNCTIONS, RuntimeMetrics
 from shared.objects import ObjectStore
 from shared.settings import ObjectSettings, ReaderSettings, Settings, child_environment
 from tests.objects.faulty_server import http_answer
@@ -224,6 +225,7 @@ def test_questions_refusals_and_seconds_are_counted(objects: ObjectStore) -> Non
             answered(settings, product("Zorblax 3000"), objects)
     after = [counted(name, **labels) for name, labels in names]
     assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1, 1, 2, 2]
+    assert b"skureel_reader_seconds_count" in generate_latest(RuntimeMetrics().registry)
 
 
 def test_no_reader_is_the_default() -> None:

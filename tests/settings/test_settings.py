@@ -24,6 +24,8 @@ def test_promised_defaults() -> None:
     assert settings.model.name == "tiny"
     assert settings.render.label_profile == "cn"
     assert settings.render.max_attempts == 3
+    assert settings.reader.is_set is False
+    assert (settings.reader.asked, settings.reader.when_away) == ("unsure", "retry")
     assert settings.health.port is None  # each function's own
 
 
@@ -53,10 +55,12 @@ def test_a_misspelt_setting_is_an_error(name: str, monkeypatch: pytest.MonkeyPat
 
 def test_every_setting_is_documented_and_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKUREEL_OBJECTS__SECRET_KEY", "hush")
+    monkeypatch.setenv("SKUREEL_READER__KEY", "hush")
     rows = list(describe(load_settings()))
     assert [row.variable for row in rows if not row.description] == []
     assert "hush" not in "".join(row.value for row in rows)
-    assert {row.variable for row in rows if not row.is_default} == {"SKUREEL_OBJECTS__SECRET_KEY"}
+    secrets = {"SKUREEL_OBJECTS__SECRET_KEY", "SKUREEL_READER__KEY"}
+    assert {row.variable for row in rows if not row.is_default} == secrets
 
 
 @pytest.mark.parametrize(
@@ -120,6 +124,9 @@ WRONG = {
     "OBJECTS__PUBLIC_URL": ("cdn.example.com", "; give an http or https url without"),
     "RENDER__WIDTH": ("720", "'720' was given; give a whole number from 32 to 4096, a multiple of 32"),
     "RENDER__IMAGE_HOSTS": ("https://a.example.com", "give host names without scheme and port, comma separated"),
+    "READER__ENDPOINT": ("https://me:hush@llm.example.com/v1", "; give an http or https url without user name"),
+    "READER__WHEN_AWAY": ("guess", "'guess' was given; give one of retry, rules"),
+    "READER__TIMEOUT_SECONDS": ("600", "'600' was given; give a number from 0.1 to 90"),
     "HEALTH__PORT": ("http", "'http' was given; give a whole number from 0 to 65535"),
 }
 
