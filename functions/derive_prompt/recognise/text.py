@@ -140,17 +140,26 @@ class Segmenter:
         return found
 
     def _with_end(self, words: list[tuple[str, str]], word: str, tag: str) -> list[tuple[str, str]]:
-        """The words and one more. A character that is left over takes from the word before what makes an added word of
-        it, where a word remains: 儿童玩具 and 车 are 儿童 and 玩具车."""
-        if len(word) == 1 and words and word not in self._added:
-            before = words[-1][0]
-            for length in range(len(before) - _SHORTEST_REST, 0, -1):
-                rest, taken = before[:-length], before[-length:]
-                if taken + word in self._added and self._jieba.cut(rest, False) == [rest]:
-                    return [*words[:-1], (rest, words[-1][1]), (taken + word, _VOCABULARY_TAG)]
+        """The words and one more, cut elsewhere where that makes two added words of the last two: 龙井茶 and 叶 are 龙井
+        and 茶叶. A character that is left over takes from the word before what makes an added word of it, where a word
+        remains: 儿童玩具 and 车 are 儿童 and 玩具车."""
+        if not words or (word in self._added and words[-1][0] in self._added):
+            return [*words, (word, tag)]
+        before, before_tag = words[-1]
+        both = before + word
+        for cut in range(1, min(len(both), _LONGEST_RECUT)):
+            left, right = both[:cut], both[cut:]
+            if right in self._added and left in self._added:
+                return [*words[:-1], (left, _VOCABULARY_TAG), (right, _VOCABULARY_TAG)]
+            if len(word) == 1 and _SHORTEST_REST <= cut < len(before) and right in self._added and self._is_word(left):
+                return [*words[:-1], (left, before_tag), (right, _VOCABULARY_TAG)]
         return [*words, (word, tag)]
 
+    def _is_word(self, text: str) -> bool:
+        return bool(self._jieba.cut(text, False) == [text])
 
+
+_LONGEST_RECUT = 8
 _SHORTEST_REST = 2
 _LEAST_FREQUENCY = 3
 _VOCABULARY_TAG = "n"
