@@ -244,12 +244,17 @@ def find_last_word(name: str) -> Colour | None:
     return None
 
 
-def find_before_noun(name: str, thing: str) -> Colour | None:
-    """A lone English shade that says so by what stands behind it: charcoal mesh, a plum hoodie. `thing` is the kind."""
+def find_beside_noun(name: str, thing: str, things: Container[str]) -> Colour | None:
+    """A lone English shade that says so by what stands beside it: charcoal mesh, a plum hoodie, sweater mustard. `thing`
+    is the kind, `things` are words for things."""
     for found in _QUIET.find_all(name):
         behind = name[found.end :].strip().partition(" ")[0]
-        before_thing = found.word in _BEFORE_A_THING and behind == thing.partition(" ")[0]
-        if found.word not in _MATERIALS and (behind in _MATERIALS or before_thing):
+        before = name[: found.start].split()
+        lone = found.word in _BEFORE_A_THING
+        beside_thing = behind == thing.partition(" ")[0] or any(
+            " ".join(before[-size:]) in things for size in (1, 2, 3) if len(before) >= size
+        )
+        if found.word not in _MATERIALS and (behind in _MATERIALS or (lone and beside_thing)):
             return found.value
     return None
 

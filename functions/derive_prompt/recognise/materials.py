@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
+from functions.derive_prompt.recognise.describing import colour_words
 from functions.derive_prompt.recognise.matcher import Found, Matcher
 from functions.derive_prompt.recognise.text import has_chinese, is_plain_word, normalised
 from functions.derive_prompt.screening import may_be_quoted
@@ -167,14 +168,17 @@ def _visible(name: str, *, filled: bool) -> list[Found[Material]]:
 _GRADED_STEEL = re.compile("[a-z]*\\d+[a-z0-9]*钢(?![圈琴笔丝])")
 _LINING = (" lined", "-lined", " lining", "内里", "里衬")
 _OF_A_PART = re.compile(r"\b(?:with|in|for|and|on)\s+(?:an?\s+|the\s+)?(?:[a-z]+\s+)?\Z")
-_NOUN_FOLLOWS = re.compile(r"\s+[a-z]")
+_NOUN_FOLLOWS = re.compile(r"\s+([a-z]+)")
 
 
 def _is_of_a_part(text: str, found: Found[Any]) -> bool:
-    """Whether the material is that of another noun: candle in glass jar, mug with bamboo lid."""
+    """Whether the material is that of another noun: candle in glass jar, mug with bamboo lid. A colour
+    is none: dish with lid ceramic white."""
+    behind = _NOUN_FOLLOWS.match(text, found.end)
     return (
         found.word.isascii()
-        and _NOUN_FOLLOWS.match(text, found.end) is not None
+        and behind is not None
+        and behind[1] not in colour_words()
         and _OF_A_PART.search(text[: found.start]) is not None
         and not any(
             text[: found.start].endswith(f"{other.word} and ") for other in _NAMED.find_all(text[: found.start])

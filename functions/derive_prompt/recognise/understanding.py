@@ -232,7 +232,7 @@ def _colour_of_title(name: str, template: Template, kind: Kind | None) -> Colour
     found = colours.first_token(token for token in colours.tokens_of(name)[1:] if token not in things)
     if found is not None:
         return found
-    lone = None if template.scented or kind is None else colours.find_before_noun(name, kind.en.lower())
+    lone = None if template.scented or kind is None else colours.find_beside_noun(name, kind.en.lower(), things)
     last = lone or colours.find_trailing(name, things)
     return ColourField(last, ()) if last is not None else None
 

@@ -31,7 +31,7 @@ _denials = Denials(_TABLE["denied"]["before"], _TABLE["denied"]["behind"])
 _prohibited = Rules(_TABLE["prohibited"].values(), _denials)
 _review = Rules(_TABLE["review"].values(), _denials)
 _claims = Rules(_TABLE["claims"].values())
-_refused: Matcher[None] = Matcher((word, None) for word in _TABLE["refused"]["words"])
+_refused: Matcher[None] = Matcher((word, None) for words in _TABLE["refused"].values() for word in words)
 _disguises = Disguises((*_prohibited.words, *_claims.words), _TABLE["disguises"])
 
 _RUNNING_TEXT = frozenset({"features", "brief", "attributes", "specifications"})
