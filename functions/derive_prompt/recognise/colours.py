@@ -245,8 +245,8 @@ def find_last_word(name: str) -> Colour | None:
 
 
 def find_beside_noun(name: str, thing: str, things: Container[str]) -> Colour | None:
-    """A lone English shade that says so by what stands beside it: charcoal mesh, a plum hoodie, sweater mustard. `thing`
-    is the kind, `things` are words for things."""
+    """A lone English shade that says so by what stands beside it: charcoal mesh, a plum hoodie, sweater mustard.
+    `thing` is the kind, `things` are words for things."""
     for found in _QUIET.find_all(name):
         behind = name[found.end :].strip().partition(" ")[0]
         before = name[: found.start].split()

@@ -136,7 +136,7 @@ def _mention_at(place: int, units: list[_Unit], text: str, clause: Clause, numbe
     whole = _with_the_word_before(before, unit, text)
     if whole is not None and before is not None:
         meaning, start, said = whole, before.start, units[: place - 1]
-    elif unit.meaning is not None:
+    elif unit.meaning is not None and not _only_packs(before, unit):
         meaning, start, said = unit.meaning, unit.start, units[:place]
     else:
         return None
@@ -145,6 +145,18 @@ def _mention_at(place: int, units: list[_Unit], text: str, clause: Clause, numbe
         role = Role.PERHAPS_OF
     word = unit.text if whole is None else text[start : unit.end]
     return Mention(meaning, word, role, number, clause.aside, False, start, unit.end)
+
+
+def _only_packs(before: _Unit | None, unit: _Unit) -> bool:
+    """Whether a single character is how the thing before it is sold: 贴纸包, 巧克力盒."""
+    return (
+        before is not None
+        and before.meaning is not None
+        and before.end == unit.start
+        and len(unit.text) == 1
+        and unit.ending is not None
+        and before.meaning.kind.template in unit.ending.unless
+    )
 
 
 def _are_packed_together(behind: list[_Unit]) -> bool:
@@ -216,9 +228,8 @@ def _in_longer_words(meaning: Meaning, whole: str) -> Meaning:
 def _mark_main(found: list[Mention], text: str) -> None:
     """Mark the clause's head. A Chinese phrase ends with it; an English title goes on with features behind it, in the
     same breath."""
-    weak = vocabulary().components | vocabulary().general
     heads = [place for place, mention in enumerate(found) if mention.role is Role.HEAD]
-    heads = [place for place in heads if found[place].word not in weak] or heads
+    heads = [place for place in heads if not _is_beside_the_thing(found[place].word)] or heads
     if not heads:
         return
     main = heads[-1]
@@ -227,6 +238,14 @@ def _mark_main(found: list[Mention], text: str) -> None:
         while main + 1 in heads and not text[found[main].end : found[main + 1].start].strip(" -"):
             main += 1
     found[main] = found[main]._replace(main=True)
+
+
+def _is_beside_the_thing(word: str) -> bool:
+    """Whether a word is seldom the thing of its phrase where it names another: chair, gift box. A Chinese phrase may
+    well end with the part that is sold: 相机电池充电器."""
+    words = vocabulary()
+    part = word in words.components and (word.isascii() or _PACKED.fullmatch(word) is not None)
+    return part or word in words.general
 
 
 def _may_modify(unit: _Unit, behind: list[_Unit]) -> bool:

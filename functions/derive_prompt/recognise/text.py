@@ -140,9 +140,11 @@ class Segmenter:
         return found
 
     def _with_end(self, words: list[tuple[str, str]], word: str, tag: str) -> list[tuple[str, str]]:
-        """The words and one more, cut elsewhere where that makes two added words of the last two: 龙井茶 and 叶 are 龙井
-        and 茶叶. A character that is left over takes from the word before what makes an added word of it, where a word
-        remains: 儿童玩具 and 车 are 儿童 and 玩具车."""
+        """The words and one more, cut elsewhere where that makes two added words of the last two.
+
+        龙井茶 and 叶 are 龙井 and 茶叶. A character that is left over takes from the word before what makes an added
+        word of it, where a word remains: 儿童玩具 and 车 are 儿童 and 玩具车.
+        """
         if not words or (word in self._added and words[-1][0] in self._added):
             return [*words, (word, tag)]
         before, before_tag = words[-1]
