@@ -49,3 +49,12 @@ def test_a_client_is_imported_in_its_home_alone(tree: Path) -> None:
 
 def importers_of(client: str, told: str) -> set[str]:
     return set(re.findall(rf"^ *-? *([a-z0-9_.]+) -> {client} \(l", told, re.MULTILINE))
+
+
+def test_derive_prompt_imports_torch_for_a_local_reader_alone(tree: Path) -> None:
+    assert lint(tree).returncode == 0
+    with (tree / "functions" / "derive_prompt" / "reader" / "endpoint.py").open("a", encoding="utf-8") as source:
+        source.write("\nimport torch\n")
+    told = lint(tree)
+    assert told.returncode == 1
+    assert importers_of("torch", told.stdout) == {"functions.derive_prompt.reader.endpoint"}

@@ -86,6 +86,42 @@ def test_what_a_thing_is_for_is_not_the_thing() -> None:
     assert [entry.slot for entry in refused] == ["kind"]
 
 
+HEATING = {"category": ["Smart Home", "Heating"]}
+
+
+def test_what_no_list_has_is_filmed_by_its_own_words_as_its_category_is() -> None:
+    fields = {"name": "Acme Smart Radiator Valve Thermostatic TRV Zigbee", **HEATING}
+    for words in ("radiator valve", "Smart Radiator Valve"):
+        understood, refused = read(fields, kind=[("valve", words)])
+        assert (understood.problem, refused) == (None, ())
+        assert understood.slots.kind is not None
+        assert (understood.slots.kind.en, understood.slots.template) == ("radiator valve", "smart_home")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"name": "Acme Radiator Valve"}, "radiator valve"),  # no category
+        ({"name": "Acme Radiator Valve", **HEATING}, "acme radiator valve"),
+        ({"name": "Zorblax Pro", **HEATING}, "zorblax pro"),
+        ({"name": "Zorblax", **HEATING}, "zorblax"),
+        ({"name": "Zorblax for Radiator Valve", **HEATING}, "radiator valve"),
+        ({"name": "Zorblax, no Radiator Valve included", **HEATING}, "radiator valve"),
+        ({"name": "Radiator Valve Cover", **HEATING}, "radiator valve"),
+        ({"name": "Zorblax", "brief": "A radiator valve.", **HEATING}, "radiator valve"),
+    ],
+)
+def test_what_no_list_has_and_title_and_category_do_not_say_is_refused(fields: dict[str, Any], words: str) -> None:
+    understood, refused = read(fields, kind=[("valve", words)])
+    assert understood == read(fields).understood
+    assert [entry.slot for entry in refused] == ["kind"]
+
+
+def test_the_rules_stay_where_two_words_are_of_one_family() -> None:
+    fields = {"name": "康拙堂砂锅 陶土煲汤锅 耐高温"}
+    assert read(fields, kind=[("煲汤锅", "煲汤锅")]).understood == read(fields).understood
+
+
 def test_what_the_rules_know_stays() -> None:
     understood, _ = read(
         {"name": "白色陶瓷马克杯", "brief": "另有黑色玻璃款"},
@@ -97,7 +133,7 @@ def test_what_the_rules_know_stays() -> None:
 
 
 def test_rules_and_reader_that_name_two_things_name_none() -> None:
-    understood, refused = read({"name": "鼠标垫 键盘"}, kind=[("键盘", "键盘")])
+    understood, refused = read({"name": "鼠标垫 台灯"}, kind=[("台灯", "台灯")])
     assert (understood.problem, refused) == ("kind-ambiguous", ())
     assert understood.slots.kind is None
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from functions.derive_prompt.reader.answer import Answer, Said
+from functions.derive_prompt.reader.own_words import own_thing
 from functions.derive_prompt.reader.question import texts_of
 from functions.derive_prompt.recognise import colours, families, materials
 from functions.derive_prompt.recognise.choosing import Choice
@@ -51,7 +52,7 @@ class Supported(NamedTuple):
 def supported(answer: Answer, fields: VisibleFields, rules: Understanding) -> Supported:
     """What the rules found, with what they did not find and the answer tells by the product's own words."""
     reading = _Reading(fields)
-    choice = reading.choice(answer, rules.choice)
+    choice = reading.choice(answer, rules.choice, template_of(rules.slots.template))
     understood = understand(fields, choice=choice, audience=reading.audience(answer))
     kind = understood.slots.kind
     template = template_of(understood.slots.template)
@@ -65,25 +66,23 @@ class _Reading:
     """One answer beside one product's text. `refused` grows as slots are looked at."""
 
     def __init__(self, fields: VisibleFields) -> None:
-        self._texts = [text for _, text in texts_of(fields)]
+        told = list(texts_of(fields))
+        self._texts = [text for _, text in told]
+        self._name = next((text for field, text in told if field == "name"), "")
         self.refused: list[Refused] = []
 
-    def choice(self, answer: Answer, rules: Choice) -> Choice:
-        """The thing: what the rules chose, what the reader found where they did not, or neither where they differ."""
-        heads = {said.kind for said in rules.evidence if said.role in (Role.HEAD, Role.PERHAPS_OF)}
+    def choice(self, answer: Answer, rules: Choice, template: Template) -> Choice:
+        """The thing: what the rules chose, what the reader found where they did not, or neither where they differ.
+        `template` is what the category is filmed as."""
         entries = answer.kind[:1] if not _is_set(rules) else ()
-        found = self._supported("kind", entries, _thing, lambda thing, _: thing.meaning.root in heads)
-        if not found:
-            return rules
-        root, kind = found[0].meaning.root, found[0].meaning.kind
-        if rules.kind is None:
-            return rules._replace(kind=kind, root=root, rivals=())
-        if _are_related(root, rules.root or rules.kind.id):
-            return rules
-        word = found[0].word
-        return rules._replace(
-            kind=None, root=None, rivals=(rules.kind.zh if has_chinese(word) else rules.kind.en, word)
+        if rules.kind is None and entries and _thing(_plain(entries[0].words)) is None:
+            own = self._supported("kind", entries, lambda words: own_thing(words, self._name, template), _always)
+            return rules._replace(kind=own[0], root=own[0].id, rivals=()) if own else rules
+        heads = {said.kind for said in rules.evidence if said.role in (Role.HEAD, Role.PERHAPS_OF)}
+        found = self._supported(
+            "kind", entries, _thing, lambda thing, _: any(_are_related(thing.meaning.root, head) for head in heads)
         )
+        return _decided(rules, found[0]) if found else rules
 
     def audience(self, answer: Answer) -> Audience | None:
         """Whom all of the text says it is for: where both sexes are named, it is neither's."""
@@ -146,7 +145,7 @@ class _Reading:
             told = (*parts_in(words, kind)[1], *find_looks(words, family).details)
             return told[0] if told else None
 
-        return self._supported("parts", entries, part, lambda _part, _texts: True)
+        return self._supported("parts", entries, part, _always)
 
     def _supported(self, slot: str, entries: Sequence[Said], read: _Read[T], check: _Check[T]) -> list[T]:
         """What the supported entries of a slot say; the others are noted as refused."""
@@ -210,6 +209,22 @@ def _thing(words: str) -> Mention | None:
     """The thing that words name."""
     heads = [mention for mention in find_mentions(words) if mention.role is Role.HEAD]
     return next((mention for mention in heads if mention.main), None)
+
+
+def _decided(rules: Choice, found: Mention) -> Choice:
+    """What becomes of the rules' choice where the reader found a thing."""
+    root, kind = found.meaning.root, found.meaning.kind
+    if rules.kind is None:
+        return rules._replace(kind=kind, root=root, rivals=())
+    # Two things of one family in one title are mostly two words for one.
+    if kind.template == rules.kind.template or _are_related(root, rules.root or rules.kind.id):
+        return rules
+    word = rules.kind.zh if has_chinese(found.word) else rules.kind.en
+    return rules._replace(kind=None, root=None, rivals=(word, found.word))
+
+
+def _always(_said: Any, _texts: Sequence[str]) -> bool:
+    return True
 
 
 def _is_set(rules: Choice) -> bool:
