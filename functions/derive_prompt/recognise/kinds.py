@@ -105,11 +105,14 @@ def vocabulary() -> Vocabulary:
     kinds = {name: _kind(name, row) for name, row in rows.items()}
     rules = table("endings")
     not_a_kind.update(rules["not_a_kind"]["words"])
+    listed = [listed for name, row in rows.items() for listed in _listed(kinds[name], row)]
     words: dict[str, Listed] = {}
-    for name, row in rows.items():
-        for listed in _listed(kinds[name], row):
-            for form in forms(listed.word):
-                words.setdefault(form, listed)
+    for one in listed:
+        words.setdefault(plain_form(one.word), one)
+    # A plural that has a row of its own is that row's: glasses.
+    for one in listed:
+        for form in forms(one.word):
+            words.setdefault(form, one)
     general, components = (
         frozenset(form for word in rules["weak"][part] for form in forms(word)) for part in ("general", "components")
     )

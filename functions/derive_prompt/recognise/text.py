@@ -33,13 +33,15 @@ def normalised(text: str) -> str:
     else:
         plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", plain)).lower().replace("’", "'")
         if has_chinese(plain):
-            plain = _simplifier().convert(plain)
+            plain = _simplifier().convert(plain).translate(_REGIONAL)
     if "<" in plain:
         plain = _TAG.sub(" ", plain)
     return _SHORT_WITH.sub(lambda found: "without " if found[1] else "with ", plain) if "w/" in plain else plain
 
 
 _SHORT_WITH = re.compile(r"\bw/(o\b)?\s*")
+# Hong Kong's and Taiwan's own forms, which OpenCC's general table leaves as they are.
+_REGIONAL = str.maketrans("衞枱揹簷", "卫台背檐")
 
 
 @cache
