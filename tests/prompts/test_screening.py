@@ -6,6 +6,7 @@ import pytest
 
 from functions.derive_prompt.refusals import licence_wanted, prohibited
 from functions.derive_prompt.screening import GROUPS, licensed, makes_claim, may_be_quoted, screen
+from functions.derive_prompt.vocabulary import department_names, table
 from tests.prompts.conftest import created, product, started
 
 
@@ -215,6 +216,27 @@ def test_words_are_seen_through_their_disguises(name: str) -> None:
 )
 def test_what_stands_near_a_word_may_make_it_harmless(name: str) -> None:
     assert screen(product(name)) == ()
+
+
+def test_a_word_may_be_written_with_a_gap_if_it_is_long() -> None:
+    assert screen(product("防身 电击 手电", features=["开锁 工具"]))
+    assert screen(product("扶手 枪灰色")) == ()
+
+
+# Flags and emblems are sold, but may not advertise; the others are mercury instruments.
+_LISTED_AND_PROHIBITED = {"国旗", "手摇小国旗", "国旗脸贴", "党徽", "水银血压计", "insulin pen"}
+
+
+def test_what_the_vocabulary_lists_is_not_prohibited() -> None:
+    listed = {
+        word
+        for department in department_names()
+        for row in table(f"kinds/{department}")["kinds"].values()
+        for word in (row["zh"], row["en"], *row.get("same", ()), *row.get("also", ()))
+    }
+    assert len(listed) > 30_000
+    prohibited_words = {word for word in listed if word.strip() and screen(product(word))}
+    assert prohibited_words <= _LISTED_AND_PROHIBITED
 
 
 def test_a_colour_may_be_called_like_goods_that_are_prohibited() -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from functions.derive_prompt.recognise.matcher import Found, Matcher
 from functions.derive_prompt.recognise.text import is_plain_word, normalised
-from functions.derive_prompt.screening.disguises import Disguises
+from functions.derive_prompt.screening.disguises import Disguises, Reading
 from functions.derive_prompt.screening.rules import Denials, Rules
 from shared.events import Product
 
@@ -72,18 +72,14 @@ def licensed(product: Product) -> tuple[Finding, ...]:
 
 def makes_claim(text: str) -> bool:
     """Whether a text promises what advertising law forbids: to be the best, to heal, to pay."""
-    return any(_claims.hits(reading) for reading in _disguises.readings(text))
+    return _claims.hits(_disguises.readings(text))
 
 
 def may_be_quoted(word: str) -> bool:
     """Whether a word that no vocabulary knows may stand in a prompt: letters only, no brand, claim or instruction."""
-    return (
-        is_plain_word(word)
-        and not _refused.hits(word)
-        and not _claims.hits(word)
-        and not _prohibited.hits(word)
-        and not _review.hits(word)
-    )
+    if not is_plain_word(word) or _refused.hits(word):
+        return False
+    return not any(rules.hits([Reading(word)]) for rules in (_claims, _prohibited, _review))
 
 
 def _findings(product: Product, says: Callable[[str], bool], rules: Rules) -> tuple[Finding, ...]:
@@ -94,7 +90,7 @@ def _findings(product: Product, says: Callable[[str], bool], rules: Rules) -> tu
     for field, text in texts:
         for reading in _disguises.readings(text):
             for found in rules.find(reading):
-                if not _is_excused(field, reading, found):
+                if not _is_excused(field, reading.text, found):
                     findings.setdefault(found.value, Finding(found.value, field, found.word))
     return tuple(findings.values())
 
@@ -119,7 +115,7 @@ def _remembered(rules: Rules) -> Callable[[str], bool]:
     """Whether a text says anything of these rules. Catalogues repeat themselves with every update of price or stock."""
 
     def says(text: str) -> bool:
-        return any(rules.hits(reading) for reading in _disguises.readings(text))
+        return rules.hits(_disguises.readings(text))
 
     cached = lru_cache(maxsize=2048)(says)
     return lambda text: cached(text) if len(text) <= CACHED_LENGTH else says(text)

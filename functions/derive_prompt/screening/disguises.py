@@ -7,6 +7,7 @@ A disguised reading only ever adds to what a text says, so that a harmless one c
 import html
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from functions.derive_prompt.recognise.text import normalised
 
@@ -15,8 +16,13 @@ _HAN = "[\u3400-\u4dbf\u4e00-\u9fff]"
 _SIGNS = re.compile(rf"(?<={_HAN})(?:[^\w\s,，、;；。:：!！?？()（）\[\]【】{{}}\"“”'‘’《》<>&|+%]|_){{1,4}}(?={_HAN})")
 # A character that stands alone belongs to its neighbours: 销量第 一, 电 子 烟.
 _BLANKS = re.compile(rf"(?<={_HAN})\s(?={_HAN}(?:\s|\Z))|(?:(?<=\A{_HAN})|(?<=\s{_HAN}))\s(?={_HAN})")
+# Single characters that are written as a list: 电、子、烟.
+_LIST = re.compile(rf"(?:(?<=\A{_HAN})|(?<=[、,，]{_HAN}))[、,，](?={_HAN}(?:[、,，\s]|\Z))")
 _LETTERS = re.compile(r"(?<![a-z0-9'])[a-z](?:[ ._*-][a-z]){2,}(?![a-z0-9])")
-_MIXED = re.compile(r"(?<![a-z0-9])(?=[a-z0-9@$!*]*[a-z])(?=[a-z0-9@$!*]*[0-9@$!*])[a-z0-9@$!*]{4,}(?![a-z0-9])")
+_MIXED = re.compile(
+    r"(?<![a-z0-9])(?=[a-z0-9@$!*._-]*[a-z])(?=[a-z0-9@$!*._-]*[0-9@$!*._-])[a-z0-9@$!*._-]{3,}[a-z](?![a-z0-9])"
+)
+_JOINTS = str.maketrans("", "", "._-")
 _FIGURES = (str.maketrans("013457@$!", "oieastasi"), str.maketrans("013457@$!", "oleastasl"))
 # Letters of Cyrillic and Greek that look like Latin ones, in lower case.
 _LOOK_ALIKE = str.maketrans(
@@ -24,7 +30,16 @@ _LOOK_ALIKE = str.maketrans(
     "aeopcyxiskmthbjaopeikvtux",
 )
 _FOREIGN = re.compile("[\u0370-\u03ff\u0400-\u04ff]")
+_GAP = re.compile(rf"(?<={_HAN})\s(?={_HAN})")
 _SHORTEST = 4
+"""Characters of a word that is believed although only a gap is closed or a figure read as a letter."""
+
+
+class Reading(NamedTuple):
+    """A text as somebody may read it, and how long a word must be to count there."""
+
+    text: str
+    shortest: int = 1
 
 
 class Disguises:
@@ -37,20 +52,23 @@ class Disguises:
         syllables = "|".join(sorted(self._syllables, key=len, reverse=True))
         self._spelt = re.compile(rf"(?<![a-z])(?:{syllables})(?={_HAN})|(?<={_HAN})(?:{syllables})(?![a-z])")
 
-    def readings(self, text: str) -> Iterator[str]:
-        """The normalised text, and where it may hide something, what it hides."""
+    def readings(self, text: str) -> Iterator[Reading]:
+        """The normalised text; where it may hide something, what it hides; and its Chinese without gaps."""
         plain = normalised(text)
-        yield plain
+        yield Reading(plain)
         seen = self._seen_through(text, plain)
         if seen != plain:
-            yield seen
+            yield Reading(seen)
+        closed = _GAP.sub("", seen)
+        if closed != seen:
+            yield Reading(closed, _SHORTEST)
 
     def _seen_through(self, text: str, plain: str) -> str:
         if not text.isascii():
             unescaped = html.unescape(text) if "&" in text else text
             unmarked = _SIGNS.sub("", unescaped)
             seen = plain if unmarked == unescaped else normalised(unmarked)
-            seen = _BLANKS.sub("", seen).translate(self._characters)
+            seen = _LIST.sub("", _BLANKS.sub("", seen)).translate(self._characters)
             if _FOREIGN.search(seen):
                 seen = seen.translate(_LOOK_ALIKE)
             seen = self._spelt.sub(lambda found: self._syllables[found[0]], seen)
@@ -62,7 +80,7 @@ class Disguises:
     def _listed(self, found: re.Match[str]) -> str:
         """The listed word that a word with figures or signs in it looks like, or what stands there."""
         for figures in _FIGURES:
-            word = found[0].translate(figures)
+            word = found[0].translate(_JOINTS).translate(figures)
             if word in self._latin:
                 return word
             if "*" in word:

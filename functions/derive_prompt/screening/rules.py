@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from functions.derive_prompt.recognise.matcher import Found, Matcher, plurals
+from functions.derive_prompt.screening.disguises import Reading
 
 REACH = 32
 """Characters between two words that stand near each other: a product's name, or a sentence."""
@@ -55,26 +56,30 @@ class Rules:
             (form, tuple(meant)) for word, meant in rules.items() for form in plurals(word)
         )
 
-    def find(self, text: str) -> Iterator[Found[str]]:
-        """Each word of normalised text that counts, with the code of its group."""
+    def find(self, reading: Reading) -> Iterator[Found[str]]:
+        """Each word of a reading that counts, with the code of its group."""
+        text = reading.text
         for found in self._words.find_all(text):
-            for rule in found.value:
+            for rule in found.value if len(found.word) >= reading.shortest else ():
                 if self._counts(text, found, rule):
                     yield Found(found.start, found.end, found.word, rule.code)
                     break
 
-    def hits(self, text: str) -> bool:
-        """Whether any word counts."""
-        return next(self.find(text), None) is not None
+    def hits(self, readings: Iterable[Reading]) -> bool:
+        """Whether any word of any reading counts."""
+        return any(True for reading in readings for _ in self.find(reading))
 
     def _counts(self, text: str, found: Found[Any], rule: _Rule) -> bool:
-        if self._denials is not None and self._denials.deny(text, found):
+        if self._is_denied(text, found):
             return False
         if rule.measured and _FIGURE.match(text, found.end):
             return False
-        if rule.near is not None and not _stands_near(rule.near, text, found):
-            return False
-        return rule.beside is None or not _stands_near(rule.beside, text, found)
+        if rule.near is not None:
+            return any(not self._is_denied(text, other) for other in _near(rule.near, text, found))
+        return rule.beside is None or not any(_near(rule.beside, text, found))
+
+    def _is_denied(self, text: str, found: Found[Any]) -> bool:
+        return self._denials is not None and self._denials.deny(text, found)
 
 
 def _rules(group: Mapping[str, Any]) -> Iterator[tuple[list[str], _Rule]]:
@@ -91,11 +96,11 @@ def _matcher(words: Iterable[str]) -> Matcher[None]:
     return Matcher((form, None) for word in words for form in plurals(word))
 
 
-def _stands_near(words: Matcher[None], text: str, found: Found[Any]) -> bool:
-    """Whether one of the words stands near what was found, and is no part of it."""
-    return any(
-        0 <= found.start - other.end <= REACH or 0 <= other.start - found.end <= REACH for other in words.find_all(text)
-    )
+def _near(words: Matcher[None], text: str, found: Found[Any]) -> Iterator[Found[None]]:
+    """Those of the words that stand near what was found, and are no part of it."""
+    for other in words.find_all(text):
+        if 0 <= found.start - other.end <= REACH or 0 <= other.start - found.end <= REACH:
+            yield other
 
 
 def _bordered(word: str) -> str:
