@@ -40,6 +40,36 @@ def test_an_unlisted_compound_is_named_whole_and_never_as_what_it_is_for(name: s
     assert thing in said(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "thing"),
+    [
+        ("Water Heater Outlet Pipe 18 inch", "water heater outlet pipe"),
+        ("Cat Tree Replacement Post Sisal", "cat tree replacement post"),
+        ("Blender Replacement Cup 24oz", "cup"),
+        ("Wheelie Bin Stickers", "wheelie bin sticker"),
+    ],
+)
+def test_a_plain_word_may_stand_between_a_thing_and_the_end_of_its_compound(name: str, thing: str) -> None:
+    assert said(name) == thing or said(name).endswith(f" {thing}")
+
+
+@pytest.mark.parametrize("name", ["Tea Cosy Knitted Red", "Strawberry Shortcake Doll", "Beer Koozie Neoprene"])
+def test_a_food_before_an_unlisted_word_is_not_filmed(name: str) -> None:
+    understood = understanding(name)
+    kind = understood.slots.kind
+    assert understood.problem is not None or (kind is not None and kind.template not in ("food", "fruit", "beverages"))
+
+
+def test_a_food_before_an_unlisted_word_is_filmed_where_the_category_agrees() -> None:
+    assert understanding("Pomelo Honeyed 1 pc").problem is not None
+    assert said("Pomelo Honeyed 1 pc", category=["Grocery", "Fruits"]) == "pomelo"
+
+
+def test_a_thing_that_only_the_shelf_would_hold_is_not_filmed_before_what_the_name_says() -> None:
+    understood = understanding("Bracelet Beaded, Strong Magnets", category=["Tools"])
+    assert understood.slots.kind is None or understood.slots.kind.id == "bracelet"
+
+
 @pytest.mark.parametrize("name", ["Compound Microscope Kit", "Scented Candle Gift", "Yoga Mat Set Home"])
 def test_how_a_thing_is_sold_makes_no_compound(name: str) -> None:
     assert said(name) in name.lower()

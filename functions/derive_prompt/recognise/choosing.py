@@ -76,47 +76,6 @@ _LEAST_MARGIN = 0.12
 _Weighed = tuple[Mention, Source, float]
 
 
-def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterable[str] = ()) -> Choice:
-    """The kind that the sources speak of. `family` is what the category is filmed as, `vetoed` are families of which it
-    holds nothing. No kind where nothing is said, or two unlike things are said as clearly."""
-    weighed = _weighed(sources, family, frozenset(vetoed))
-    evidence = tuple(
-        Evidence(source.field, mention.word, mention.meaning.root, mention.role, round(weight, 3))
-        for mention, source, weight in weighed
-    )
-    kin = _Kin(weighed)
-    scores = _scores(weighed, family, kin)
-    if not scores:
-        return Choice(None, None, 0.0, evidence, ())
-    ranked = sorted(scores, key=lambda root: (-scores[root], _first_place(root, weighed)))
-    best = _narrowest(ranked[0], scores, weighed, kin)
-    telling = {mention.meaning.root for mention, source, _ in weighed if source.weight >= _TELLING_WEIGHT}
-    rivals = _rivals(best, ranked, telling, kin)
-    score = scores[best]
-    rival = scores[rivals[0]] if rivals else 0.0
-    confidence = round(min(1.0, score) * score / (score + rival), 3)
-    words = tuple(dict.fromkeys(mention.word for mention, _, _ in weighed if mention.meaning.root in rivals[:2]))
-    unsure = score < _LEAST or score - rival < _LEAST_MARGIN or (best not in telling and not _is_whole(best, weighed))
-    if unsure:
-        return Choice(None, None, confidence, evidence, words)
-    return Choice(_in_best_word(best, weighed), best, confidence, evidence, words)
-
-
-def _weighed(sources: Sequence[Source], family: str | None, vetoed: frozenset[str]) -> list[_Weighed]:
-    """Every mention that may tell what the thing is, with its weight. What makes a compound of its own counts in names
-    only."""
-    everything = " ".join(source.text for source in sources)
-    return [
-        (mention, source, weight)
-        for source in sources
-        for mention, weight in _mentions_of(source, family)
-        if weight > 0
-        and mention.meaning.kind.template not in vetoed
-        and (source.field == NAME or mention.meaning.root.partition(":")[0] in vocabulary().kinds)
-        and (not mention.meaning.needs or any(word in everything for word in mention.meaning.needs))
-    ]
-
-
 class _Kin:
     """Which of the kinds of one product are kinds of which: by the vocabulary, and by the words that its name says of
     them, for a health faucet is a faucet."""
@@ -140,6 +99,61 @@ class _Kin:
     def related(self, root: str) -> set[str]:
         """The kind and those that it is one of."""
         return {root, *self.wider(root)}
+
+
+def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterable[str] = ()) -> Choice:
+    """The kind that the sources speak of. `family` is what the category is filmed as, `vetoed` are families of which it
+    holds nothing. No kind where nothing is said, or two unlike things are said as clearly."""
+    weighed = _weighed(sources, family, frozenset(vetoed))
+    evidence = tuple(
+        Evidence(source.field, mention.word, mention.meaning.root, mention.role, round(weight, 3))
+        for mention, source, weight in weighed
+    )
+    kin = _Kin(weighed)
+    scores = _scores(weighed, family, kin)
+    if not scores:
+        return Choice(None, None, 0.0, evidence, ())
+    ranked = sorted(scores, key=lambda root: (-scores[root], _first_place(root, weighed)))
+    best = _narrowest(ranked[0], scores, weighed, kin)
+    telling = {mention.meaning.root for mention, source, _ in weighed if source.weight >= _TELLING_WEIGHT}
+    rivals = _rivals(best, ranked, telling, kin)
+    score = scores[best]
+    rival = scores[rivals[0]] if rivals else 0.0
+    confidence = round(min(1.0, score) * score / (score + rival), 3)
+    words = tuple(dict.fromkeys(mention.word for mention, _, _ in weighed if mention.meaning.root in rivals[:2]))
+    weak = score < _LEAST or score - rival < _LEAST_MARGIN
+    if weak or _is_doubtful(best, telling, weighed) or _is_only_on_the_shelf(best, rivals, weighed, kin):
+        return Choice(None, None, confidence, evidence, words)
+    return Choice(_in_best_word(best, weighed), best, confidence, evidence, words)
+
+
+def _is_doubtful(best: str, telling: set[str], weighed: Sequence[_Weighed]) -> bool:
+    """Whether nothing that names the thing itself says the kind, and no shelf is called just that."""
+    return best not in telling and not _is_whole(best, weighed)
+
+
+def _is_only_on_the_shelf(best: str, rivals: Sequence[str], weighed: Sequence[_Weighed], kin: _Kin) -> bool:
+    """Whether the name says another thing more clearly, and the category holds such things but says none of them."""
+    if not rivals:
+        return False
+    told = _scores(weighed, None, kin)
+    said = any(mention.meaning.root == best and source.field != NAME for mention, source, _ in weighed)
+    return told[rivals[0]] - told[best] > _LEAST_MARGIN and not said
+
+
+def _weighed(sources: Sequence[Source], family: str | None, vetoed: frozenset[str]) -> list[_Weighed]:
+    """Every mention that may tell what the thing is, with its weight. What makes a compound of its own counts in names
+    only."""
+    everything = " ".join(source.text for source in sources)
+    return [
+        (mention, source, weight)
+        for source in sources
+        for mention, weight in _mentions_of(source, family)
+        if weight > 0
+        and mention.meaning.kind.template not in vetoed
+        and (source.field == NAME or mention.meaning.root.partition(":")[0] in vocabulary().kinds)
+        and (not mention.meaning.needs or any(word in everything for word in mention.meaning.needs))
+    ]
 
 
 def _rivals(best: str, ranked: Sequence[str], telling: set[str], kin: _Kin) -> list[str]:
@@ -229,12 +243,13 @@ def _narrowest(root: str, scores: dict[str, float], weighed: Sequence[_Weighed],
     heads = {
         mention.meaning.root
         for mention, source, _ in weighed
-        if mention.role is Role.HEAD and not mention.aside and source.weight >= _TELLING_WEIGHT
+        if mention.role in _MAY_BE_THE_THING and not mention.aside and source.weight >= _TELLING_WEIGHT
     }
     narrower = [other for other in scores if other in heads and root in kin.wider(other)]
     return max(narrower, key=lambda other: (len(kin.wider(other)), scores[other]), default=root)
 
 
+_MAY_BE_THE_THING = (Role.HEAD, Role.PERHAPS_OF)
 _TELLING_WEIGHT = 0.5
 """Of sources that name the thing itself: the name, an attribute for it."""
 

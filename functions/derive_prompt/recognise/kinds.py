@@ -234,7 +234,7 @@ def _in_number_of(word: str, kind: Kind) -> str | None:
     if kind.en_count in _OF_SEVERAL and kind.en.endswith("s"):
         return word if plural else f"{word}s"
     if plural and kind.en_count is None and not kind.en.endswith("s"):
-        return None
+        return word[:-1] if word[:-1].endswith(kind.en.lower().split()[-1]) else None
     return word
 
 

@@ -109,7 +109,7 @@ def _listed_unit(text: str, tokens: list[Token]) -> _Unit | None:
     return None if meaning is None and ending is None else _Unit(start, end, word, meaning, ending, tokens[0].tag)
 
 
-def _is_run(tokens: list[Token], text: str) -> bool:
+def _is_run(tokens: Sequence[Token | _Unit], text: str) -> bool:
     """Whether nothing but spaces and hyphens stands between the tokens."""
     return all(text[left.end : right.start].strip(" -'") == "" for left, right in pairwise(tokens))
 
@@ -130,28 +130,51 @@ def _with_roles(text: str, clause: Clause, units: list[_Unit], number: int) -> l
 
 
 def _mention_at(place: int, units: list[_Unit], text: str, clause: Clause, number: int) -> Mention | None:
-    """What one unit mentions, by itself or as one word with the unit before it."""
-    unit = units[place]
-    before = units[place - 1] if place else None
-    whole = _with_the_word_before(before, unit, text)
-    if whole is not None and before is not None:
-        meaning, start, said = whole, before.start, units[: place - 1]
-    elif unit.meaning is not None and not _only_packs(before, unit):
-        meaning, start, said = unit.meaning, unit.start, units[:place]
-    else:
+    """What one unit mentions, by itself or as one word with the units before it."""
+    unit, behind = units[place], units[place + 1 :]
+    first, meaning = place, unit.meaning
+    goes_on = bool(behind) and (behind[0].ending is not None or behind[0].meaning is not None)
+    if place and _is_run([units[place - 1], unit], text):
+        before = units[place - 1]
+        whole = _with_the_word_before(before, unit)
+        if whole is not None:
+            first, meaning = place - 1, whole
+        elif place > 1 and _is_run([units[place - 2], before], text) and _only_says_more(before) and not goes_on:
+            whole = _compound(units[place - 2], unit, between=f"{before.text} ")
+            first, meaning = (place - 2, whole) if whole is not None else (place, meaning)
+        elif _only_packs(before, unit):
+            meaning = None
+    if meaning is None:
         return None
-    role = role_of(text, clause, [unit.text for unit in said], start, unit.end)
-    if role is Role.HEAD and whole is None and _may_modify(unit, units[place + 1 :]):
+    start = units[first].start
+    role = role_of(text, clause, [unit.text for unit in units[:first]], start, unit.end)
+    if role is Role.HEAD and first == place and _may_modify(unit, behind):
         role = Role.PERHAPS_OF
-    word = unit.text if whole is None else text[start : unit.end]
+    word = unit.text if first == place else text[start : unit.end]
     return Mention(meaning, word, role, number, clause.aside, False, start, unit.end)
 
 
-def _only_packs(before: _Unit | None, unit: _Unit) -> bool:
+def _only_says_more(unit: _Unit) -> bool:
+    """Whether an English word may stand between a thing and an ending: geyser inlet pipe."""
+    return (
+        unit.text.isalpha()
+        and unit.text.isascii()
+        and unit.meaning is None
+        and unit.ending is None
+        and unit.text not in descriptive_words()
+        and unit.text not in _SMALL_WORDS
+    )
+
+
+_SMALL_WORDS = frozenset(
+    word for rule in ("for_before", "included_before", "excluded_before") for word in table("roles")["en"][rule]
+)
+
+
+def _only_packs(before: _Unit, unit: _Unit) -> bool:
     """Whether a single character is how the thing before it is sold: 贴纸包, 巧克力盒."""
     return (
-        before is not None
-        and before.meaning is not None
+        before.meaning is not None
         and before.end == unit.start
         and len(unit.text) == 1
         and unit.ending is not None
@@ -165,10 +188,8 @@ def _are_packed_together(behind: list[_Unit]) -> bool:
     return after is not None and _PACKED.fullmatch(after.text) is not None
 
 
-def _with_the_word_before(before: _Unit | None, unit: _Unit, text: str) -> Meaning | None:
+def _with_the_word_before(before: _Unit, unit: _Unit) -> Meaning | None:
     """What a unit means together with the one before it, where they are one word."""
-    if before is None or text[before.end : unit.start].strip(" -'"):
-        return None
     return _compound(before, unit) or _in_longer_word(before, unit) or _with_known_modifier(before, unit)
 
 
@@ -188,7 +209,8 @@ def _with_known_modifier(before: _Unit, unit: _Unit) -> Meaning | None:
 
 def _side_by_side(before: Mention, mention: Mention, text: str) -> tuple[Mention, Mention]:
     """Two mentions, the second a head, as they are beside each other."""
-    if before.role is not Role.HEAD or text[before.end : mention.start].strip(" -"):
+    between = text[before.end : mention.start].strip(" -")
+    if before.role is not Role.HEAD or (between and between not in _BETWEEN):
         return before, mention
     if _is_flavour_of(before, mention):
         return before, mention._replace(role=Role.SENSE)
@@ -217,6 +239,9 @@ _SHORT = 2
 
 
 _TASTES_OF = frozenset(table("endings")["tastes"]["families"])
+
+
+_BETWEEN = frozenset(table("roles")["between"]["words"])
 
 
 def _in_longer_words(meaning: Meaning, whole: str) -> Meaning:
@@ -252,13 +277,19 @@ def _may_modify(unit: _Unit, behind: list[_Unit]) -> bool:
     """Whether an unlisted noun stands directly behind a kind's word, which then may only say more about that. A single
     character is a thing only where nothing goes on: 包 is none in 全包镜头."""
     after = behind[0] if behind else None
-    if after is None or after.start != unit.end or after.meaning is not None or after.ending is not None:
+    if after is None or after.meaning is not None or after.ending is not None:
+        return False
+    if unit.text.isascii():
+        shelf = shelf_of(unit.meaning.kind.template) if unit.meaning is not None else ""
+        return shelf in _MAY_FLAVOUR and " " not in unit.text and _only_says_more(after)
+    if after.start != unit.end:
         return False
     if after.text in descriptive_words() or _PACKED.fullmatch(after.text):
         return False
     return len(unit.text) == 1 or (len(after.text) > 1 and after.tag in _NOUN_TAGS)
 
 
+_MAY_FLAVOUR = frozenset(table("endings")["tastes"]["tasted"])
 _PACKED = re.compile("|".join((*table("endings")["sets"]["zh"], *table("endings")["sets"]["packed"], ".件套?")))
 _NOUN_TAGS = ("n", "nz", "vn")
 
@@ -284,8 +315,8 @@ def _modifies(before: Mention, mention: Mention) -> bool:
     return not related and one.kind.template != two.kind.template
 
 
-def _compound(before: _Unit, unit: _Unit) -> Meaning | None:
-    """What a word and an ending directly behind it are together, in their own word: 洗脸 + 刷."""
+def _compound(before: _Unit, unit: _Unit, between: str = "") -> Meaning | None:
+    """What a word and an ending behind it are together, in their own word: 洗脸 + 刷."""
     ending = unit.ending
     if ending is None or not _may_open_a_compound(before, unit):
         return None
@@ -294,7 +325,7 @@ def _compound(before: _Unit, unit: _Unit) -> Meaning | None:
         return None
     kind = ending.kind._replace(template=family) if family in ending.filmed_with else ending.kind
     chinese = has_chinese(unit.text)
-    own = in_own_word(kind, before.text + unit.text if chinese else f"{before.text} {unit.text}")
+    own = in_own_word(kind, before.text + unit.text if chinese else f"{before.text} {between}{unit.text}")
     if own is kind and len(unit.text) > 1:
         # What may not be quoted whole (a brand's name in it) leaves the ending's own word.
         own = in_own_word(kind, unit.text)
