@@ -23,6 +23,12 @@ TEMPLATE = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nonsense does not end by itself; sixty bytes of it tell enough."""
+    monkeypatch.setattr("functions.derive_prompt.reader.local_model.MOST_TOKENS", 60)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama of a few thousand random weights, over single bytes."""
@@ -86,6 +92,29 @@ def test_a_slow_one_is_away_and_a_long_text_is_no_fault_of_others(checkpoint: Pa
         started_model(checkpoint, timeout_seconds=0.1).ask('{"name":["x"]}')
     with pytest.raises(UnusableAnswer, match="more tokens"):
         started_model(checkpoint).ask("x" * 5000)
+
+
+def test_a_template_that_knows_no_system_is_asked_in_one_message(checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    shutil.copytree(checkpoint, folder)
+    (folder / "chat_template.jinja").write_text(
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + TEMPLATE
+    )
+    model = started_model(folder)
+    assert model.ask("{}")
+    asked = model._tokenizer.decode(model._tokens("{}", in_two=False)["input_ids"][0])
+    assert asked.startswith("<|user|>You read catalogue entries")
+    assert asked.endswith("{}<|assistant|>")
+
+
+def test_a_device_that_fails_is_away(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    model = started_model(checkpoint)
+    monkeypatch.setattr(model._model, "generate", fail)
+    with pytest.raises(Unavailable, match="CUDA out of memory"):
+        model.ask("{}")
 
 
 def test_a_busy_one_is_away(checkpoint: Path) -> None:

@@ -85,7 +85,6 @@ class EndpointModel:
                     "json_schema": {"name": "product", "strict": True, "schema": SCHEMA},
                 },
                 "temperature": 0,
-                "seed": 0,
                 "max_tokens": MOST_TOKENS,
                 "stream": False,
             }

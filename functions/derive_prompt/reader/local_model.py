@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jinja2
+
 from functions.derive_prompt.reader.answer import UnusableAnswer
 from functions.derive_prompt.reader.endpoint import SLOW_DELAY_SECONDS
 from functions.derive_prompt.reader.question import INSTRUCTION, MOST_TOKENS
@@ -28,6 +30,7 @@ class LocalModel:
         self._turn = threading.Lock()
         self._tokenizer: Any = None
         self._model: Any = None
+        self._takes_instructions = True
         self._digest = ""
 
     @property
@@ -56,12 +59,14 @@ class LocalModel:
             )
             model = model.to(self._device).eval()
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            fact = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ConfigurationError(f"{self.name} cannot be loaded: {fact}; give a chat model's folder") from error
+            raise ConfigurationError(
+                f"{self.name} cannot be loaded: {_fact(error)}; give a chat model's folder"
+            ) from error
         if tokenizer.chat_template is None:
             raise ConfigurationError(f"{self.name} has no chat template; give a model that was made to be asked")
         self._digest = _digest(self._folder)
         self._tokenizer, self._model = tokenizer, model
+        self._takes_instructions = self._may_be_instructed()
 
     def check(self) -> None:
         """It stands on nothing but this process."""
@@ -82,26 +87,44 @@ class LocalModel:
     def _generated(self, question: str, end: float) -> str:
         import torch
 
-        messages = [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": question}]
-        tokens = self._tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        ).to(self._device)
+        tokens = self._tokens(question, in_two=self._takes_instructions).to(self._device)
         begins = tokens["input_ids"].shape[1]
         room = getattr(self._model.config, "max_position_embeddings", None)
         if room is not None and begins + MOST_TOKENS > room:
             raise UnusableAnswer(f"{self.name}: the product's text has more tokens than the model can read")
-        with torch.inference_mode():
-            made = self._model.generate(
-                **tokens,
-                do_sample=False,
-                num_beams=1,
-                max_new_tokens=MOST_TOKENS,
-                max_time=max(end - time.monotonic(), 0.0),
-                pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
-            )
+        try:
+            with torch.inference_mode():
+                made = self._model.generate(
+                    **tokens,
+                    do_sample=False,
+                    num_beams=1,
+                    max_new_tokens=MOST_TOKENS,
+                    max_time=max(end - time.monotonic(), 0.0),
+                    pad_token_id=self._tokenizer.pad_token_id or self._tokenizer.eos_token_id,
+                )
+        except RuntimeError as error:
+            raise Unavailable(f"{self.name} failed: {_fact(error)}; look at the device and its memory") from error
         if time.monotonic() >= end:
             raise self._slow()
         return str(self._tokenizer.decode(made[0, begins:], skip_special_tokens=True))
+
+    def _may_be_instructed(self) -> bool:
+        """Whether the chat template knows a system's message; some refuse it."""
+        try:
+            self._tokens("{}", in_two=True)
+        except jinja2.TemplateError:
+            return False
+        return True
+
+    def _tokens(self, question: str, *, in_two: bool) -> Any:
+        asked = {"role": "user", "content": question if in_two else f"{INSTRUCTION}\n\n{question}"}
+        return self._tokenizer.apply_chat_template(
+            [{"role": "system", "content": INSTRUCTION}, asked] if in_two else [asked],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
+            enable_thinking=False,  # read by the templates of models that think aloud
+        )
 
     def _slow(self) -> Unavailable:
         return Unavailable(
@@ -109,6 +132,10 @@ class LocalModel:
             "SKUREEL_READER__TIMEOUT_SECONDS, or a faster machine",
             delay_seconds=SLOW_DELAY_SECONDS,
         )
+
+
+def _fact(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _digest(folder: Path) -> str:
