@@ -1,0 +1,168 @@
+"""Compounds: what words directly beside each other mean as one word, by the last of them.
+
+A rack for phones is no phone, a toilet seat bumper no toilet seat. What no list knows whole is named in its own word.
+"""
+
+import re
+from typing import NamedTuple
+
+from functions.derive_prompt.recognise.describing import descriptive_words
+from functions.derive_prompt.recognise.families import shelf_of
+from functions.derive_prompt.recognise.kinds import Meaning, in_own_word, plain_form, vocabulary
+from functions.derive_prompt.recognise.text import has_chinese
+from functions.derive_prompt.recognise.units import Unit, is_run
+from functions.derive_prompt.vocabulary import table
+
+
+class Whole(NamedTuple):
+    """What the units from `first` on mean together."""
+
+    first: int
+    meaning: Meaning
+
+
+def whole_at(place: int, units: list[Unit], text: str) -> Whole | None:
+    """What the unit at `place` ends, by itself or with the units before it; None where that names no thing."""
+    unit = units[place]
+    alone = Whole(place, unit.meaning) if unit.meaning is not None else None
+    if place == 0 or not is_run(units[place - 1 : place + 1], text):
+        return alone
+    before = units[place - 1]
+    whole = _compound(before, unit) or _in_longer_word(before, unit) or _with_known_modifier(before, unit)
+    if whole is not None:
+        return Whole(place - 1, whole)
+    if place > 1 and is_run(units[place - 2 : place], text) and only_says_more(before) and not _goes_on(units, place):
+        whole = _compound(units[place - 2], unit, between=f"{before.text} ")
+        return alone if whole is None else Whole(place - 2, whole)
+    return None if _only_packs(before, unit) else alone
+
+
+def _goes_on(units: list[Unit], place: int) -> bool:
+    behind = units[place + 1] if place + 1 < len(units) else None
+    return behind is not None and (behind.ending is not None or behind.meaning is not None)
+
+
+def _compound(before: Unit, unit: Unit, between: str = "") -> Meaning | None:
+    """What a word and an ending behind it are together, in their own word: 洗脸 + 刷."""
+    ending = unit.ending
+    if ending is None or not _may_open_a_compound(before, unit):
+        return None
+    family = before.meaning.kind.template if before.meaning is not None else ""
+    if family in ending.unless:
+        return None
+    kind = ending.kind._replace(template=family) if family in ending.filmed_with else ending.kind
+    chinese = has_chinese(unit.text)
+    own = in_own_word(kind, before.text + unit.text if chinese else f"{before.text} {between}{unit.text}")
+    if own is kind and len(unit.text) > 1:
+        # What may not be quoted whole (a brand's name in it) leaves the ending's own word.
+        own = in_own_word(kind, unit.text)
+    return Meaning(own, own.id)
+
+
+def _may_open_a_compound(before: Unit, unit: Unit) -> bool:
+    if before.tag == "not" or before.text[0].isdigit() or before.ending is not None:
+        return False
+    chinese = has_chinese(unit.text)
+    if chinese != has_chinese(before.text) or (chinese and before.end != unit.start):
+        return False
+    names = before.meaning is not None or (chinese and before.tag.startswith(_NAMING_TAGS))
+    return names and before.text not in descriptive_words()
+
+
+def _in_longer_word(before: Unit, unit: Unit) -> Meaning | None:
+    """A kind's single character in the longer word that a title uses: 月亮椅 is a chair of its own."""
+    if unit.meaning is None or len(unit.text) > 1 or before.end != unit.start or before.meaning or before.ending:
+        return None
+    if not has_chinese(before.text) or before.text in descriptive_words() or not before.tag.startswith(_NAMING_TAGS):
+        return None
+    return in_longer_words(unit.meaning, before.text + unit.text)
+
+
+_NAMING_TAGS = ("n", "v", "j", "l", "i")
+"""Parts of speech that name what a compound is about: nouns, verbs, abbreviations, idioms."""
+
+
+def _with_known_modifier(before: Unit, unit: Unit) -> Meaning | None:
+    """A short English name with the word before it, where other listed names begin so: pannier bag, as pannier rack."""
+    if unit.meaning is None or " " in unit.text or before.meaning is not None or before.ending is not None:
+        return None
+    family = unit.meaning.kind.template
+    if before.text not in vocabulary().modifiers or before.text in descriptive_words() or may_taste(family):
+        return None
+    return in_longer_words(unit.meaning, f"{before.text} {unit.text}")
+
+
+def in_longer_words(meaning: Meaning, whole: str) -> Meaning:
+    """What a word means in the longer one that a title uses."""
+    own = in_own_word(meaning.kind, plain_form(whole))
+    return meaning._replace(kind=own, root=own.id)
+
+
+def may_taste(family: str) -> bool:
+    """Whether things of a family may taste or smell of what stands before them."""
+    return not _TASTES_OF.isdisjoint((shelf_of(family), family))
+
+
+_TASTES_OF = frozenset(table("endings")["tastes"]["families"])
+
+
+def only_says_more(unit: Unit) -> bool:
+    """Whether an English word may stand between a thing and an ending: geyser inlet pipe."""
+    return (
+        unit.text.isalpha()
+        and unit.text.isascii()
+        and unit.meaning is None
+        and unit.ending is None
+        and unit.text not in descriptive_words()
+        and unit.text not in _SMALL_WORDS
+    )
+
+
+_SMALL_WORDS = frozenset(
+    word for rule in ("for_before", "included_before", "excluded_before") for word in table("roles")["en"][rule]
+)
+
+
+def _only_packs(before: Unit, unit: Unit) -> bool:
+    """Whether a single character is how the thing before it is sold: 贴纸包, 巧克力盒."""
+    return (
+        before.meaning is not None
+        and before.end == unit.start
+        and len(unit.text) == 1
+        and unit.ending is not None
+        and before.meaning.kind.template in unit.ending.unless
+    )
+
+
+def may_modify(unit: Unit, behind: list[Unit]) -> bool:
+    """Whether an unlisted noun stands directly behind a kind's word, which then may only say more about that. A single
+    character is a thing only where nothing goes on: 包 is none in 全包镜头."""
+    after = behind[0] if behind else None
+    if after is None or after.meaning is not None or after.ending is not None:
+        return False
+    if unit.text.isascii():
+        shelf = shelf_of(unit.meaning.kind.template) if unit.meaning is not None else ""
+        return shelf in _MAY_FLAVOUR and " " not in unit.text and only_says_more(after)
+    if after.start != unit.end:
+        return False
+    if after.text in descriptive_words() or only_says_a_pack(after.text):
+        return False
+    return len(unit.text) == 1 or (len(after.text) > 1 and after.tag in _NOUN_TAGS)
+
+
+_MAY_FLAVOUR = frozenset(table("endings")["tastes"]["tasted"])
+_NOUN_TAGS = ("n", "nz", "vn")
+
+
+def are_packed_together(behind: list[Unit]) -> bool:
+    """Whether what stands behind says that the things before it are sold as one: 颈枕眼罩套装."""
+    after = next((unit for unit in behind if unit.meaning is None), None)
+    return after is not None and only_says_a_pack(after.text)
+
+
+def only_says_a_pack(word: str) -> bool:
+    """Whether a Chinese word says how things are sold, and not what: 套装, 礼盒."""
+    return _PACKED.fullmatch(word) is not None
+
+
+_PACKED = re.compile("|".join((*table("endings")["sets"]["zh"], *table("endings")["sets"]["packed"], ".件套?")))
