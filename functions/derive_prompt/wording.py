@@ -12,14 +12,14 @@ def fill(template: Template, slots: Slots, kind: Kind, *, from_photo: bool = Fal
     `from_photo`: the clip starts from the product's own photo, which is the scene, and only what it shows moves.
     """
     chinese = slots.locale == "zh"
-    scene = templates()[PHOTOGRAPHED] if from_photo else template
+    filmed = templates()[PHOTOGRAPHED] if from_photo else template
     # Where a model wears the thing, the model shows whom it is for.
-    model = families.MODELS.get(slots.audience.id if slots.audience else "") if scene.has_model else None
+    model = families.MODELS.get(slots.audience.id if slots.audience else "") if filmed.has_model else None
     worn = slots._replace(audience=None) if model is not None else slots
     thing = _chinese_thing(worn, kind) if chinese else _english_thing(worn, kind)
     if model is None:
         model = ("一位成年模特", "an adult model")
-    return scene.text[slots.locale].format(
+    return filmed.scene_of(kind.id).text[slots.locale].format(
         thing=thing,
         looks=_chinese_looks(slots, kind) if chinese else _english_looks(slots, kind),
         motion=_photo_motion(template, slots, kind) if from_photo else _motion(template, slots, kind),
@@ -30,7 +30,9 @@ def fill(template: Template, slots: Slots, kind: Kind, *, from_photo: bool = Fal
 def _motion(template: Template, slots: Slots, kind: Kind) -> str:
     for look in slots.looks.actions:
         return look.zh if slots.locale == "zh" else look.en
-    return template.motions.get(kind.motion, template.motions["default"])[slots.locale]
+    if kind.motion != "default" and kind.motion in template.motions:
+        return template.motions[kind.motion][slots.locale]
+    return template.scene_of(kind.id).motion[slots.locale]
 
 
 def _photo_motion(template: Template, slots: Slots, kind: Kind) -> str:

@@ -89,6 +89,39 @@ def test_every_template_fills_in_both_languages(template: str, locale: Locale, f
             assert not re.search(r"\b(\w+) \1\b", text.lower()), text
 
 
+@pytest.mark.parametrize("template", [name for name, template in templates().items() if template.elsewhere])
+def test_what_is_filmed_elsewhere_is_a_kind_that_the_template_films(template: str) -> None:
+    kinds = vocabulary().kinds
+    for kind in templates()[template].elsewhere:
+        assert kind in kinds, kind
+        assert template_of(kinds[kind].template).reference.id == template, kind
+
+
+@pytest.mark.parametrize("locale", ["zh", "en"])
+@pytest.mark.parametrize("template", [name for name, template in templates().items() if template.elsewhere])
+def test_every_scene_elsewhere_fills_in_both_languages(template: str, locale: Locale) -> None:
+    kinds = vocabulary().kinds
+    for kind in templates()[template].elsewhere:
+        for full in (True, False):
+            slots = slots_of(template, locale, full=full)._replace(kind=kinds[kind])
+            text = fill(templates()[template], slots, kinds[kind])
+            assert 60 <= len(text if locale == "zh" else text.split()) <= 200, text
+            assert not re.search(r"[{}]|None|  |，，|。。|，。|\.\.|, ,| ,", text), text
+
+
+def test_a_ladder_lies_on_no_bench_and_a_painting_on_no_cabinet() -> None:
+    assert "workbench" not in captioned("Ladder").prompt.lower()
+    assert "墙面" in captioned("向日葵 油画").prompt
+    assert "摆在厚实的木工台上" in captioned("羊角锤").prompt
+
+
+def test_from_its_photo_nothing_is_elsewhere() -> None:
+    kind = vocabulary().kinds["ladder"]
+    slots = slots_of("tools", "en", full=False)
+    text = fill(templates()["tools"], slots, kind, from_photo=True)
+    assert text.startswith(templates()[PHOTOGRAPHED].text["en"].partition("{")[0])
+
+
 # What one photo does not show: a back, an inside, whoever would have to come in to move the thing.
 UNSEEN = {
     "zh": "手|指|人|背面|侧面|半圈|一圈|打开|展开|倒|弹|滚|走",

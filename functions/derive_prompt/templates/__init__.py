@@ -2,8 +2,9 @@
 
 A template's text has the places {thing}, {looks}, {motion} and, where somebody wears the thing, {model}. `motions` are
 for what is known from text alone. From one photo nothing behind is known: `from_photo` has light, air and small turns,
-nobody's hand, nothing that opens. A motion that a template lacks is its default one. A template that changes its text
-gets a new version: both are in the render spec.
+nobody's hand, nothing that opens. A motion that a template lacks is its default one. `elsewhere` are scenes for kinds
+that do not fit into the template's own: a ladder lies on no bench. A template that changes its text gets a new version:
+both are in the render spec.
 """
 
 import string
@@ -40,6 +41,14 @@ class Generic:
 
 
 @dataclass(frozen=True, slots=True)
+class Scene:
+    """A text with places, and what moves in it where a kind has no motion of its own."""
+
+    text: dict[Locale, str]
+    motion: dict[Locale, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """One family's scene. `text` and each motion are by locale; `from_photo` are the motions of a clip that starts from
     the product's own photo. `scented`: what ends a title may be its scent."""
@@ -48,6 +57,8 @@ class Template:
     text: dict[Locale, str]
     motions: dict[str, dict[Locale, str]]
     from_photo: dict[str, dict[Locale, str]]
+    elsewhere: dict[str, Scene]
+    """By the kind's id."""
     generic: Generic
     takes_material: bool
     takes_wearer: bool
@@ -59,6 +70,11 @@ class Template:
         """Whether a grown-up wears the thing in this scene."""
         return "{model}" in self.text["zh"]
 
+    def scene_of(self, kind: str) -> Scene:
+        """Where a kind is filmed, by its id. A narrower kind (`ball:篮球`) is filmed as the listed one is."""
+        scene = self.elsewhere.get(kind.partition(":")[0])
+        return scene or Scene(self.text, self.motions["default"])
+
 
 def read_template(document: dict[str, Any], name: str) -> Template:
     """Check one template document. A ConfigurationError names the file and what is wrong with it."""
@@ -68,6 +84,7 @@ def read_template(document: dict[str, Any], name: str) -> Template:
             text={locale: document[locale] for locale in LOCALES},
             motions=_by_locale(document["motions"]),
             from_photo=_by_locale(document.get("from_photo", document["motions"])),
+            elsewhere=_elsewhere(document),
             generic=Generic(**document["generic"]),
             takes_material=document.get("takes_material", True),
             takes_wearer=document.get("takes_wearer", False),
@@ -78,16 +95,30 @@ def read_template(document: dict[str, Any], name: str) -> Template:
         raise ConfigurationError(
             f"template {name}: {error} is missing or wrong; compare it with general.toml"
         ) from error
+    for text in (template.text, *(scene.text for scene in template.elsewhere.values())):
+        _check_places(template, text, name)
+    if not template.motions.keys() & template.from_photo.keys() >= {"default"}:
+        raise ConfigurationError(f"template {name}: no motion is called default; a clip without motion is a still")
+    return template
+
+
+def _check_places(template: Template, text: dict[Locale, str], name: str) -> None:
+    wanted = {"motion"} if template.reference.id == PHOTO else {"thing", "looks", "motion"}
     for locale in LOCALES:
-        places = {field for _, field, _, _ in string.Formatter().parse(template.text[locale]) if field is not None}
-        wanted = {"motion"} if template.reference.id == PHOTO else {"thing", "looks", "motion"}
+        places = {field for _, field, _, _ in string.Formatter().parse(text[locale]) if field is not None}
         if not wanted <= places <= PLACES:
             raise ConfigurationError(
                 f"template {name}: {locale} has the places {sorted(places)}, not {', '.join(sorted(wanted))}"
             )
-    if not template.motions.keys() & template.from_photo.keys() >= {"default"}:
-        raise ConfigurationError(f"template {name}: no motion is called default; a clip without motion is a still")
-    return template
+
+
+def _elsewhere(document: dict[str, Any]) -> dict[str, Scene]:
+    scenes: dict[str, Scene] = {}
+    for row in document.get("elsewhere", ()):
+        motion = row.get("default", document["motions"]["default"])
+        scene = Scene({locale: row[locale] for locale in LOCALES}, {locale: motion[locale] for locale in LOCALES})
+        scenes |= dict.fromkeys(row["kinds"], scene)
+    return scenes
 
 
 def _by_locale(rows: dict[str, Any]) -> dict[str, dict[Locale, str]]:
