@@ -19,11 +19,15 @@ def fill(template: Template, slots: Slots, kind: Kind, *, from_photo: bool = Fal
     thing = _chinese_thing(worn, kind) if chinese else _english_thing(worn, kind)
     if model is None:
         model = ("一位成年模特", "an adult model")
-    return filmed.scene_of(kind.id).text[slots.locale].format(
-        thing=thing,
-        looks=_chinese_looks(slots, kind) if chinese else _english_looks(slots, kind),
-        motion=_photo_motion(template, slots, kind) if from_photo else _motion(template, slots, kind),
-        model=model[0 if chinese else 1],
+    return (
+        filmed.scene_of(kind.id)
+        .text[slots.locale]
+        .format(
+            thing=thing,
+            looks=_chinese_looks(slots, kind) if chinese else _english_looks(slots, kind),
+            motion=_photo_motion(template, slots, kind) if from_photo else _motion(template, slots, kind),
+            model=model[0 if chinese else 1],
+        )
     )
 
 
