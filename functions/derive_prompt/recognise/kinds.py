@@ -224,8 +224,8 @@ def in_own_word(kind: Kind, word: str) -> Kind:
     name = f"{kind.id}:{word}"
     if has_chinese(word):
         return kind._replace(id=name, zh=word, en=f"{kind.en} ({word})")
-    english = _in_number_of(word, kind)
-    return kind if english is None else kind._replace(id=name, zh=f"{kind.zh}（{english}）", en=english)
+    own = _said_as(kind, word)
+    return own._replace(id=name, zh=f"{kind.zh}（{own.en}）")
 
 
 def _in_number_of(word: str, kind: Kind) -> str | None:
