@@ -24,6 +24,8 @@ from collections.abc import Sequence
 PHOTO_WAIT_SECONDS = 15.0
 INVALID_IMAGE = "invalid-image"
 """The reason of products that are rejected for their photo."""
+PHOTO_HELP = "商品图片无法使用，请重新上传一张 JPEG、PNG 或 WebP 图片后再提交。"
+"""What their merchants are told in Chinese, behind the fact in English."""
 
 
 class SkureelError(Exception):

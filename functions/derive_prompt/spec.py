@@ -12,7 +12,7 @@ from functions.derive_prompt.recognise.understanding import Understanding, Visib
 from functions.derive_prompt.refusals import licence_wanted, prohibited, refusal
 from functions.derive_prompt.screening import licensed, screen
 from model_store.manifest import Manifest
-from shared.errors import INVALID_IMAGE, PhotoNotYet, PhotoRefused
+from shared.errors import INVALID_IMAGE, PHOTO_HELP, PhotoNotYet, PhotoRefused
 from shared.events import Event, ModelReference, Product, Reason, RenderSpec, VideoRejected, VideoRequested
 from shared.settings import Settings
 
@@ -150,7 +150,7 @@ class Requests:
 
 
 def _without_photo(why: PhotoRefused | PhotoNotYet) -> Reason:
-    return Reason(code=INVALID_IMAGE, message=str(why), field="image")
+    return Reason(code=INVALID_IMAGE, message=f"{why} / {PHOTO_HELP}", field="image")
 
 
 def _rejection(

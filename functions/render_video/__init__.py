@@ -20,7 +20,7 @@ from functions.render_video.photo import decode_photo
 from functions.render_video.studio import Draft, Studio, open_studio
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
 from shared.clips import ClipRecord, ClipStore
-from shared.errors import ConfigurationError, NotANumber, PhotoRefused, TemporaryError
+from shared.errors import PHOTO_HELP, ConfigurationError, NotANumber, PhotoRefused, TemporaryError
 from shared.events import Clip, Event, Poster, Reason, RenderSpec, VideoRejected, VideoRequested, answer, read_by
 from shared.machine import own_machine
 from shared.objects import ObjectStore
@@ -259,7 +259,7 @@ def _rejected(event: Event[VideoRequested], refused: PhotoRefused) -> Event[Any]
     refusal = VideoRejected(
         product_id=request.product_id,
         stage="screening",
-        reasons=(Reason(code=refused.reason, message=str(refused), field="image"),),
+        reasons=(Reason(code=refused.reason, message=f"{refused} / {PHOTO_HELP}", field="image"),),
         video_id=request.video_id,
         experiment=request.experiment,
     )

@@ -189,6 +189,7 @@ def test_a_photo_that_is_refused_is_told_to_the_merchant() -> None:
     (answer,) = function.handle(created(product(image="uploads/none.jpg")))
     assert answer.type == "video.rejected"
     assert [(reason.code, reason.field) for reason in answer.data.reasons] == [("invalid-image", "image")]
+    assert "商品图片无法使用" in answer.data.reasons[0].message
 
 
 def test_a_photo_that_is_not_there_yet_is_waited_for_and_then_told_to_the_merchant() -> None:
