@@ -24,7 +24,8 @@ class Whole(NamedTuple):
 def whole_at(place: int, units: list[Unit], text: str) -> Whole | None:
     """What the unit at `place` ends, by itself or with the units before it; None where that names no thing."""
     unit = units[place]
-    alone = Whole(place, unit.meaning) if unit.meaning is not None else None
+    meaning = unit.meaning or _opens_by_itself(units)
+    alone = Whole(place, meaning) if meaning is not None else None
     if place == 0 or not is_run(units[place - 1 : place + 1], text):
         return alone
     before = units[place - 1]
@@ -35,6 +36,14 @@ def whole_at(place: int, units: list[Unit], text: str) -> Whole | None:
         whole = _compound(units[place - 2], unit, between=f"{before.text} ")
         return alone if whole is None else Whole(place - 2, whole)
     return None if _only_packs(before, unit) else alone
+
+
+def _opens_by_itself(units: list[Unit]) -> Meaning | None:
+    """What a Chinese end of compounds means that is all that a text begins with: 睡袋 成人 冬季."""
+    ending = units[0].ending
+    if len(units) > 1 or units[0].start > 0 or ending is None or len(units[0].text) == 1 or units[0].text.isascii():
+        return None
+    return Meaning(ending.kind, ending.kind.id)
 
 
 def _goes_on(units: list[Unit], place: int) -> bool:

@@ -130,14 +130,14 @@ def _endings(kinds: Iterable[Kind], words: Collection[str]) -> dict[str, Ending]
         for word in row["words"]:
             for form in forms(word):
                 found.setdefault(form, ending)
-    for word, ending in _heads(kinds, frozenset(rules["heads"]["not"])):
+    for word, ending in _heads(kinds, {*rules["heads"]["not"], *table("roles")["en"]["sense_after"]}):
         for form in forms(word):
             if form not in words:
                 found.setdefault(form, ending)
     return found
 
 
-def _heads(kinds: Iterable[Kind], none: frozenset[str]) -> Iterator[tuple[str, Ending]]:
+def _heads(kinds: Iterable[Kind], none: Collection[str]) -> Iterator[tuple[str, Ending]]:
     """The last words of the kinds' names, of which other compounds may be made: a bumper, as in crib bumper. Such a
     compound is filmed where most of them are, or with what it is for, where that is filmed with some of them."""
     found: dict[str, list[Kind]] = {}

@@ -17,7 +17,7 @@ from functions.derive_prompt.recognise.compounds import (
     only_says_a_pack,
     whole_at,
 )
-from functions.derive_prompt.recognise.describing import colour_words, descriptive_words
+from functions.derive_prompt.recognise.describing import descriptive_words
 from functions.derive_prompt.recognise.kinds import Meaning, vocabulary
 from functions.derive_prompt.recognise.roles import Role, role_of
 from functions.derive_prompt.recognise.text import Clause, clauses, has_chinese
@@ -132,11 +132,12 @@ _BETWEEN = frozenset(table("roles")["between"]["words"])
 
 
 def _is_flavour_of(before: Mention, mention: Mention) -> bool:
-    """Whether a fruit or a colour directly behind another thing is its taste, smell or look: lip balm cherry, sweater
-    mustard."""
+    """Whether a fruit, a colour or a material directly behind another thing is its taste, smell or look: lip balm
+    cherry, sweater mustard, draught excluder fabric."""
+    fruit = mention.meaning.kind.template == "fruit"
     return (
         mention.word.isascii()
-        and (mention.meaning.kind.template == "fruit" or mention.word in colour_words())
+        and (fruit or mention.word in descriptive_words())
         and before.meaning.kind.template not in ("fruit", "vegetables", mention.meaning.kind.template)
     )
 
