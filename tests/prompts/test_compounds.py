@@ -107,6 +107,22 @@ def test_a_small_word_that_belongs_to_a_verb_begins_nothing(name: str, thing: st
     assert thing in said(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "thing"),
+    [("加厚软管 10米", "软管"), ("软管 加厚", "软管"), ("Netball Ball Size 5", "ball"), ("Nappies Size 3", "nappies")],
+)
+def test_a_bare_end_of_compounds_and_a_size_say_the_thing(name: str, thing: str) -> None:
+    assert thing in said(name)
+
+
+def test_a_bare_end_later_in_a_title_is_a_feature() -> None:
+    assert understanding("未央 加厚软管").slots.kind is None
+
+
+def test_a_material_behind_a_thing_is_what_it_is_of() -> None:
+    assert said("Draught Excluder Fabric Grey") == "draught excluder"
+
+
 def test_what_a_case_is_for_comes_behind_the_word_for_it_and_before_it_only_at_the_end() -> None:
     assert said("手机壳适用三星S24透明") == "手机壳"
     assert understanding("平板电脑适用 XK-200").problem == "kind-unknown"

@@ -24,7 +24,7 @@ class Whole(NamedTuple):
 def whole_at(place: int, units: list[Unit], text: str) -> Whole | None:
     """What the unit at `place` ends, by itself or with the units before it; None where that names no thing."""
     unit = units[place]
-    meaning = unit.meaning or _opens_by_itself(units)
+    meaning = unit.meaning or _opens_by_itself(place, units)
     alone = Whole(place, meaning) if meaning is not None else None
     if place == 0 or not is_run(units[place - 1 : place + 1], text):
         return alone
@@ -38,12 +38,13 @@ def whole_at(place: int, units: list[Unit], text: str) -> Whole | None:
     return None if _only_packs(before, unit) else alone
 
 
-def _opens_by_itself(units: list[Unit]) -> Meaning | None:
-    """What a Chinese end of compounds means that is all that a text begins with: 睡袋 成人 冬季."""
-    ending = units[0].ending
-    if len(units) > 1 or units[0].start > 0 or ending is None or len(units[0].text) == 1 or units[0].text.isascii():
+def _opens_by_itself(place: int, units: list[Unit]) -> Meaning | None:
+    """What a Chinese end of compounds means that a text begins with, with nothing but how it is: 加厚睡袋 成人."""
+    unit = units[place]
+    if unit.ending is None or len(unit.text) == 1 or unit.text.isascii() or units[0].start > 0:
         return None
-    return Meaning(ending.kind, ending.kind.id)
+    others = {other.text for other in units if other is not unit}
+    return Meaning(unit.ending.kind, unit.ending.kind.id) if others <= descriptive_words() else None
 
 
 def _goes_on(units: list[Unit], place: int) -> bool:
