@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +21,7 @@ from urllib.parse import quote
 
 import jinja2
 
-from functions.cli.products_file import read_lines
+from functions.cli.products_file import ProductsFile
 from functions.cli.progress import Progress
 from functions.registry import FUNCTIONS, build
 from shared.errors import ConfigurationError, TemporaryError
@@ -103,14 +104,14 @@ def servers(settings: Settings, out: Path) -> str:
     return f"uses {broker} and {store}"
 
 
-def run_demo(settings: Settings, products: Path | None, count: int | None, out: Path) -> Outcome:
+def run_demo(settings: Settings, products: ProductsFile, count: int | None, out: Path) -> Outcome:
     """Publish the products, run the functions, wait for every answer, and leave events, clips and a page in `out`."""
     started = time.monotonic()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"{out} cannot be made: {error.strerror}; give another --out") from error
-    journeys = _journeys(products or CATALOGUE, count)
+    journeys = _journeys(products, count)
     with ExitStack() as stack:
         settings = stack.enter_context(_servers(settings, out))
         create_topics(settings.kafka)
@@ -125,20 +126,16 @@ def run_demo(settings: Settings, products: Path | None, count: int | None, out: 
     return Outcome(journeys, out, time.monotonic() - started)
 
 
-def _journeys(products: Path, count: int | None) -> list[Journey]:
+def _journeys(products: ProductsFile, count: int | None) -> list[Journey]:
     journeys: list[Journey] = []
-    for _, event, _ in read_lines(products, "product.created", source="/skureel/demo"):
-        if count is not None and len(journeys) >= count:
-            break
-        if not isinstance(event.data, Product):
-            raise ConfigurationError(f"{products} holds a {event.type}; the demo takes products and product events")
+    for _, event, _ in islice(products.events("/skureel/demo"), count):
         # A trace of its own for every product: it travels to the answer, whatever else the broker holds, and is
         # new in every run, for the broker may still hold the last one's answers.
         trace = secrets.token_hex(16)
         traced = replace(event, extensions={**event.extensions, "traceparent": f"00-{trace}-{trace[:16]}-01"})
         journeys.append(Journey(traced, trace))
     if not journeys:
-        raise ConfigurationError(f"{products} holds no product; give a file with one product a line")
+        raise ConfigurationError(f"{products.name} holds no product that can be read; give a product a row")
     return journeys
 
 

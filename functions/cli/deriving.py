@@ -12,8 +12,9 @@ import click
 from functions.cli.comparing import compared, side_by_side, word
 from functions.cli.frame import Command, read_settings
 from functions.cli.printing import say
-from shared.errors import ConfigurationError, PermanentError
-from shared.events import ENTRY_TYPES, Product
+from functions.cli.products_file import ProductsFile, mapping_option
+from shared.errors import ConfigurationError
+from shared.events import Product
 from shared.printable import json_line
 from shared.settings import Settings
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--explain", is_flag=True, help="Say it in a few lines for people, not as JSON.")
 @click.option("--reader", is_flag=True, help="Have the reader of SKUREEL_READER__* read each product, too.")
-def derive(file: Path, explain: bool, reader: bool) -> None:
+@mapping_option
+def derive(file: Path, explain: bool, reader: bool, mapping: Path | None) -> None:
     """Say what would be filmed of each product of FILE, one JSON object a line, and send nothing.
 
     FILE is as for publish, and so is the order. Words are in the language of the prompt. A clip that starts from a
@@ -35,28 +37,24 @@ def derive(file: Path, explain: bool, reader: bool) -> None:
     With --reader every line tells, side by side, what the rules see and what the reader sees, and what of its answer is
     refused. The rest is as derive_prompt would have it. Answers are kept where a store is set, as derive_prompt does.
     """
-    for account in _accounts(file, with_reader=reader):
+    products = ProductsFile(file, mapping=mapping, stdin=sys.stdin.buffer)
+    for account in _accounts(products, with_reader=reader):
         if not explain:
             click.echo(json_line(json.dumps(account, ensure_ascii=False)))
             continue
         for line in _explained(account):
             say(line)
+    products.conclude("derived")
 
 
-def _accounts(file: Path, *, with_reader: bool) -> Iterator[dict[str, Any]]:
-    from functions.cli.products_file import read_lines
+def _accounts(products: ProductsFile, *, with_reader: bool) -> Iterator[dict[str, Any]]:
     from functions.derive_prompt import SpecMaker
     from model_store.manifest import model_folder, read_manifest
 
     settings = read_settings()
     specs = SpecMaker(settings, read_manifest(model_folder(settings.model.name)))
     reader = _reader(settings) if with_reader else None
-    for line in read_lines(file, ENTRY_TYPES[0], source="/skureel/derive", stdin=sys.stdin.buffer):
-        if line.event.type not in ENTRY_TYPES:
-            raise PermanentError(
-                f"{line.place}: a {line.event.type} holds no product; give {' or '.join(ENTRY_TYPES)}",
-                reason="invalid-data",
-            )
+    for line in products.events("/skureel/derive"):
         yield _account(line.event.data, specs, reader)
 
 

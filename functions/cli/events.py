@@ -10,6 +10,7 @@ import click
 
 from functions.cli.frame import EXIT_FAILED, Command, read_settings
 from functions.cli.printing import counted, say, say_event, tell
+from functions.cli.products_file import ProductsFile, mapping_option, product_ids
 from shared.errors import PermanentError
 from shared.events import ENTRY_TYPES, EVENT_TYPES
 
@@ -56,43 +57,28 @@ def _types(_: click.Context, argument: click.Parameter, names: Sequence[str]) ->
     type=click.Choice(ENTRY_TYPES),
     default=ENTRY_TYPES[0],
     show_default=True,
-    help="Event type of lines that are bare product data.",
+    help="Event type of products that are no CloudEvents.",
 )
-def publish(file: Path, type_name: str) -> None:
-    """Send the events of FILE to Kafka: bare product data or CloudEvents, one a line; - is standard input.
+@mapping_option
+def publish(file: Path, type_name: str, mapping: Path | None) -> None:
+    """Send the events of FILE to Kafka: products as JSON lines, a JSON array, CSV or TSV, or CloudEvents, one a line.
 
-    Data are sent with all that they say. Of a FILE with a bad line nothing is sent; of standard input, or a pipe, what
-    came before the bad line.
+    - is standard input. Data are sent with all that they say. Rows that cannot be read are told, the others are sent,
+    and the exit code is 1.
     """
-    from functions.cli.products_file import STANDARD_INPUT, read_lines, refuse_bad_lines
     from shared.events.cloudevents import to_kafka
     from shared.kafka import Publisher, topic_name
 
     settings = read_settings().kafka
-    if file != STANDARD_INPUT and file.is_file():
-        try:
-            refuse_bad_lines(file)
-        except PermanentError as error:
-            raise PermanentError(f"{error}; nothing was published", reason=error.reason) from error
-    published = 0
+    products = ProductsFile(file, mapping=mapping, stdin=sys.stdin.buffer)
     with Publisher(settings) as publisher:
-        try:
-            for line in read_lines(file, type_name, source="/skureel/publish", stdin=sys.stdin.buffer):
-                if line.event.left_out:
-                    fields = ", ".join(line.event.left_out)
-                    tell(f"{line.place}: cannot be read, or not wholly, and will be ignored: {fields}")
-                message = to_kafka(line.event, line.data)
-                publisher.publish_raw(topic_name(settings, line.event.type), *message)
-                published += 1
-        except PermanentError as error:
-            publisher.flush()
-            were = "was" if published == 1 else "were"
-            told = f"{error}; {counted(published, 'event')} before it {were} published, send the rest from there on"
-            raise PermanentError(told, reason=error.reason) from error
-    if not published:
-        name = "standard input" if file == STANDARD_INPUT else str(file)
-        raise PermanentError(f"{name} holds no event; give one JSON object a line", reason="no-event")
-    tell(f"published {counted(published, 'event')}")
+        for line in products.lines(type_name, source="/skureel/publish"):
+            message = to_kafka(line.event, line.data)
+            publisher.publish_raw(topic_name(settings, line.event.type), *message)
+    if not products.notes.good and not products.notes.bad:
+        raise PermanentError(f"{products.name} holds no event; give a product a row", reason="no-event")
+    products.conclude("published")
+    tell(f"published {counted(products.notes.good, 'event')}")
 
 
 @click.command(cls=Command, example="skureel tail video.ready --from-beginning --max 10 --timeout 5")
@@ -126,6 +112,13 @@ def tail(types: Sequence[str], from_beginning: bool, most: int | None, timeout: 
 )
 @click.option("--product", "products", metavar="ID", multiple=True, help="Only this product. May be repeated.")
 @click.option(
+    "--products",
+    "listed",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Only the products of this file, which is as for publish.",
+)
+@mapping_option
+@click.option(
     "--category", "categories", metavar="C", multiple=True, help="Only this category, or template. May be repeated."
 )
 @click.option("--model", metavar="NAME_OR_FOLDER", help="Draw with this model instead of the configured one.")
@@ -144,6 +137,8 @@ def replay(
     since: datetime | None,
     until: datetime | None,
     products: Sequence[str],
+    listed: Path | None,
+    mapping: Path | None,
     categories: Sequence[str],
     model: str | None,
     template_version: int | None,
@@ -166,7 +161,7 @@ def replay(
         model=f"{manifest.name} {manifest.revision}",
         since=since,
         until=until,
-        products=frozenset(products),
+        products=frozenset(products) | product_ids(listed, mapping),
         categories=frozenset(categories),
         template_version=template_version,
         force=force,

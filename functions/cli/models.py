@@ -7,6 +7,7 @@ import click
 
 from functions.cli.frame import EXIT_FAILED, Command, Commands, read_settings
 from functions.cli.printing import say, tell
+from functions.cli.products_file import ProductsFile, mapping_option
 from shared.bounds import LARGEST_GUIDANCE, LARGEST_SEED, MOST_FPS, MOST_FRAMES, MOST_STEPS, SIDE_MULTIPLE
 
 
@@ -31,18 +32,19 @@ def _size(_: click.Context, option: click.Parameter, text: str | None) -> tuple[
 
 
 @click.command(cls=Command, example="skureel demo --count 3")
-@click.option("--products", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Products, one a line.")
+@click.option("--products", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file as for publish.")
+@mapping_option
 @click.option("--count", type=click.IntRange(min=1), help="Take only the first so many.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("out"), show_default=True)
 @click.option("--yes", is_flag=True, help="Use the configured Kafka and bucket without asking.")
-def demo(products: Path | None, count: int | None, out: Path, yes: bool) -> None:
+def demo(products: Path | None, mapping: Path | None, count: int | None, out: Path, yes: bool) -> None:
     """Run everything once: publish products, make their clips, write a page of them.
 
     Where SKUREEL_KAFKA__BOOTSTRAP_SERVERS or SKUREEL_OBJECTS__ENDPOINT name no server, an embedded one is started. The
     embedded store lies in OUT/store and is kept: a second run draws nothing that it holds. Before it publishes into a
     configured Kafka or draws into a configured bucket, it asks, unless --yes is given.
     """
-    from functions.cli.demo import embedded_alone, run_demo, servers, summary
+    from functions.cli.demo import CATALOGUE, embedded_alone, run_demo, servers, summary
 
     settings = read_settings()
     # What goes well is on the page: whoever looks on is told this and shown the bar.
@@ -51,9 +53,11 @@ def demo(products: Path | None, count: int | None, out: Path, yes: bool) -> None
         if not sys.stdin.isatty():
             raise click.UsageError("the demo's products and clips would be among those that are there; give --yes")
         click.confirm("The demo's products and clips will be among those that are there. Go on?", abort=True, err=True)
-    outcome = run_demo(settings, products, count, out)
+    file = ProductsFile(products or CATALOGUE, mapping=mapping)
+    outcome = run_demo(settings, file, count, out)
     for line in summary(outcome):
         say(line)
+    file.conclude("answered")
     if not outcome.everything_answered:
         raise SystemExit(EXIT_FAILED)
 

@@ -1,103 +1,141 @@
-"""Products in a file: bare product data or CloudEvents, one JSON object a line."""
+"""Products in a file, for the commands that take one: whatever `shared.feeds` reads, as events."""
 
 import base64
-import codecs
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import click
 from pydantic import ValidationError
 
+from functions.cli.printing import counted, tell
 from shared.errors import PermanentError
-from shared.events import Event, Product
+from shared.events import ENTRY_TYPES, Event, Product
 from shared.events.cloudevents import MAX_DATA_BYTES, from_structured
 from shared.events.reading import read
+from shared.feeds import Columns, Item, Notes, read_feed, read_mapping
 from shared.printable import one_line
 from shared.validation import described
 
 STANDARD_INPUT = Path("-")
-NUMBERED = 20
-"""Of so many bad lines beside the first it is said which they are."""
+MOST_IDS = 1_000_000
+"""Products that a replay names one by one: their ids are kept in memory."""
+
+mapping_option = click.option(
+    "--mapping",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML file that says what the columns are, where they bear names of their own.",
+)
 
 
 class Line(NamedTuple):
-    """A line that holds an event: its place, the event, and the JSON of the event's data with all that it says."""
+    """A row that holds an event: its line, the event, and the JSON of the event's data with all that it says."""
 
-    place: str
+    number: int
     event: Event[Any]
     data: bytes
 
 
-def read_lines(path: Path, type_name: str, *, source: str, stdin: BinaryIO | None = None) -> Iterator[Line]:
-    """Read the events of a file or, for `-`, of `stdin`, each when its line is there.
+class ProductsFile:
+    """A file of products, or standard input. What cannot be read of it is told, and the rest goes on."""
 
-    A line with a `specversion` is a structured CloudEvent and keeps its id. Any other is a product's data and becomes
-    an event of `type_name` with a new id at every reading: whoever sends a product again wants it answered again.
-    Blank lines are skipped. A line that is neither is a PermanentError that names the line.
-    """
-    if path == STANDARD_INPUT and stdin is not None:
-        yield from (_line(place, line, type_name, source) for place, line in _filled(stdin, "standard input"))
-        return
-    with path.open("rb") as file:
-        yield from (_line(place, line, type_name, source) for place, line in _filled(file, str(path)))
+    def __init__(
+        self,
+        path: Path,
+        *,
+        mapping: Path | None = None,
+        stdin: BinaryIO | None = None,
+        told: Callable[[str], None] = tell,
+    ) -> None:
+        """Raises ConfigurationError for a mapping that cannot be used."""
+        self._path = path
+        self._stdin = stdin if path == STANDARD_INPUT else None
+        self._columns = read_mapping(mapping) if mapping is not None else Columns()
+        self._told = told
+        self.name = "standard input" if self._stdin is not None else str(path)
+        self.notes = Notes(self.name, told)
 
+    def lines(self, type_name: str, *, source: str) -> Iterator[Line]:
+        """Read the events, each when its row is there.
 
-def refuse_bad_lines(path: Path) -> None:
-    """Raise the PermanentError of a file's first bad line, with the numbers of the others, if it has any."""
-    first: PermanentError | None = None
-    numbers: list[str] = []
-    others = 0
-    with path.open("rb") as file:
-        for place, line in _filled(file, str(path)):
-            try:
-                _line(place, line, "product.created", "/")
-            except PermanentError as error:
-                if first is None:
-                    first = error
+        A JSON object with a `specversion` is a structured CloudEvent and keeps its id. Any other row is a product's
+        data and becomes an event of `type_name` with a new id at every reading: whoever sends a product again wants it
+        answered again. PermanentError: none of it can be read.
+        """
+        with nullcontext(self._stdin) if self._stdin is not None else self._path.open("rb", 1 << 16) as stream:
+            for item in read_feed(stream, self._columns, self.notes):
+                try:
+                    line = _line(item, type_name, source)
+                except PermanentError as error:
+                    self.notes.tell_bad(item.line, str(error))
                     continue
-                others += 1
-                if len(numbers) < NUMBERED:
-                    numbers.append(place.rpartition(" ")[2])
-    if first is not None:
-        unnumbered = f" and {others - len(numbers)} more" if others > len(numbers) else ""
-        more = f" (bad too: line{'s'[: others > 1]} {', '.join(numbers)}{unnumbered})" if others else ""
-        raise PermanentError(f"{first}{more}", reason=first.reason)
+                for field in line.event.left_out:
+                    self.notes.remark(line.number, f"cannot be read, or not wholly, and will be ignored: {field}")
+                self.notes.good += 1
+                yield line
+
+    def events(self, source: str) -> Iterator[Line]:
+        """Read the events that hold products; any other is told as a row that cannot be used."""
+        for line in self.lines(ENTRY_TYPES[0], source=source):
+            if line.event.type in ENTRY_TYPES:
+                yield line
+                continue
+            self.notes.good -= 1
+            told = f"a {line.event.type} holds no product; give {' or '.join(ENTRY_TYPES)}"
+            self.notes.tell_bad(line.number, told)
+
+    def conclude(self, done: str) -> None:
+        """Tell of the columns that say nothing; raise PermanentError if there are rows that were not `done`."""
+        for line in self.notes.told():
+            self._told(line)
+        lost = self.notes.told_bad()
+        if lost is not None:
+            told = f"{lost}, {counted(self.notes.good, 'event')} {done}; mend these rows and give them again"
+            raise PermanentError(told, reason="invalid-data")
 
 
-def _filled(lines: BinaryIO, name: str) -> Iterator[tuple[str, bytes]]:
-    for number, line in enumerate(lines, start=1):
-        filled = line.removeprefix(codecs.BOM_UTF8).strip()
-        if filled:
-            yield f"{name}, line {number}", filled
+def product_ids(path: Path | None, mapping: Path | None) -> frozenset[str]:
+    """The ids of a file's products; none without a file.
+
+    PermanentError: there is no product in it, rows cannot be read, or there are more than `MOST_IDS`.
+    """
+    if path is None:
+        return frozenset()
+    file = ProductsFile(path, mapping=mapping)
+    ids: set[str] = set()
+    for line in file.events("/skureel/replay"):
+        ids.add(line.event.data.product_id)
+        if len(ids) > MOST_IDS:
+            raise PermanentError(f"{path} has more than {MOST_IDS} products; give it in parts", reason="too-large")
+    if not ids and not file.notes.bad:
+        raise PermanentError(f"{path} holds no product; give a product a row", reason="no-event")
+    file.conclude("read, and nothing was sent")
+    return frozenset(ids)
 
 
-def _line(place: str, line: bytes, type_name: str, source: str) -> Line:
-    try:
-        document = json.loads(line)
-        if isinstance(document, dict) and "specversion" in document:
-            return Line(place, from_structured(line), _data(document))
-        return Line(place, _new_event(line, type_name, source), line)
-    except PermanentError as error:
-        raise PermanentError(f"{place}: {error}", reason=error.reason) from error
-    except (ValueError, RecursionError) as error:
-        raise PermanentError(f"{place}: not JSON: {error}", reason="invalid-json") from error
+def _line(item: Item, type_name: str, source: str) -> Line:
+    if item.is_event:
+        return Line(item.line, from_structured(item.data), _data(item.data))
+    return Line(item.line, _new_event(item.data, type_name, source), item.data)
 
 
-def _data(document: dict[str, Any]) -> bytes:
+def _data(event: bytes) -> bytes:
     """The data of a structured event that was read."""
+    document = json.loads(event)
     if document.get("data_base64") is not None:
         return base64.b64decode(document["data_base64"])
     return json.dumps(document["data"], ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def _new_event(line: bytes, type_name: str, source: str) -> Event[Any]:
-    if len(line) > MAX_DATA_BYTES:
-        raise PermanentError(f"{len(line)} bytes, {MAX_DATA_BYTES} are allowed; send less", reason="too-large")
+def _new_event(data: bytes, type_name: str, source: str) -> Event[Any]:
+    if len(data) > MAX_DATA_BYTES:
+        raise PermanentError(f"{len(data)} bytes, {MAX_DATA_BYTES} are allowed; send less", reason="too-large")
     try:
-        product, left_out = read(Product, line)
+        product, left_out = read(Product, data)
     except ValidationError as error:
         raise PermanentError(one_line(described(error, whole="product")), reason="invalid-data") from error
     return Event(type_name, source, str(uuid.uuid4()), product, datetime.now(UTC), left_out=left_out)

@@ -1,14 +1,16 @@
-"""Files of products, as `skureel publish` and `skureel demo` read them."""
+"""Files of products, as `skureel publish`, `derive` and `demo` read them: products become events, bad rows are told."""
 
 import base64
 import io
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
 
-from functions.cli.products_file import read_lines, refuse_bad_lines
+from functions.cli.products_file import ProductsFile
 from shared.errors import PermanentError
 from shared.events import Event
 from shared.events.cloudevents import MAX_DATA_BYTES
@@ -20,6 +22,7 @@ EVENT = {
     "type": "product.updated",
     "data": {"product_id": "p", "name": "杯"},
 }
+GOOD = '{"id": "1", "name": "x"}'
 
 
 def write(path: Path, *lines: str | bytes) -> Path:
@@ -28,7 +31,7 @@ def write(path: Path, *lines: str | bytes) -> Path:
 
 
 def read_events(path: Path, stdin: BinaryIO | None = None) -> list[Event[Any]]:
-    return [line.event for line in read_lines(path, "product.created", source="/here", stdin=stdin)]
+    return [line.event for line in ProductsFile(path, stdin=stdin).lines("product.created", source="/here")]
 
 
 def test_bare_products_become_new_events(tmp_path: Path) -> None:
@@ -45,74 +48,81 @@ def test_cloudevents_keep_their_id_and_type(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "reason"),
+    ("line", "problem"),
     [
-        ("{", "invalid-json"),
-        (b'{"id": "1", "name": "\xff"}', "invalid-json"),
-        ("[1]", "invalid-data"),
-        ('{"id": "1"}', "invalid-data"),
-        (json.dumps({**EVENT, "id": ""}), "no-id"),
-        ("[" * 100_000, "invalid-json"),
-        (json.dumps({"id": "1", "name": "x", "pad": "x" * MAX_DATA_BYTES}), "too-large"),
+        ("{", "not JSON"),
+        (b'{"id": "1", "name": "\xff"}', "not JSON: 'utf-8'"),
+        ("[1]", "product: Input should be an object"),
+        ('{"id": "1"}', "name: Field required"),
+        (json.dumps({**EVENT, "id": ""}), "id"),
+        ("[" * 100_000, "not JSON"),
+        (json.dumps({"id": "1", "name": "x", "pad": "x" * MAX_DATA_BYTES}), "are allowed; send less"),
+        (json.dumps({"id": "1", "name": "x", "pad": "x" * (2 << 20)}), "characters in a line; send less"),
     ],
 )
-def test_a_bad_line_is_named(line: str | bytes, reason: str, tmp_path: Path) -> None:
-    file = write(tmp_path / "p.jsonl", '{"id": "1", "name": "x"}', line)
-    with pytest.raises(PermanentError, match=r"p\.jsonl, line 2: ") as caught:
-        read_events(file)
-    assert caught.value.reason == reason
-    with pytest.raises(PermanentError, match=r"p\.jsonl, line 2: (?!.*bad too)"):
-        refuse_bad_lines(file)
+def test_a_bad_line_is_told_and_loses_no_other(line: str | bytes, problem: str, tmp_path: Path) -> None:
+    told: list[str] = []
+    file = ProductsFile(write(tmp_path / "p.jsonl", GOOD, line, "", GOOD), told=told.append)
+    assert [found.number for found in file.lines("product.created", source="/")] == [1, 4]
+    assert len(told) == 1
+    assert told[0].startswith(f"{tmp_path / 'p.jsonl'}, line 2: ")
+    assert problem in told[0]
+    with pytest.raises(PermanentError, match=r"1 row could not be read \(line 2\), 2 events sent; mend these rows"):
+        file.conclude("sent")
+
+
+def test_bad_lines_are_told_within_bounds(tmp_path: Path) -> None:
+    told: list[str] = []
+    file = ProductsFile(write(tmp_path / "p.jsonl", GOOD, *['{"id": 1'] * 1000), told=told.append)
+    assert len(list(file.lines("product.created", source="/"))) == 1
+    assert len(told) == 20
+    with pytest.raises(
+        PermanentError, match=r"1000 rows could not be read \(lines 2, 3, .*, 21 and 980 more\), 1 event"
+    ):
+        file.conclude("sent")
 
 
 def test_a_dash_is_standard_input() -> None:
-    events = read_events(Path("-"), io.BytesIO(b'{"id": "1", "name": "x"}'))
+    events = read_events(Path("-"), io.BytesIO(GOOD.encode()))
     assert [event.data.product_id for event in events] == ["1"]
 
 
-def test_a_line_is_read_as_soon_as_it_is_there() -> None:
-    class Typed(io.BytesIO):
-        def __next__(self) -> bytes:
-            line = super().__next__()
-            taken.append(line)
-            return line
-
-    taken: list[bytes] = []
-    lines = read_lines(Path("-"), "product.created", source="/", stdin=Typed(b'{"id": "1", "name": "x"}\n' * 3))
-    next(lines)
-    assert len(taken) == 1
+@pytest.mark.parametrize("start", [b"", b"sku,title\n"])
+def test_a_row_is_read_as_soon_as_it_is_there(start: bytes) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as stdin, os.fdopen(writing, "wb", 0) as pipe:
+        row = b"1,mug\n" if start else GOOD.encode() + b"\n"
+        pipe.write(start + row)
+        lines = ProductsFile(Path("-"), stdin=stdin).lines("product.created", source="/")
+        # Whoever waits for more than there is would hang here.
+        closing = threading.Timer(20, pipe.close)
+        closing.start()
+        assert next(lines).event.data.product_id == "1"
+        assert not pipe.closed
+        closing.cancel()
+        pipe.close()
+        assert list(lines) == []
 
 
 def test_the_data_are_all_that_was_written(tmp_path: Path) -> None:
-    bare = '{"id": 1, "name": "杯", "price": 9.90, "brand": {"id": 3}}'
+    bare = '{"id": 1, "name": "杯", "price": 9.90, "brand": {"id": 3}, "color": ""}'
     data = {"product_id": "p", "name": "杯", "price": "9.90 \ud83d"}
     encoded = {**EVENT, "data_base64": base64.b64encode(bare.encode()).decode()}
     del encoded["data"]
     file = write(tmp_path / "p.jsonl", f" {bare}\r", json.dumps({**EVENT, "data": data}), json.dumps(encoded))
-    first, second, third = read_lines(file, "product.created", source="/")
+    first, second, third = ProductsFile(file).lines("product.created", source="/")
     assert first.data.decode() == third.data.decode() == bare
     assert json.loads(second.data) == data
 
 
-def test_all_bad_lines_of_a_file_are_numbered(tmp_path: Path) -> None:
-    refuse_bad_lines(write(tmp_path / "good.jsonl", "", '{"id": "1", "name": "x"}', json.dumps(EVENT)))
-    bad = write(tmp_path / "p.jsonl", '{"id": "1", "name": "x"}', "{", '{"id": "1"}', "[]")
-    with pytest.raises(PermanentError, match=r"line 2: not JSON.*\(bad too: lines 3, 4\)$"):
-        refuse_bad_lines(bad)
-
-
-def test_a_file_of_bad_lines_alone_is_told_within_bounds(tmp_path: Path) -> None:
-    bad = write(tmp_path / "p.jsonl", *["{"] * 1000)
-    with pytest.raises(PermanentError, match=r"line 1: .*\(bad too: lines 2, 3, .*, 21 and 979 more\)$"):
-        refuse_bad_lines(bad)
-    with pytest.raises(PermanentError, match=r"\(bad too: line 2\)$"):
-        refuse_bad_lines(write(tmp_path / "p.jsonl", "{", "{"))
-
-
 def test_a_byte_order_mark_is_no_part_of_a_line(tmp_path: Path) -> None:
-    file = write(
-        tmp_path / "p.jsonl", b'\xef\xbb\xbf{"id": "1", "name": "x"}', b"\xef\xbb\xbf" + json.dumps(EVENT).encode()
-    )
-    bare, event = read_lines(file, "product.created", source="/here")
-    assert (bare.event.data.product_id, bare.data) == ("1", b'{"id": "1", "name": "x"}')
+    file = write(tmp_path / "p.jsonl", b"\xef\xbb\xbf" + GOOD.encode(), b"\xef\xbb\xbf" + json.dumps(EVENT).encode())
+    bare, event = ProductsFile(file).lines("product.created", source="/here")
+    assert (bare.event.data.product_id, bare.data) == ("1", GOOD.encode())
     assert event.event.id == "e-7"
+
+
+def test_standard_input_stays_open() -> None:
+    stdin = io.BytesIO(GOOD.encode())
+    read_events(Path("-"), stdin)
+    assert not stdin.closed

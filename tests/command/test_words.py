@@ -176,7 +176,7 @@ def test_a_file_or_standard_input_without_events_is_said(
     subject = "standard input" if name == "-" else file
     assert (result.exit_code, result.stderr) == (
         1,
-        f"skureel: {subject} holds no event; give one JSON object a line\n",
+        f"skureel: {subject} holds no event; give a product a row\n",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.cli.demo import run_demo
-from functions.cli.products_file import read_lines
+from functions.cli.products_file import ProductsFile
 from functions.render_video.encoding import probe
 from functions.render_video.labels import read_label
 from shared.errors import ConfigurationError
@@ -30,10 +30,10 @@ PRODUCTS: list[dict[str, Any]] = [
 ]
 
 
-def products_file(folder: Path, products: list[dict[str, Any]]) -> Path:
+def products_file(folder: Path, products: list[dict[str, Any]]) -> ProductsFile:
     file = folder / "products.jsonl"
     file.write_text("\n".join(map(json.dumps, products)), encoding="utf-8")
-    return file
+    return ProductsFile(file)
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -101,29 +101,32 @@ def test_an_event_that_a_file_holds_twice_is_answered_twice(
     event = Event("product.created", "/shop", "e-1", Product(product_id="SKU-1", name="红色陶瓷马克杯"), NOW)
     file = tmp_path / "twice.jsonl"
     file.write_bytes(to_structured(event) + b"\n" + to_structured(event) + b"\n")
-    outcome = run_demo(settings, file, None, tmp_path / "out")
+    outcome = run_demo(settings, ProductsFile(file), None, tmp_path / "out")
     assert outcome.counts == {"rendered": 1, "shared": 1}
 
 
-def test_a_demo_takes_product_events_only(settings: Settings, tmp_path: Path) -> None:
+def test_a_demo_takes_product_events_only(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     refusal = VideoRejected(product_id="SKU-1", stage="screening", reasons=(Reason(code="x", message="x"),))
     file = tmp_path / "answers.jsonl"
     file.write_bytes(to_structured(Event("video.rejected", "/shop", "e-1", refusal, NOW)) + b"\n")
-    with pytest.raises(ConfigurationError, match=r"holds a video\.rejected"):
-        run_demo(settings, file, None, tmp_path / "out")
+    with pytest.raises(ConfigurationError, match="holds no product"):
+        run_demo(settings, ProductsFile(file), None, tmp_path / "out")
+    assert "line 1: a video.rejected holds no product" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_made_is_named(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="cannot be made"):
-        run_demo(settings, None, 1, tmp_path / "file" / "out")
+        run_demo(settings, products_file(tmp_path, PRODUCTS), 1, tmp_path / "file" / "out")
 
 
 @pytest.mark.timeout(180)
 def test_bad_records_stop_nobody(settings: Settings, painter: Painter, tmp_path: Path) -> None:
     """Records that no producer should send lie among good ones; each becomes a dead letter with its exact bytes."""
     create_topics(settings.kafka)
-    good = next(read_lines(products_file(tmp_path, PRODUCTS[:1]), "product.created", source="/test"))
+    good = next(products_file(tmp_path, PRODUCTS[:1]).lines("product.created", source="/test"))
     headers = to_kafka(good.event).headers
     without_id = [(name, raw) for name, raw in headers if name != "ce_id"]
     bad: dict[str, tuple[bytes | None, list[tuple[str, bytes]]]] = {

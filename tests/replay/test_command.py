@@ -133,11 +133,14 @@ def test_another_model_gives_new_ids_and_the_old_clips_stay(
     assert all(clips.find(video_id) is not None for video_id in kept)
 
 
-def test_options_select(command: Command) -> None:
+def test_options_select(command: Command, tmp_path: Path) -> None:
     assert "products  1" in command.lines("replay", "--dry-run", "--category", "lighting")
     assert "products  2" in command.lines("replay", "--dry-run", "--category", "drinkware")
     assert "products  2" in command.lines("replay", "--dry-run", "--product", "cup", "--product", "lamp")
     assert "products  0" in command.lines("replay", "--dry-run", "--until", "2020-01-01")
+    feed = tmp_path / "feed.csv"
+    feed.write_text("sku,title\ncup,Cup\nlamp,Lamp\n", encoding="utf-8")
+    assert "products  2" in command.lines("replay", "--dry-run", "--products", str(feed))
     assert "left out  3 have a template of another version" in command.lines(
         "replay", "--dry-run", "--template-version", "999"
     )
