@@ -244,7 +244,7 @@ def test_a_bad_line_cannot_draw_on_the_terminal(kafka_broker: KafkaSettings, tmp
     result = skureel("publish", str(file), settings=kafka_broker)
     assert result.exit_code == 1
     assert_harmless(result.stderr)
-    assert len(result.stderr.splitlines()) == 1
+    assert len(result.stderr.splitlines()) == 3
 
 
 def test_exact_bytes_are_not_for_a_terminal(nasty_letter: KafkaSettings) -> None:
