@@ -1,7 +1,7 @@
 """derive_prompt: product.created, product.updated -> video.requested | video.ready (already rendered) | video.rejected.
 
-Here: screening, recognition of what can be seen (`recognise`), prompt templates, the render spec (`spec`). Not here:
-torch, Kafka, MinIO, and whatever a clip looks like once it is asked for.
+Here: screening, recognition of what can be seen (`recognise`, `reader`), prompt templates, the render spec (`spec`).
+Not here: Kafka, MinIO, torch (but for a reader on this machine), and whatever a clip looks like once it is asked for.
 """
 
 from collections.abc import Callable, Sequence

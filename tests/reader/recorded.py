@@ -60,7 +60,11 @@ class Asked(list[dict[str, Any]]):
 
 @contextmanager
 def model_server(
-    answer: bytes | Callable[[dict[str, Any]], bytes], *, drips: bytes = b"", models: bytes = MODELS, **settings: Any
+    answer: bytes | Callable[[dict[str, Any]], bytes],
+    *,
+    drips: bytes = b"",
+    models: bytes | Callable[[], bytes] = MODELS,
+    **settings: Any,
 ) -> Iterator[tuple[ReaderSettings, Asked]]:
     """Settings of a reader whose server gives `answer` to each question, and `models` to who asks for its models."""
     asked = Asked()
@@ -69,7 +73,7 @@ def model_server(
         head, _, body = request.partition(b"\r\n\r\n")
         asked.headers = head
         if head.startswith(b"GET /v1/models "):
-            return models
+            return models() if callable(models) else models
         assert head.startswith(b"POST /v1/chat/completions ")
         asked.append(json.loads(body))
         return answer(asked[-1]) if callable(answer) else answer
