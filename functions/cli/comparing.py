@@ -70,4 +70,4 @@ def side_by_side(account: dict[str, Any]) -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value or "-")
+    return ", ".join(value) or "-" if isinstance(value, list) else value or "-"
