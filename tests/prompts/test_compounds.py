@@ -1,5 +1,9 @@
 """What a compound is, its end says, and what stands beside a thing takes no place: one test for each kind of trap."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.prompts.conftest import captioned, understanding
@@ -173,3 +177,26 @@ def test_a_material_behind_a_part_and_before_a_colour_is_the_things() -> None:
     assert material is not None
     assert material.en == "ceramic"
     assert captioned("羽毛球拍 双拍 碳素").slots.material != captioned("羽毛扇 舞蹈").slots.material
+
+
+_CUT = """
+from functions.derive_prompt.recognise.text import clauses
+from functions.derive_prompt.recognise.units import units_of
+for name in ("宝宝玩具车惯性滑行", "手账贴纸包", "龙井茶叶礼盒", "洗碗机滤网替换装", "保温杯杯盖"):
+    print([unit.text for clause in clauses(name) for unit in units_of(name, clause)])
+"""
+
+
+def test_words_are_cut_alike_in_every_process() -> None:
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", _CUT],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(told) == 1
+    assert told != {b""}

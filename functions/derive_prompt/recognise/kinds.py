@@ -3,8 +3,10 @@
 Here: words and their meanings. Not here: which of several words of a product is the thing (`choosing`).
 """
 
+import gc
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -96,6 +98,24 @@ class Vocabulary(NamedTuple):
 @cache
 def vocabulary() -> Vocabulary:
     """The vocabulary of this package, read once."""
+    with _without_collecting():
+        return _read()
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """The garbage collector held off while much is made that all stays, and told to leave it alone from then on."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if collecting:
+            gc.enable()
+
+
+def _read() -> Vocabulary:
     rows: dict[str, dict[str, Any]] = {}
     not_a_kind: set[str] = set()
     for department in department_names():
@@ -108,7 +128,7 @@ def vocabulary() -> Vocabulary:
     listed = [listed for name, row in rows.items() for listed in _listed(kinds[name], row)]
     words: dict[str, Listed] = {}
     for one in listed:
-        words.setdefault(plain_form(one.word), one)
+        words.setdefault(forms(one.word)[0], one)
     # A plural that has a row of its own is that row's: glasses.
     for one in listed:
         for form in forms(one.word):
@@ -252,7 +272,8 @@ _OF_SEVERAL = (
 
 def plain_form(word: str) -> str:
     """A word as texts are compared: lower case, hyphens as spaces, without apostrophes."""
-    return " ".join(word.lower().replace("-", " ").replace("'", "").split())
+    lowered = word.lower()
+    return lowered if lowered.isalnum() else " ".join(lowered.replace("-", " ").replace("'", "").split())
 
 
 @cache

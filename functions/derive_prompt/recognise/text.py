@@ -7,7 +7,7 @@ vocabulary's words in its dictionary: 进口红酒 is 进口 and 红酒, and no 
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -117,12 +117,15 @@ def clauses(text: str) -> Iterator[Clause]:
 
 
 class Segmenter:
-    """Cuts clauses into words. Words that are added are as likely as their parts, and so stay whole."""
+    """Cuts clauses into words. Words that are added are as likely as their parts, and so stay whole.
 
-    def __init__(self, words: Iterable[str]) -> None:
+    Their order matters, for a part that was added makes a word likelier.
+    """
+
+    def __init__(self, words: Collection[str]) -> None:
         self._jieba = rjieba.Jieba()
         self._added = frozenset(words)
-        for word in self._added:
+        for word in words:
             self._jieba.add_word(word, max(self._jieba.suggest_freq(word), _LEAST_FREQUENCY), _VOCABULARY_TAG)
 
     def tokens(self, text: str, clause: Clause) -> list[Token]:

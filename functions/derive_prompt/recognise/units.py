@@ -62,5 +62,6 @@ def is_run(tokens: Sequence[Token | Unit], text: str) -> bool:
 @cache
 def _segmenter() -> Segmenter:
     words = vocabulary()
-    listed = {*words.words, *words.endings, *words.not_a_kind}
-    return Segmenter(word for word in sorted(listed) if has_chinese(word) and " " not in word)
+    # In the order of the files, and so the same in every process.
+    listed = dict.fromkeys((*words.words, *words.endings, *sorted(words.not_a_kind)))
+    return Segmenter([word for word in listed if has_chinese(word) and " " not in word])
