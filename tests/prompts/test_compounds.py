@@ -1,11 +1,11 @@
 """What a compound is, its end says, and what stands beside a thing takes no place: one test for each kind of trap."""
 
-import os
 import subprocess
 import sys
 
 import pytest
 
+from shared.settings import child_environment
 from tests.prompts.conftest import captioned, understanding
 
 
@@ -191,7 +191,7 @@ def test_words_are_cut_alike_in_every_process() -> None:
     told = {
         subprocess.run(
             [sys.executable, "-c", _CUT],
-            env={**os.environ, "PYTHONHASHSEED": seed},
+            env=child_environment({"PYTHONHASHSEED": seed}),
             capture_output=True,
             check=True,
             timeout=60,
