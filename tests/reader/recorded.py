@@ -13,7 +13,7 @@ Pairs = list[tuple[str, str]]
 
 RACK = {
     "product_id": "SKU-1",
-    "name": "BUY 2 GET 1 FREE - Limited Stock!!! (HURRY)",
+    "name": "LAST CHANCE: 3 for 2 while stocks last!!!",
     "brief": "5-tier shoe rack in matte black steel for the hallway.",
 }
 """A product whose title names nothing: the rules abstain, its text says what it is."""

@@ -1,4 +1,4 @@
-"""A thing that no list has, by its own words: radiator valve. Pure.
+"""A thing that no list has, by its own words: window opener. Pure.
 
 The rules ask for all of this before they believe it: the title says so of the thing itself; every word is one that
 listed things are called by, and the last is one that some of them end with, so that no maker's name and no invention
