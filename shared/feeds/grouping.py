@@ -113,7 +113,7 @@ def _inherited(
     own: list[tuple[str, str]], parent: list[tuple[str, str]], columns: Columns
 ) -> Iterator[tuple[str, str]]:
     """What its parent says and a variation does not. Attributes with several values are those to choose by."""
-    missing = _SHARED_FIELDS - {columns.find(head).field for head, _ in own}
+    missing = _SHARED_FIELDS - {columns.find(head).field for head, _ in own if plain_head(head) != "type"}
     yield from ((head, cell) for head, cell in parent if columns.find(head).field in missing)
     named = {name.casefold() for name, _ in _attributes(own)}
     for place, (name, value) in enumerate(_attributes(parent), start=500):

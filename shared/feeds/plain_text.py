@@ -9,6 +9,10 @@ _LOOKED_AT_CHARACTERS = 100_000
 _MARKUP = re.compile(
     r"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1\s{0,9}>|\Z)|</?[a-z][^<>]{0,2000}>", re.DOTALL | re.IGNORECASE
 )
+_IN_WORDS = re.compile(
+    r"</?(?:a|abbr|b|em|font|i|mark|small|span|strong|sub|sup|u)(?:\s[^<>]{0,2000})?>", re.IGNORECASE
+)
+"""Marks that stand within a line, and part no words."""
 _SPACE = re.compile(r"\s+")
 _SAID_BY = ("full_name", "fullName", "name", "value", "title", "label", "src", "url", "originalSrc")
 _DEPTH = 4
@@ -18,11 +22,15 @@ def plain_text(text: str) -> str:
     """Text without markup, in one line."""
     text = text[:_LOOKED_AT_CHARACTERS]
     if "<" in text:
-        text = _MARKUP.sub(" ", text)
+        text = _without_markup(text)
     if "&" in text:
         # Some systems escape what is escaped already: &amp;lt;b&amp;gt;.
-        text = _MARKUP.sub(" ", html.unescape(html.unescape(text)))
+        text = _without_markup(html.unescape(html.unescape(text)))
     return _SPACE.sub(" ", text).strip()
+
+
+def _without_markup(text: str) -> str:
+    return _MARKUP.sub(" ", _IN_WORDS.sub("", text))
 
 
 def texts(value: Any, depth: int = _DEPTH) -> Iterator[str]:
