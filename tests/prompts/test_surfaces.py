@@ -42,6 +42,15 @@ def test_a_material_is_itself_in_a_field() -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
+        ("dark grey", "Dk. Gray"),
+        ("light blue", "LT BLUE"),
+        ("Black/White", "BLK-WHT"),
+        ("灰色", "大号 灰色"),
+        ("灰色", "灰色 大号"),
+        ("mocha", "C12 Mocha"),
+        ("anthracite", "RAL 7016 Anthracite"),
+        ("黑色", "黑色短袖"),
+        ("白橡色", "白橡木色"),
         ("dark blue", "DarkBlue"),
         ("Light-Grey", "light gray"),
         ("offwhite", "Off-White"),
@@ -82,7 +91,7 @@ def test_spellings_of_one_colour_are_one(one: str, other: str) -> None:
             "包邮",
             "未知",
         ),
-        *("拍下随机发", "联系客服", "各色", "Variant 1"),
+        *("拍下随机发", "联系客服", "各色", "Variant 1", "Mixed", "mix", "Two-tone"),
     ],
 )
 def test_a_placeholder_is_no_colour(text: str) -> None:
@@ -102,6 +111,12 @@ def test_a_placeholder_is_no_colour(text: str) -> None:
         ({"name": "双肩包 黑金", "locale": "en"}, "black and gold"),
         ({"name": "双肩包 白粉拼色", "color": ["白", "粉"], "locale": "en"}, "white and pink"),
         ({"name": "袜子 黑3白3灰4", "locale": "en"}, "black, white and grey"),
+        ({"color": "Red-Black"}, "red and black"),
+        ({"color": "two tone black white"}, "black and white"),
+        ({"color": "上黑下白", "locale": "en"}, "black and white"),
+        ({"color": "白底红边", "locale": "en"}, "white and red"),
+        ({"color": "黑拼白", "locale": "en"}, "black and white"),
+        ({"color": "黑色短袖+白色短裤", "locale": "en"}, "black and white"),
     ],
 )
 def test_a_two_tone_thing_is_two_tone(fields: dict[str, Any], en: str) -> None:

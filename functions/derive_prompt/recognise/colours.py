@@ -19,6 +19,7 @@ from functions.derive_prompt.recognise.shades import (
     NO_COLOURS,
     SHADES,
     Colour,
+    in_contrast,
     joined,
     last_stem,
     listed_english,
@@ -46,7 +47,7 @@ _AFFIXES: Matcher[None] = Matcher((word, None) for word in _TABLE["ignored"]["af
 _ENGLISH_NOISE = frozenset(
     "color colour colors colours finish tone toned style edition version print base body strap lid cover trim "
     "the all "
-    "a in with set pack solid plain new for handle handles leg legs frame top accent accents piping sole heel".split()
+    "a in with set pack solid plain new for handle handles leg legs frame top bottom two tone ral pantone accent accents piping sole heel".split()
 )
 # Endings that mean a substance as often as a colour (奶粉, 大米, 白银): a name's token needs more than such an ending.
 _SUBSTANCES = frozenset("粉米金银麻铜啡驼杏茶")
@@ -81,7 +82,7 @@ def read_field(text: str) -> ColourField | None:
         parts = [
             part
             for piece in _PARTS.split(alternative)
-            if (part := _read_part(piece.strip(), quotable=quotable)) is not None
+            if (part := _read_piece(piece.strip(), quotable=quotable)) is not None
         ]
         colours = [part.colour for part in parts if part.colour is not None]
         found = tuple(dict.fromkeys(pattern for part in parts for pattern in part.patterns))
@@ -346,6 +347,13 @@ def without_shades(name: str, *, every: bool = False) -> str:
     return _FREE.blanked(_MAKERS.blanked(_ending(name)[1]), compounds_only=not every)
 
 
+def _read_piece(piece: str, *, quotable: bool) -> ColourField | None:
+    """A part of a field; of a Chinese one with spaces, the first word that is a colour by itself: 大号 灰色."""
+    words = piece.split() if has_chinese(piece) else []
+    told = (read_token(word) for word in words if len(words) > 1 and len(word) > 1)
+    return next((found for found in told if found is not None), None) or _read_part(piece, quotable=quotable)
+
+
 def _read_part(  # complexity 17: one branch for each way that a shop writes a colour
     part: str, *, quotable: bool
 ) -> ColourField | None:
@@ -363,16 +371,29 @@ def _read_part(  # complexity 17: one branch for each way that a shop writes a c
         if shade is not None:
             return ColourField(of_shade(shade), ())
         patterns = tuple(dict.fromkeys(found.value for found in PATTERN_WORDS.find_all(plain)))
-        stem = _first_of_choice(chinese, PATTERN_WORDS.without(plain).replace("色", ""))
+        said = PATTERN_WORDS.without(plain)
+        # 黑色短袖 is black: what stands behind 色 is what has the colour.
+        said = said.partition("色")[0] if last_stem(said.replace("色", "")) is None else said
+        stem = _first_of_choice(chinese, said.replace("色", ""))
         return _with_patterns(of_chinese(stem, quotable=quotable) if stem else None, patterns)
     patterns = tuple(dict.fromkeys(found.value for found in PATTERN_WORDS.find_all(part)))
+    # A maker's number, 18k and the like are no part of a colour's name.
+    part = _SHORT.sub(lambda found: _SHORTENED[found[0]], _CODE.sub(" ", part)).strip()
     whole = listed_english(" ".join(_LATIN.findall(part)))
     if whole is not None:
         return ColourField(whole, ())
     plain = PATTERN_WORDS.without(part)
     words = [word for glued in _LATIN.findall(plain) if glued not in _ENGLISH_NOISE for word in unglued(glued)]
+    apart = in_contrast(words)
+    if apart is not None:
+        return ColourField(apart, patterns)
     sound = quotable and is_plain_word(part) and NO_COLOURS.isdisjoint(_LATIN.findall(part))
     return _with_patterns(of_english(words, quotable=sound), patterns)
+
+
+_SHORTENED: dict[str, str] = _TABLE["shortened"]
+_SHORT = re.compile(rf"\b(?:{'|'.join(_SHORTENED)})\b")
+_CODE = re.compile(r"#?\b[a-z]{0,3}\d+[a-z]{0,2}\b")
 
 
 def _with_patterns(colour: Colour | None, patterns: tuple[str, ...]) -> ColourField | None:

@@ -62,6 +62,10 @@ _COUNTED = re.compile(f"[{_TABLE['ignored']['characters']}]")
 _STEMS = "|".join(sorted(map(re.escape, _BASES_ZH), key=len, reverse=True))
 ALL_BASES = re.compile(f"(?:{_STEMS}){{2,3}}")
 BASE = re.compile(_STEMS)
+# Where each colour is on the thing: 黑拼白, 上黑下白, 白底黑边.
+_APART = re.compile(
+    f"[上内外前左主]?(?P<one>{_STEMS})(?:拼|配|间|撞|镶|[上下里外后右底])(?P<other>{_STEMS})[边领袖字点条]?"
+)
 _LONGEST_PREFIX = 4
 _LONGEST_UNKNOWN = 6
 _LONGEST_LISTED = 3
@@ -80,6 +84,9 @@ def of_chinese(stem: str, *, quotable: bool) -> Colour | None:
         return Colour(name if stem == _BASE_ZH_WORD[name] else f"{name}:{stem}", f"{stem}色", _BASE_EN_WORD[name])
     if ALL_BASES.fullmatch(stem) is not None:
         return _two_coloured(BASE.findall(stem))
+    apart = _APART.fullmatch(stem)
+    if apart is not None:
+        return _two_coloured([apart["one"], apart["other"]])
     end = last_stem(stem)
     if end is not None:
         prefix = stem[: -len(end)]
@@ -168,6 +175,17 @@ def listed_english(phrase: str) -> Colour | None:
     same = word == _BASE_EN_WORD[name]
     zh = f"{_BASE_ZH_WORD[name]}色"
     return Colour(name if same else f"{name}:{word}", zh if same else f"{zh}（{word}）", word)
+
+
+def in_contrast(words: list[str]) -> Colour | None:
+    """Plain colours side by side, black or white among them: red-black is two, where blue-green is a shade."""
+    told = [listed_english(word) for word in words if word in _BASES_EN]
+    if 2 <= len(words) <= _MOST_ON_ONE_THING and len(told) == len(words) and not _CONTRAST.isdisjoint(words):
+        return joined([colour for colour in told if colour is not None])
+    return None
+
+
+_CONTRAST = frozenset({"black", "white"})
 
 
 def squeezed(phrase: str) -> str:
