@@ -160,6 +160,8 @@ def test_each_code_is_given_once() -> None:
         ("Sodium cyanide, technical grade", "prohibited-hazardous"),
         ("代孕服务 咨询", "prohibited-services"),
         ("CVV dumps", "prohibited-services"),
+        ("Amazon reviews, fake, 20 pieces", "prohibited-services"),
+        ("Retractable baton, tactical", "prohibited-weapons"),
         ("Bitch, please: coffee mug", "offensive-language"),
     ],
 )
