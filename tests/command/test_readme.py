@@ -60,10 +60,13 @@ def test_every_function_and_folder_of_the_tree_exists() -> None:
 def test_the_files_from_poll_to_commit_exist_and_are_few() -> None:
     told = re.search(r"\*\*From poll to commit\*\*, in `([a-z/]+)`:(.*?)\n\n", README, re.DOTALL)
     assert told is not None
-    files = re.findall(r"`(\w+\.py)`", told.group(2))
-    assert 1 < len(set(files)) <= 12
-    for name in files:
-        assert (ROOT / told.group(1) / name).is_file(), name
+    way, beside = (re.findall(r"`([.\w/]+\.py)`", part) for part in told.group(2).split("Beside the\nway"))
+    assert 1 < len(way) == len(set(way)) <= 12
+    sources = {name: (ROOT / told.group(1) / name).read_text(encoding="utf-8") for name in (*way, *beside)}
+    for name in way[1:]:
+        module = Path(name).stem
+        imports = re.compile(rf"^(from|import) shared\.kafka\.(runtime\.)?{module}\b", re.MULTILINE)
+        assert any(imports.search(sources[other]) for other in way if other != name), f"no file of the way has {name}"
 
 
 def test_every_make_target_of_the_readme_exists() -> None:
