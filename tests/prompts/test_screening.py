@@ -1,5 +1,6 @@
 """What may not become a clip is refused with machine-readable reasons; what only sounds like it is not."""
 
+import time
 from typing import Any
 
 import pytest
@@ -316,6 +317,15 @@ def test_a_fact_is_no_claim(text: str) -> None:
 
 def test_a_long_text_is_screened_to_its_end() -> None:
     assert screen(product(attributes={"说明": "好" * 15_000 + "手枪"}))
+
+
+@pytest.mark.parametrize("piece", ["-", ".", "a.", "1", "toy pistol ", "玩具手枪、", "电 ", "最大", "v a p ", "*a", "手​"])
+def test_a_long_text_of_one_piece_is_screened_in_bounded_time(piece: str) -> None:
+    text = (piece * 16_000)[:16_000]
+    began = time.process_time()
+    screen(product("杯子", brief=text))
+    makes_claim(text)
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("word", ["投影灯", "frobnicator", "香樟木"])

@@ -19,8 +19,10 @@ _BLANKS = re.compile(rf"(?<={_HAN})\s(?={_HAN}(?:\s|\Z))|(?:(?<=\A{_HAN})|(?<=\s
 # Single characters that are written as a list: 电、子、烟.
 _LIST = re.compile(rf"(?:(?<=\A{_HAN})|(?<=[、,，]{_HAN}))[、,，](?={_HAN}(?:[、,，\s]|\Z))")
 _LETTERS = re.compile(r"(?<![a-z0-9'])[a-z](?:[ ._*-][a-z]){2,}(?![a-z0-9])")
+# Bounded: a line of dashes would be looked through to its end from each of them.
 _MIXED = re.compile(
-    r"(?<![a-z0-9])(?=[a-z0-9@$!*._-]*[a-z])(?=[a-z0-9@$!*._-]*[0-9@$!*._-])[a-z0-9@$!*._-]{3,}[a-z](?![a-z0-9])"
+    r"(?<![a-z0-9])(?=[a-z0-9@$!*._-]{0,30}[0-9@$!*._-])(?=[a-z0-9@$!*._-]{0,30}[a-z])"
+    r"[a-z0-9@$!*._-]{3,30}[a-z](?![a-z0-9])"
 )
 _JOINTS = str.maketrans("", "", "._-")
 _FIGURES = (str.maketrans("013457@$!", "oieastasi"), str.maketrans("013457@$!", "oleastasl"))

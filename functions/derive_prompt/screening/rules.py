@@ -10,6 +10,9 @@ from functions.derive_prompt.screening.disguises import Reading
 REACH = 32
 """Characters between two words that stand near each other: a product's name, or a sentence."""
 
+_LONGEST = 40
+"""Characters of a listed word at most."""
+
 _FIGURE = re.compile(r"[^\n,.;:!?。，；：！？]{0,12}\d")
 
 
@@ -98,9 +101,12 @@ def _matcher(words: Iterable[str]) -> Matcher[None]:
 
 def _near(words: Matcher[None], text: str, found: Found[Any]) -> Iterator[Found[None]]:
     """Those of the words that stand near what was found, and are no part of it."""
-    for other in words.find_all(text):
-        if 0 <= found.start - other.end <= REACH or 0 <= other.start - found.end <= REACH:
-            yield other
+    # Not in the whole text: of one that says a word a thousand times, each would be compared with all.
+    begin = max(0, found.start - REACH - _LONGEST)
+    for other in words.find_all(text[begin : found.end + REACH + _LONGEST]):
+        start, end = other.start + begin, other.end + begin
+        if 0 <= found.start - end <= REACH or 0 <= start - found.end <= REACH:
+            yield other._replace(start=start, end=end)
 
 
 def _bordered(word: str) -> str:
