@@ -37,8 +37,10 @@ def derive(file: Path, explain: bool, reader: bool, mapping: Path | None) -> Non
     With --reader every line tells, side by side, what the rules see and what the reader sees, and what of its answer is
     refused. The rest is as derive_prompt would have it. Answers are kept where a store is set, as derive_prompt does.
     """
-    products = ProductsFile(file, mapping=mapping, stdin=sys.stdin.buffer)
-    for account in _accounts(products, with_reader=reader):
+    settings = read_settings()
+    hosts = settings.render.image_hosts
+    products = ProductsFile(file, mapping=mapping, stdin=sys.stdin.buffer, image_hosts=hosts)
+    for account in _accounts(products, settings, with_reader=reader):
         if not explain:
             click.echo(json_line(json.dumps(account, ensure_ascii=False)))
             continue
@@ -47,11 +49,10 @@ def derive(file: Path, explain: bool, reader: bool, mapping: Path | None) -> Non
     products.conclude("derived")
 
 
-def _accounts(products: ProductsFile, *, with_reader: bool) -> Iterator[dict[str, Any]]:
+def _accounts(products: ProductsFile, settings: Settings, *, with_reader: bool) -> Iterator[dict[str, Any]]:
     from functions.derive_prompt import SpecMaker
     from model_store.manifest import model_folder, read_manifest
 
-    settings = read_settings()
     specs = SpecMaker(settings, read_manifest(model_folder(settings.model.name)))
     reader = _reader(settings) if with_reader else None
     for line in products.events("/skureel/derive"):

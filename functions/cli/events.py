@@ -69,12 +69,13 @@ def publish(file: Path, type_name: str, mapping: Path | None) -> None:
     from shared.events.cloudevents import to_kafka
     from shared.kafka import Publisher, topic_name
 
-    settings = read_settings().kafka
-    products = ProductsFile(file, mapping=mapping, stdin=sys.stdin.buffer)
-    with Publisher(settings) as publisher:
+    settings = read_settings()
+    hosts = settings.render.image_hosts
+    products = ProductsFile(file, mapping=mapping, stdin=sys.stdin.buffer, image_hosts=hosts)
+    with Publisher(settings.kafka) as publisher:
         for line in products.lines(type_name, source="/skureel/publish"):
             message = to_kafka(line.event, line.data)
-            publisher.publish_raw(topic_name(settings, line.event.type), *message)
+            publisher.publish_raw(topic_name(settings.kafka, line.event.type), *message)
     if not products.notes.good and not products.notes.bad:
         raise PermanentError(f"{products.name} holds no event; give a product a row", reason="no-event")
     products.conclude("published")

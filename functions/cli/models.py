@@ -53,7 +53,7 @@ def demo(products: Path | None, mapping: Path | None, count: int | None, out: Pa
         if not sys.stdin.isatty():
             raise click.UsageError("the demo's products and clips would be among those that are there; give --yes")
         click.confirm("The demo's products and clips will be among those that are there. Go on?", abort=True, err=True)
-    file = ProductsFile(products or CATALOGUE, mapping=mapping)
+    file = ProductsFile(products or CATALOGUE, mapping=mapping, image_hosts=settings.render.image_hosts)
     outcome = run_demo(settings, file, count, out)
     for line in summary(outcome):
         say(line)

@@ -2,8 +2,9 @@
 
 import base64
 import json
+import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,9 @@ mapping_option = click.option(
 )
 
 
+_HOST = re.compile(r"https?://([^/:?#@\s]{1,253})", re.IGNORECASE)
+
+
 class Line(NamedTuple):
     """A row that holds an event: its line, the event, and the JSON of the event's data with all that it says."""
 
@@ -49,12 +53,17 @@ class ProductsFile:
         *,
         mapping: Path | None = None,
         stdin: BinaryIO | None = None,
+        image_hosts: Collection[str] | None = None,
         told: Callable[[str], None] = tell,
     ) -> None:
-        """Raises ConfigurationError for a mapping that cannot be used."""
+        """`image_hosts`: those that photos are fetched from; of others it is told, if they are given.
+
+        Raises ConfigurationError for a mapping that cannot be used.
+        """
         self._path = path
         self._stdin = stdin if path == STANDARD_INPUT else None
         self._columns = read_mapping(mapping) if mapping is not None else Columns()
+        self._image_hosts = None if image_hosts is None else {host.casefold() for host in image_hosts}
         self._told = told
         self.name = "standard input" if self._stdin is not None else str(path)
         self.notes = Notes(self.name, told)
@@ -75,8 +84,19 @@ class ProductsFile:
                     continue
                 for field in line.event.left_out:
                     self.notes.remark(line.number, f"cannot be read, or not wholly, and will be ignored: {field}")
+                if self._image_hosts is not None and isinstance(line.event.data, Product):
+                    self._remark_host(line.number, line.event.data.image)
                 self.notes.good += 1
                 yield line
+
+    def _remark_host(self, number: int, image: str | None) -> None:
+        found = _HOST.match(image or "")
+        if found is not None and self._image_hosts is not None and found[1].casefold() not in self._image_hosts:
+            self.notes.remark(
+                number,
+                f"pictures on {found[1]} are not fetched, and their products rejected: "
+                "SKUREEL_RENDER__IMAGE_HOSTS does not name that host",
+            )
 
     def events(self, source: str) -> Iterator[Line]:
         """Read the events that hold products; any other is told as a row that cannot be used."""

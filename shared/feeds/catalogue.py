@@ -199,11 +199,11 @@ def _read_first(reading: _Reading) -> None:
 
 
 def _read_id(reading: _Reading) -> None:
-    """An id; 0 is none."""
+    """An id. 0 is none where another column has one, and no group."""
     filled = [said for said in reading.says if str(said.value).strip() != "0"]
-    if not filled:
+    if not filled and reading.field == "item_group_id":
         return
-    first, *others = filled
+    first, *others = filled or reading.says
     if isinstance(first.value, str) and _ID_OF_A_SPREADSHEET.fullmatch(first.value.strip()):
         reading.notes.remark(
             reading.line,

@@ -80,7 +80,6 @@ class Columns:
         self._mapped = {plain_head(head): column for head, column in (mapped or {}).items()}
         self.paths = tuple(head for head in mapped or () if "." in head)
         """Mapped heads that may be a path into a JSON document: details.colour."""
-        self._found: dict[str, Column] = {}
 
     def find(self, head: str) -> Column:
         """What a column with this head is for."""

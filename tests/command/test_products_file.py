@@ -122,6 +122,17 @@ def test_a_byte_order_mark_is_no_part_of_a_line(tmp_path: Path) -> None:
     assert event.event.id == "e-7"
 
 
+def test_pictures_that_are_not_fetched_are_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    rows = ["id,title,image_link", "1,Jug,https://A.example.com/1.jpg", "2,Cup,https://b.example.com/2.jpg", "3,Mug,"]
+    file = ProductsFile(write(tmp_path / "p.csv", *rows), image_hosts=["a.example.com"], told=told.append)
+    assert [line.event.data.image is None for line in file.lines("product.created", source="/")] == [False, False, True]
+    file.conclude("sent")
+    (line,) = told
+    assert "pictures on b.example.com are not fetched, and their products rejected: SKUREEL_RENDER__IMAGE_HOSTS" in line
+    assert "(1 row, the first in line 3)" in line
+
+
 def test_standard_input_stays_open() -> None:
     stdin = io.BytesIO(GOOD.encode())
     read_events(Path("-"), stdin)

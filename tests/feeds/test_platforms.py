@@ -203,6 +203,11 @@ def test_plain_tables_and_lines_need_an_id_and_a_title() -> None:
     assert read_text("sku,title\nA-1,Tin Mug\n").products == read_text('{"sku": "A-1", "title": "Tin Mug"}').products
 
 
+def test_an_id_of_0_counts_where_there_is_no_other() -> None:
+    assert read_text("id,sku,title,parent\n0,A-1,Mug,0\n0,,Cup,\n").ids == ["A-1", "0"]
+    assert read_text("id,title,parent\n7,Mug,0\n").products[0].item_group_id is None
+
+
 def test_what_is_a_product_already_is_sent_as_it_is_written() -> None:
     line = '{"id": 3,  "name": "杯", "sku": "x", "price": 9.90, "color": ["红", {"name": "蓝"}], "image": ["a", "b"]}'
     assert read_text(line).data == [json.loads(line)]
