@@ -61,6 +61,8 @@ _NOT_MAIN = 0.55
 _ASIDE = 0.6
 _WEAK = 0.4
 """A component or a wider word, where the name says something else as well."""
+_LONE_PART = 0.3
+"""An English part or extra that is all that a title says, late in it: what it belongs to is not listed."""
 _WIDER = 0.5
 """What a mention of a wider kind lends to a narrower one."""
 _FAMILY = 0.25
@@ -175,6 +177,8 @@ def _mentions_of(source: Source, family: str | None) -> Iterable[tuple[Mention, 
         weight = source.weight * _ROLES[mention.role]
         if mention.role is Role.HEAD:
             weight *= _as_a_head(mention, with_heads, strong=strong)
+            if _is_part(mention) and not strong and not _opens(mention, source.text):
+                weight *= _LONE_PART
         names_a_colour = mention.word in colour_words() and (
             not _opens(mention, source.text) or _stands_before_a_thing(mention, mentions)
         )
@@ -205,6 +209,10 @@ def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool) -> 
     if not mention.main:
         weight *= _NOT_MAIN
     return weight * _WEAK if strong and _is_weak(mention) else weight
+
+
+def _is_part(mention: Mention) -> bool:
+    return mention.word.isascii() and mention.word in vocabulary().components
 
 
 def _is_weak(mention: Mention) -> bool:

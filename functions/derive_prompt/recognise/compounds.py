@@ -29,13 +29,19 @@ def whole_at(place: int, units: list[Unit], text: str) -> Whole | None:
     if place == 0 or not is_run(units[place - 1 : place + 1], text):
         return alone
     before = units[place - 1]
-    whole = _compound(before, unit) or _in_longer_word(before, unit) or _with_known_modifier(before, unit)
+    if _only_packs(before, unit):
+        return None
+    whole = _compound(before, unit) or _in_longer_word(before, unit)
     if whole is not None:
         return Whole(place - 1, whole)
-    if place > 1 and is_run(units[place - 2 : place], text) and only_says_more(before) and not _goes_on(units, place):
-        whole = _compound(units[place - 2], unit, between=f"{before.text} ")
+    first = units[place - 2] if place > 1 and is_run(units[place - 2 : place], text) else None
+    if first is None or (first.meaning is None and first.ending is None):
+        whole = _with_known_modifier(before, unit)
+        return alone if whole is None else Whole(place - 1, whole)
+    if only_says_more(before) and not _goes_on(units, place):
+        whole = _compound(first, unit, between=f"{before.text} ")
         return alone if whole is None else Whole(place - 2, whole)
-    return None if _only_packs(before, unit) else alone
+    return alone
 
 
 def _opens_by_itself(place: int, units: list[Unit]) -> Meaning | None:
@@ -75,7 +81,7 @@ def _may_open_a_compound(before: Unit, unit: Unit) -> bool:
     chinese = has_chinese(unit.text)
     if chinese != has_chinese(before.text) or (chinese and before.end != unit.start):
         return False
-    names = before.meaning is not None or (chinese and before.tag.startswith(_NAMING_TAGS))
+    names = before.meaning is not None or (chinese and _may_name(before))
     return names and before.text not in descriptive_words()
 
 
@@ -83,9 +89,14 @@ def _in_longer_word(before: Unit, unit: Unit) -> Meaning | None:
     """A kind's single character in the longer word that a title uses: 月亮椅 is a chair of its own."""
     if unit.meaning is None or len(unit.text) > 1 or before.end != unit.start or before.meaning or before.ending:
         return None
-    if not has_chinese(before.text) or before.text in descriptive_words() or not before.tag.startswith(_NAMING_TAGS):
+    if not has_chinese(before.text) or before.text in descriptive_words() or not _may_name(before):
         return None
     return in_longer_words(unit.meaning, before.text + unit.text)
+
+
+def _may_name(unit: Unit) -> bool:
+    """Whether an unlisted Chinese word may say what a compound is about; 带 in 带吸管 says another thing."""
+    return unit.tag.startswith(_NAMING_TAGS) and unit.text not in _SMALL_WORDS
 
 
 _NAMING_TAGS = ("n", "v", "j", "l", "i")
@@ -129,7 +140,10 @@ def only_says_more(unit: Unit) -> bool:
 
 
 _SMALL_WORDS = frozenset(
-    word for rule in ("for_before", "included_before", "excluded_before") for word in table("roles")["en"][rule]
+    word
+    for language in ("zh", "en")
+    for rule in ("for_before", "included_before", "excluded_before")
+    for word in table("roles")[language][rule]
 )
 
 
@@ -152,15 +166,16 @@ def may_modify(unit: Unit, behind: list[Unit]) -> bool:
         return False
     if unit.text.isascii():
         shelf = shelf_of(unit.meaning.kind.template) if unit.meaning is not None else ""
-        return shelf in _MAY_FLAVOUR and " " not in unit.text and only_says_more(after)
+        return shelf in _MAY_FLAVOUR and only_says_more(after) and (" " not in unit.text or after.text.endswith("ing"))
     if after.start != unit.end:
         return False
-    if after.text in descriptive_words() or only_says_a_pack(after.text):
+    if after.text in descriptive_words() or after.text in _FOLLOWING or only_says_a_pack(after.text):
         return False
     return len(unit.text) == 1 or (len(after.text) > 1 and after.tag in _NOUN_TAGS)
 
 
 _MAY_FLAVOUR = frozenset(table("endings")["tastes"]["tasted"])
+_FOLLOWING = frozenset(table("endings")["weak"]["following"])
 _NOUN_TAGS = ("n", "nz", "vn")
 
 
@@ -175,4 +190,6 @@ def only_says_a_pack(word: str) -> bool:
     return _PACKED.fullmatch(word) is not None
 
 
-_PACKED = re.compile("|".join((*table("endings")["sets"]["zh"], *table("endings")["sets"]["packed"], ".件套?")))
+_PACKED = re.compile(
+    "|".join((*table("endings")["sets"]["zh"], *table("endings")["sets"]["packed"], ".件套?", ".{1,2}装"))
+)
