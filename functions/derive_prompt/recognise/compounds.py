@@ -190,6 +190,4 @@ def only_says_a_pack(word: str) -> bool:
     return _PACKED.fullmatch(word) is not None
 
 
-_PACKED = re.compile(
-    "|".join((*table("endings")["sets"]["zh"], *table("endings")["sets"]["packed"], ".件套?", ".{1,2}装"))
-)
+_PACKED = re.compile("|".join(word for part in ("zh", "packed", "counted") for word in table("endings")["sets"][part]))
