@@ -176,9 +176,7 @@ def _mentions_of(source: Source, family: str | None) -> Iterable[tuple[Mention, 
     for mention in mentions:
         weight = source.weight * _ROLES[mention.role]
         if mention.role is Role.HEAD:
-            weight *= _as_a_head(mention, with_heads, strong=strong)
-            if _is_part(mention) and not strong and not _opens(mention, source.text):
-                weight *= _LONE_PART
+            weight *= _as_a_head(mention, with_heads, strong=strong, opens=_opens(mention, source.text))
         names_a_colour = mention.word in colour_words() and (
             not _opens(mention, source.text) or _stands_before_a_thing(mention, mentions)
         )
@@ -202,8 +200,8 @@ def _stands_before_a_thing(mention: Mention, mentions: Sequence[Mention]) -> boo
     )
 
 
-def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool) -> float:
-    weight = 1.0
+def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool, opens: bool) -> float:
+    weight = _LONE_PART if _is_part(mention) and not strong and not opens else 1.0
     if mention.clause in with_heads:
         weight = _CLAUSES[min(with_heads.index(mention.clause), len(_CLAUSES) - 1)]
     if not mention.main:

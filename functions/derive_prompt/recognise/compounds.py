@@ -35,13 +35,19 @@ def whole_at(place: int, units: list[Unit], text: str) -> Whole | None:
     if whole is not None:
         return Whole(place - 1, whole)
     first = units[place - 2] if place > 1 and is_run(units[place - 2 : place], text) else None
+    return _with_a_word_between(first, place, units) or alone
+
+
+def _with_a_word_between(first: Unit | None, place: int, units: list[Unit]) -> Whole | None:
+    """What an English unit means with the word before it, by which it is longer where a thing stands `first`."""
+    before, unit = units[place - 1], units[place]
     if first is None or (first.meaning is None and first.ending is None):
-        whole = _with_known_modifier(before, unit)
-        return alone if whole is None else Whole(place - 1, whole)
-    if only_says_more(before) and not _goes_on(units, place):
-        whole = _compound(first, unit, between=f"{before.text} ")
-        return alone if whole is None else Whole(place - 2, whole)
-    return alone
+        known = _with_known_modifier(before, unit)
+        return None if known is None else Whole(place - 1, known)
+    if not only_says_more(before) or _goes_on(units, place):
+        return None
+    whole = _compound(first, unit, between=f"{before.text} ")
+    return None if whole is None else Whole(place - 2, whole)
 
 
 def _opens_by_itself(place: int, units: list[Unit]) -> Meaning | None:
@@ -159,19 +165,26 @@ def _only_packs(before: Unit, unit: Unit) -> bool:
 
 
 def may_modify(unit: Unit, behind: list[Unit]) -> bool:
-    """Whether an unlisted noun stands directly behind a kind's word, which then may only say more about that. A single
-    character is a thing only where nothing goes on: 包 is none in 全包镜头."""
+    """Whether an unlisted noun stands directly behind a kind's word, which then may only say more about that."""
     after = behind[0] if behind else None
     if after is None or after.meaning is not None or after.ending is not None:
         return False
-    if unit.text.isascii():
-        shelf = shelf_of(unit.meaning.kind.template) if unit.meaning is not None else ""
-        return shelf in _MAY_FLAVOUR and only_says_more(after) and (" " not in unit.text or after.text.endswith("ing"))
-    if after.start != unit.end:
+    return _may_flavour(unit, after) if unit.text.isascii() else _may_modify_in_chinese(unit, after)
+
+
+def _may_flavour(unit: Unit, after: Unit) -> bool:
+    """Whether a food in English may be what the next word tastes of or is for: tea cosy, mushroom growing log."""
+    shelf = shelf_of(unit.meaning.kind.template) if unit.meaning is not None else ""
+    return shelf in _MAY_FLAVOUR and only_says_more(after) and (" " not in unit.text or after.text.endswith("ing"))
+
+
+def _may_modify_in_chinese(unit: Unit, after: Unit) -> bool:
+    """A single character is a thing only where nothing goes on: 包 is none in 全包镜头."""
+    if after.start != unit.end or after.text in descriptive_words() or after.text in _FOLLOWING:
         return False
-    if after.text in descriptive_words() or after.text in _FOLLOWING or only_says_a_pack(after.text):
-        return False
-    return len(unit.text) == 1 or (len(after.text) > 1 and after.tag in _NOUN_TAGS)
+    return not only_says_a_pack(after.text) and (
+        len(unit.text) == 1 or (len(after.text) > 1 and after.tag in _NOUN_TAGS)
+    )
 
 
 _MAY_FLAVOUR = frozenset(table("endings")["tastes"]["tasted"])
