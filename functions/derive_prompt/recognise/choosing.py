@@ -203,7 +203,7 @@ def _stands_before_a_thing(mention: Mention, mentions: Sequence[Mention]) -> boo
 def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool, opens: bool) -> float:
     weight = _LONE_PART if _is_part(mention) and not strong and not opens else 1.0
     if mention.clause in with_heads:
-        weight = _CLAUSES[min(with_heads.index(mention.clause), len(_CLAUSES) - 1)]
+        weight *= _CLAUSES[min(with_heads.index(mention.clause), len(_CLAUSES) - 1)]
     if not mention.main:
         weight *= _NOT_MAIN
     return weight * _WEAK if strong and _is_weak(mention) else weight
