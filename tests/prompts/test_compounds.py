@@ -50,7 +50,7 @@ def test_an_unlisted_compound_is_named_whole_and_never_as_what_it_is_for(name: s
         ("Water Heater Outlet Pipe 18 inch", "water heater outlet pipe"),
         ("Cat Tree Replacement Post Sisal", "cat tree replacement post"),
         ("Blender Replacement Cup 24oz", "cup"),
-        ("Wheelie Bin Stickers", "wheelie bin sticker"),
+        ("Wheelie Bin Stickers", "wheelie bin stickers"),
     ],
 )
 def test_a_plain_word_may_stand_between_a_thing_and_the_end_of_its_compound(name: str, thing: str) -> None:
@@ -72,24 +72,6 @@ def test_a_food_before_an_unlisted_word_is_filmed_where_the_category_agrees() ->
 def test_a_thing_that_only_the_shelf_would_hold_is_not_filmed_before_what_the_name_says() -> None:
     understood = understanding("Bracelet Beaded, Strong Magnets", category=["Tools"])
     assert understood.slots.kind is None or understood.slots.kind.id == "bracelet"
-
-
-@pytest.mark.parametrize(
-    ("name", "thing"),
-    [
-        ("Coffee Grinder Handheld Battery Black", "coffee grinder"),
-        ("Beer Mug Freezer Gel 16 oz", "beer mug"),
-        ("Sushi Making Kit Bamboo Mat", "sushi making kit"),
-        ("新生儿宽口奶瓶带吸管", "奶瓶"),
-        ("葡萄籽精华面膜补水", "面膜"),
-    ],
-)
-def test_what_goes_on_behind_a_thing_does_not_take_its_place(name: str, thing: str) -> None:
-    assert said(name).endswith(thing)
-
-
-def test_a_part_late_in_a_title_of_an_unlisted_thing_is_not_filmed() -> None:
-    assert understanding("Zorbulator Deluxe Silicone Bulb").slots.kind is None
 
 
 @pytest.mark.parametrize("name", ["Compound Microscope Kit", "Scented Candle Gift", "Yoga Mat Set Home"])

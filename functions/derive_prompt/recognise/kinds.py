@@ -175,15 +175,13 @@ def _heads(kinds: Iterable[Kind], none: Collection[str]) -> Iterator[tuple[str, 
             yield (
                 word,
                 Ending(
-                    Kind(f"{UNLISTED_HEAD}{word}", kind.template, word, english, kind.measure, kind.en_count),
+                    Kind(f"head:{word}", kind.template, word, english, kind.measure, kind.en_count),
                     unless=frozenset(),
                     filmed_with=frozenset(families),
                 ),
             )
 
 
-UNLISTED_HEAD = "head:"
-"""What the ids of compounds with unlisted heads begin with."""
 _HEAD_CHARACTERS = 2
 _LEAST_COMPOUNDS = 2
 
@@ -252,12 +250,15 @@ def in_own_word(kind: Kind, word: str) -> Kind:
 
 def _in_number_of(word: str, kind: Kind) -> str | None:
     """An English word in the number that its kind's article asks for. None: it cannot be had."""
-    plural = word.endswith("s") and not word.endswith("ss")
-    if kind.en_count in _OF_SEVERAL and kind.en.endswith("s"):
-        return word if plural else f"{word}s"
-    if plural and kind.en_count is None and not kind.en.endswith("s"):
-        return word[:-1] if word[:-1].endswith(kind.en.lower().split()[-1]) else None
+    if kind.en_count in _OF_SEVERAL and _is_plural(kind.en):
+        return word if _is_plural(word) else f"{word}s"
+    if _is_plural(word) and kind.en_count is None and not _is_plural(kind.en):
+        return None
     return word
+
+
+def _is_plural(word: str) -> bool:
+    return word.endswith("s") and (word.endswith("sses") or not word.endswith(("ss", "lens", "canvas", "us")))
 
 
 _OF_SEVERAL = (

@@ -77,9 +77,9 @@ def _free_words() -> Iterable[tuple[str, tuple[Look, ...]]]:
 _FREE: Matcher[tuple[Look, ...]] = Matcher(_free_words())
 
 
-def find_looks(text: str, template: str, patterns: Iterable[str] = ()) -> Looks:
+def find_looks(text: str, template: str, patterns: Iterable[str] = (), *, thing: str = "") -> Looks:
     """What normalised text says can be seen on a thing that this template films; `patterns` are ids already read
-    elsewhere and come first."""
+    elsewhere and come first. A finish that is a word of the `thing` itself is none: lip gloss, 磨砂膏."""
     seen: dict[str, dict[str, Look]] = {section: {} for section in _SECTIONS}
     places = {template, shelf_of(template)}
     for name in patterns:
@@ -87,6 +87,8 @@ def find_looks(text: str, template: str, patterns: Iterable[str] = ()) -> Looks:
     for found in _FREE.find_all(text):
         if found.value and not _is_negated(text, found.start):
             for look in found.value:
+                if look.section == "finishes" and found.word in thing:
+                    continue
                 if not look.templates or places & set(look.templates):
                     seen[look.section].setdefault(look.id, look)
     return Looks(**{section: tuple(rows.values())[: _MOST[section]] for section, rows in seen.items()})

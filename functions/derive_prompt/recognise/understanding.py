@@ -13,7 +13,7 @@ from functions.derive_prompt.recognise import colours, families, materials
 from functions.derive_prompt.recognise.choosing import Choice, Source, choose
 from functions.derive_prompt.recognise.colours import ColourField
 from functions.derive_prompt.recognise.families import Audience
-from functions.derive_prompt.recognise.kinds import Kind, vocabulary
+from functions.derive_prompt.recognise.kinds import Kind, plain_form, vocabulary
 from functions.derive_prompt.recognise.languages import foreign_language, is_foreign
 from functions.derive_prompt.recognise.looks import PATTERN_WORDS, Looks, find_looks
 from functions.derive_prompt.recognise.materials import Material
@@ -143,7 +143,7 @@ def understand(
         if kind is not None and template.takes_material and not kind.own_material
         else None,
         audience=_shown_audience(audience, template),
-        looks=_find_looks(fields, rest, template.reference.id, patterns).with_details(details)
+        looks=_find_looks(fields, rest, template.reference.id, patterns, kind).with_details(details)
         if template.takes_material
         else find_looks("", template.reference.id, patterns),
     )
@@ -225,16 +225,27 @@ def _find_colour(
 
 def _colour_of_title(name: str, template: Template, kind: Kind | None) -> ColourField | None:
     """What a title says of colour: in running text, as its last word, as a token of its own, before its noun."""
-    colour = colours.find_in_name(name) or (None if template.scented else colours.find_last_word(name))
+    noun = plain_form(kind.en) if kind is not None else ""
+    thing = _without_colours(noun)
+    ends = name.replace(noun, thing) if thing != noun else name
+    colour = colours.find_in_name(name) or (None if template.scented else colours.find_last_word(ends))
     if colour is not None:
         return ColourField(colour, ())
     things = vocabulary().words
     found = colours.first_token(token for token in colours.tokens_of(name)[1:] if token not in things)
     if found is not None:
         return found
-    lone = None if template.scented or kind is None else colours.find_beside_noun(name, kind.en.lower(), things)
+    lone = None if template.scented or kind is None else colours.find_beside_noun(ends, thing, things)
     last = lone or colours.find_trailing(name, things)
     return ColourField(last, ()) if last is not None else None
+
+
+@lru_cache(maxsize=1024)
+def _without_colours(noun: str) -> str:
+    """An English noun of several words, those that may be colours blanked: a wine glass and a controller skin are none."""
+    words = noun.split()
+    blanked = (word if colours.whole_english(word) is None else "_" * len(word) for word in words)
+    return " ".join(blanked) if len(words) > 1 else noun
 
 
 _FRESH = frozenset({"fruit", "vegetables"})
@@ -297,7 +308,7 @@ def _find_material(fields: VisibleFields, name: str, kind: Kind) -> Material | N
     return in_name
 
 
-def _find_looks(fields: VisibleFields, name: str, template: str, patterns: Texts) -> Looks:
+def _find_looks(fields: VisibleFields, name: str, template: str, patterns: Texts, kind: Kind | None) -> Looks:
     texts = [name]
     for feature in fields.features:
         plain = normalised(feature[:NAME_LIMIT])
@@ -306,7 +317,8 @@ def _find_looks(fields: VisibleFields, name: str, template: str, patterns: Texts
     for key, values in fields.attributes:
         if key in _CRAFT_FIELDS:
             texts += [normalised(value[:NAME_LIMIT]) for value in values]
-    return find_looks("\n".join(texts), template, patterns)
+    thing = f"{kind.zh} {kind.en.lower()}" if kind is not None else ""
+    return find_looks("\n".join(texts), template, patterns, thing=thing)
 
 
 _READ_FIELDS = _COLOUR_FIELDS | _CRAFT_FIELDS | _KIND_FIELDS | materials.VISIBLE_FIELDS.keys()
