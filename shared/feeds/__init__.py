@@ -32,7 +32,7 @@ def read_feed(stream: BinaryIO, columns: Columns, notes: Notes) -> Iterator[Item
 
     What cannot be read is told in `notes`, and the rest goes on. PermanentError: none of it can be read at all.
     """
-    with opened(stream, notes.name, lambda head: columns.is_known(head)) as lines:
+    with opened(stream, notes.name, columns.is_known) as lines:
         first = _first(lines)
         if first is None:
             return

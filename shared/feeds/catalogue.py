@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from shared.feeds.columns import UNKNOWN, Column, Columns, plain_head
 from shared.feeds.notes import Notes
 from shared.feeds.plain_text import is_blank, items, pairs, plain_text, texts
-from shared.feeds.variants import Variant, variants_of
+from shared.feeds.variants import MOST, Variant, variants_of
 
 NAME_CHARACTERS = 1024
 BRIEF_CHARACTERS = 20_000
@@ -47,6 +47,8 @@ def products_of(
 ) -> Iterator[Gathered]:
     """The products of one record: `cells` are what it says under each head, `document` may list variants beside."""
     variants = variants_of(document, columns)
+    if len(items(document.get("variants")) or ()) > MOST or len(variants) >= MOST:
+        notes.remark(line, f"more than {MOST} variants of one product, and those behind are left out")
     used = {"variants", "options"} if variants else set()
     base = _gathered([cell for cell in cells if cell[0] not in used], line, columns, notes)
     if not variants:
@@ -79,9 +81,11 @@ def _with_variant(base: Mapping[str, Any], variant: Variant, *, several: bool) -
         # The product's picture shows one of them, and nobody knows which.
         data.pop("image", None)
     if several:
-        whole = str(data.pop("id", None) or data.get("product_id"))
-        data["product_id"] = ":".join((whole, *(option.value for option in variant.seen)))
-        data["item_group_id"] = whole
+        whole = data.pop("id", data.get("product_id"))
+        # Without an id it is no product, and refused as such.
+        if whole is not None:
+            data["product_id"] = ":".join((str(whole), *(option.value for option in variant.seen)))
+            data["item_group_id"] = str(whole)
     return data
 
 
@@ -217,11 +221,12 @@ def _read_id(reading: _Reading) -> None:
 def _read_name(reading: _Reading) -> None:
     first, *others = reading.says
     told = next(texts(first.value), "")
-    name = plain_text(told)
+    # Markup alone is no name, but something that a person can find again.
+    name = plain_text(told) or told
     if len(name) > NAME_CHARACTERS:
         reading.notes.remark(reading.line, f"{first.head} is longer than {NAME_CHARACTERS} characters, and cut there")
         name = name[:NAME_CHARACTERS]
-    reading.data["name"] = first.value if name == first.value or not isinstance(first.value, str) else name or told
+    reading.data["name"] = first.value if name == str(first.value) else name
     reading.keep(others)
 
 

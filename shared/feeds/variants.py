@@ -103,7 +103,7 @@ def _choices(document: Mapping[str, Any], columns: Columns) -> Iterator[list[_Ch
     for option in (*(items(document.get("options")) or ()), *_variations(document)):
         if isinstance(option, Mapping) and isinstance(option.get("name"), str) and columns.option(option["name"]):
             said = option.get("values") or option.get("optionValues") or option.get("options")
-            values = list(islice(texts(said), MOST))
+            values = list(dict.fromkeys(islice(texts(said), MOST)))
             if values:
                 yield [(option["name"], value) for value in values]
 

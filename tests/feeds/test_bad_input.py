@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import chain, repeat
 
 import pytest
+from pydantic import ValidationError
 
 from shared.errors import PermanentError
 from shared.feeds import Columns, Notes, read_feed
@@ -64,7 +65,7 @@ def test_columns_with_one_head_are_read_and_told() -> None:
     assert [line for line in read.notes.told() if "column tags is there 2 times (columns 3, 4)" in line]
 
 
-def test_nul_bytes_are_refused_in_their_row(tmp_path: object) -> None:
+def test_nul_bytes_are_refused_in_their_row() -> None:
     told: list[str] = []
     notes = Notes("feed", told.append)
     items = list(read_feed(io.BytesIO(b"id,title\n1,Jug\n2,C\0up\n"), Columns(), notes))
@@ -127,6 +128,18 @@ def test_a_fault_in_an_array_loses_its_product_alone() -> None:
             assert (len(read.told), "2" in read.ids) == (1, False)
             line = broken.splitlines().index(next(row for row in broken.splitlines() if "Jug 2" in row)) + 1
             assert int(read.told[0].split(" line ")[1].split(":")[0]) - line in (0, 1, 2, 3, 4)
+
+
+def test_variants_without_end_or_id_are_told() -> None:
+    options = [{"name": "Color", "values": [f"c{n}" for n in range(60)]}, {"name": "Material", "values": ["m"] * 60}]
+    many = read_text(json.dumps({"id": 1, "title": "Jug", "options": options}))
+    assert (len(many.ids), list(many.notes.told())) == (60, [])
+    options[1]["values"] = [f"m{n}" for n in range(60)]
+    many = read_text(json.dumps({"id": 1, "title": "Jug", "options": options}))
+    assert len(many.ids) == 2048
+    assert "more than 2048 variants of one product" in next(many.notes.told())
+    with pytest.raises(ValidationError, match="product_id"):
+        read_text(json.dumps({"title": "Jug", "options": [{"name": "Color", "values": ["Red", "Blue"]}]}))
 
 
 def test_a_fault_at_the_end_of_an_array_is_told() -> None:

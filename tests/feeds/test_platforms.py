@@ -203,6 +203,12 @@ def test_plain_tables_and_lines_need_an_id_and_a_title() -> None:
     assert read_text("sku,title\nA-1,Tin Mug\n").products == read_text('{"sku": "A-1", "title": "Tin Mug"}').products
 
 
+def test_names_of_any_make_are_read() -> None:
+    lines = [{"id": 1, "name": 1984}, {"id": 2, "title": ["Jug"]}, {"id": 3, "title": "<b></b>"}]
+    read = read_text("\n".join(map(json.dumps, lines)))
+    assert [product.name for product in read.products] == ["1984", "Jug", "<b></b>"]
+
+
 def test_an_id_of_0_counts_where_there_is_no_other() -> None:
     assert read_text("id,sku,title,parent\n0,A-1,Mug,0\n0,,Cup,\n").ids == ["A-1", "0"]
     assert read_text("id,title,parent\n7,Mug,0\n").products[0].item_group_id is None
