@@ -46,8 +46,8 @@ class ColourField(NamedTuple):
 _AFFIXES: Matcher[None] = Matcher((word, None) for word in _TABLE["ignored"]["affixes"])
 _ENGLISH_NOISE = frozenset(
     "color colour colors colours finish tone toned style edition version print base body strap lid cover trim "
-    "the all "
-    "a in with set pack solid plain new for handle handles leg legs frame top bottom two tone ral pantone accent accents piping sole heel".split()
+    "the all a in with set pack solid plain new for handle handles leg legs frame top bottom two tone ral pantone "
+    "accent accents piping sole heel".split()
 )
 # Endings that mean a substance as often as a colour (奶粉, 大米, 白银): a name's token needs more than such an ending.
 _SUBSTANCES = frozenset("粉米金银麻铜啡驼杏茶")

@@ -242,7 +242,7 @@ def _colour_of_title(name: str, template: Template, kind: Kind | None) -> Colour
 
 @lru_cache(maxsize=1024)
 def _without_colours(noun: str) -> str:
-    """An English noun of several words, those that may be colours blanked: a wine glass and a controller skin are none."""
+    """An English noun of several words, those that may be colours blanked: a wine glass, a controller skin are none."""
     words = noun.split()
     blanked = (word if colours.whole_english(word) is None else "_" * len(word) for word in words)
     return " ".join(blanked) if len(words) > 1 else noun
