@@ -22,6 +22,7 @@ from typing import Literal, TypeVar
 import tenacity
 from pydantic import ValidationError
 
+from shared.bucket import CLIPS
 from shared.errors import PermanentError, TemporaryError, Unavailable
 from shared.events import (
     Clip,
@@ -40,7 +41,6 @@ from shared.events.video import Seconds
 from shared.objects import ObjectStore, UrlTrial
 from shared.validation import described
 
-FOLDER = "videos/"
 RECORD_LIMIT_BYTES = 1024 * 1024
 NEVER_CHANGES = "max-age=31536000, immutable"
 """Cache-Control of what is named by its content. Not public: a signed url is for who has it."""
@@ -136,9 +136,9 @@ class ClipStore:
             reraise=True,
         )
 
-    def check(self, *, writes: bool = False) -> None:
-        """Prove that clips may be read and, for who `writes`, stored. Raises Unavailable or ConfigurationError."""
-        self.objects.check(reads=[FOLDER], writes=[FOLDER] if writes else [])
+    def check(self) -> None:
+        """Prove that clips may be read. Raises Unavailable or ConfigurationError."""
+        self.objects.check(reads=[CLIPS])
 
     def find(self, video_id: str) -> ClipRecord | None:
         """The record of a video id, or None where nothing has been rendered or its files are gone.
@@ -177,7 +177,7 @@ class ClipStore:
             log.warning("%s", told)
 
     def _any_clip(self) -> str | None:
-        some = islice(self.objects.list(FOLDER), SOME_OBJECTS)
+        some = islice(self.objects.list(CLIPS), SOME_OBJECTS)
         return next((found.key for found in some if found.key.endswith(".mp4")), None)
 
     def addressed(self, record: ClipRecord) -> ClipRecord:
@@ -195,7 +195,7 @@ class ClipStore:
 
     def keep_file(self, video_id: str, path: Path, sha256: str, content_type: str) -> tuple[str, str]:
         """Store one of the clip's files under its content's name; returns key and url. Twice is once."""
-        key = f"{FOLDER}{video_id}/{sha256}{path.suffix}"
+        key = f"{CLIPS}{video_id}/{sha256}{path.suffix}"
         self._retrying(self.objects.put_file_new, key, path, content_type, cache_control=NEVER_CHANGES)
         return key, self.objects.url(key)
 
@@ -223,7 +223,7 @@ def closed_url(trial: UrlTrial) -> str | None:
     """What is wrong where nobody can open the urls in events, such as plain ones of a private bucket."""
     return trial.refused and (
         f"nobody can open the urls in events: {trial.url} {trial.refused} to who has no credentials; set "
-        f"SKUREEL_OBJECTS__PRESIGN_SECONDS or __PUBLIC_URL, or let everyone read {FOLDER}* in the bucket's policy"
+        f"SKUREEL_OBJECTS__PRESIGN_SECONDS or __PUBLIC_URL, or let everyone read {CLIPS}* in the bucket's policy"
     )
 
 
@@ -237,7 +237,7 @@ def _our_own() -> Iterator[None]:
 
 
 def _record_key(video_id: str) -> str:
-    return f"{FOLDER}{video_id}/record.json"
+    return f"{CLIPS}{video_id}/record.json"
 
 
 def _parse(video_id: str, stored: bytes) -> ClipRecord:

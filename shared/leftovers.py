@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from shared.clips import FOLDER, ClipStore
+from shared.bucket import CLIPS
+from shared.clips import ClipStore
 from shared.errors import TemporaryError, Unavailable
 
-_FILE = re.compile(FOLDER + r"(?P<video>[0-9a-f]{64})/[0-9a-f]{64}\.[a-z0-9]+")
+_FILE = re.compile(CLIPS + r"(?P<video>[0-9a-f]{64})/[0-9a-f]{64}\.[a-z0-9]+")
 """How clips' files are named. Whatever else lies there is somebody else's."""
 
 
@@ -39,7 +40,7 @@ class Leftovers:
         """
         video = ""
         named: frozenset[str] | None = None
-        for found in self._clips.objects.list(FOLDER):
+        for found in self._clips.objects.list(CLIPS):
             file = _FILE.fullmatch(found.key)
             if file is None or found.modified is None or found.modified >= before:
                 continue
@@ -48,7 +49,7 @@ class Leftovers:
             if named is not None and found.key not in named:
                 yield Leftover(found.key, found.modified, size_bytes=found.size_bytes)
         for upload in self._clips.objects.open_uploads():
-            if upload.key.startswith(FOLDER) and upload.begun < before:
+            if upload.key.startswith(CLIPS) and upload.begun < before:
                 yield Leftover(upload.key, upload.begun, upload_id=upload.upload_id)
 
     def remove(self, leftover: Leftover) -> None:

@@ -18,15 +18,16 @@ import urllib3
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
+from shared.bucket import CLIPS, PHOTOS, READINGS
 from shared.deadlines import pool_manager, within
 from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, PhotoRefused, Unavailable
 from shared.objects import ObjectStore
+from shared.objects.failures import DENIED_REASON
 from shared.objects.keys import check_key
 from shared.settings import RenderSettings
 
 log = logging.getLogger(__name__)
 
-FOLDER = "photos/"
 LIMIT_BYTES = 20 * 1024 * 1024
 FETCH_SECONDS = 15.0
 """For one photo, from connecting to its last byte. It holds a handler's thread: who needs longer for 20 MiB than a line
@@ -35,7 +36,7 @@ TIMEOUT_SECONDS = 10.0
 CONNECTIONS = 64
 """Kept open to one host: as many as a worker may have handler threads."""
 
-_OURS = (FOLDER, "videos/")
+_OURS = (CLIPS, PHOTOS, READINGS)
 _SHOWN_CHARACTERS = 120
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 # Whether it can be decoded, render_video finds out, and rejects the product as well: derive_prompt needs no Pillow.
@@ -108,6 +109,8 @@ class Photos:
         except PermanentError as error:
             if error.reason == "object-too-large":
                 raise _too_large(key) from error
+            if error.reason == DENIED_REASON:
+                self._check_uploads()
             refusal, photo = error, None  # denied, archived, encrypted with a key of somebody's own
         if photo is None:
             # One answer for all of these: a store may itself say "denied" of what is not there.
@@ -116,6 +119,13 @@ class Photos:
                 f"image {_shown(key)} is not there or may not be read; upload it and publish the product again"
             ) from refusal
         return photo
+
+    def _check_uploads(self) -> None:
+        """Where the policy shuts all uploads, no merchant is told to upload anew. Raises Unavailable."""
+        try:
+            self._objects.check(reads=[self._prefix])
+        except ConfigurationError as error:
+            raise Unavailable(str(error)) from error
 
     def _fetched(self, address: str) -> bytes:
         if not self._allowed(address):
@@ -198,7 +208,7 @@ def _host(name: str) -> str:
 
 
 def _key(sha256: str) -> str:
-    return f"{FOLDER}{sha256}"
+    return f"{PHOTOS}{sha256}"
 
 
 def _shown(image: str) -> str:

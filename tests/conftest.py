@@ -7,21 +7,25 @@ test gets a topic prefix and a bucket of its own, so that servers can be shared 
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.embedded import embedded_broker, embedded_store
+from shared.objects import ObjectStore
 from shared.settings import KafkaSettings, ObjectSettings
 from tests.servers import (
     RealKafka,
     RealMinio,
+    UserOf,
     in_ci,
     kafka_at,
     lacking_kafka,
     lacking_minio,
     minio_at,
+    minio_user,
     servers_folder,
 )
 from tests.shared_server import port_of_shared
@@ -94,6 +98,13 @@ def real_kafka(real_kafka_server: KafkaSettings) -> KafkaSettings:
 def real_minio(real_minio_server: ObjectSettings) -> ObjectSettings:
     """Settings of MinIO with a bucket of this test's own, made at `check`."""
     return _with_own_bucket(real_minio_server)
+
+
+@pytest.fixture
+def user_of(real_minio: ObjectSettings) -> UserOf:
+    """Makes users of this test's bucket on MinIO: see `minio_user`."""
+    ObjectStore(real_minio).check()
+    return partial(minio_user, real_minio)
 
 
 @pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.connected)])

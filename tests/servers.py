@@ -9,7 +9,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,8 @@ import psutil
 from kafka import KafkaConsumer
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError
+from minio.credentials import StaticProvider
+from minio.minioadmin import MinioAdmin
 from pydantic import SecretStr
 
 from shared.embedded.server_process import ServerProcess, free_ports
@@ -279,6 +282,30 @@ def minio_at(port: int) -> ObjectSettings:
         secure=False,
         create_bucket=True,
     )
+
+
+UserOf = Callable[..., ObjectSettings]
+"""The fixture `user_of`: the test's bucket as a new user has it, with these statements of a policy."""
+
+
+def minio_user(settings: ObjectSettings, *statements: tuple[str, str, str]) -> ObjectSettings:
+    """The same bucket as a new user has it, who may list it, and whose policy has these statements besides: effect,
+    action, place below it."""
+    assert settings.endpoint
+    assert settings.access_key
+    assert settings.secret_key
+    root = StaticProvider(settings.access_key, settings.secret_key.get_secret_value())
+    admin = MinioAdmin(endpoint=settings.endpoint, credentials=root, secure=False)
+    name = f"user-{uuid.uuid4().hex[:10]}"
+    admin.user_add(name, "users-secret")
+    allowed = [("Allow", "s3:ListBucket", ""), *statements]
+    written = [
+        {"Effect": effect, "Action": [action], "Resource": [f"arn:aws:s3:::{settings.bucket}{place}"]}
+        for effect, action, place in allowed
+    ]
+    admin.policy_add(name, policy={"Version": "2012-10-17", "Statement": written})
+    admin.attach_policy([name], user=name)
+    return settings.model_copy(update={"access_key": name, "secret_key": SecretStr("users-secret")})
 
 
 def make_topics(settings: KafkaSettings, *names: str, partitions: int = 4) -> None:

@@ -2,13 +2,15 @@
 store's check makes a missing bucket where the settings say so."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from importlib.util import find_spec
 from typing import NamedTuple
 
 from functions.derive_prompt import SpecMaker
+from functions.registry import FUNCTIONS
 from model_store.manifest import model_folder, read_manifest, verify
+from shared.bucket import access_of
 from shared.errors import ConfigurationError, SkureelError, TemporaryError
 from shared.settings import Settings
 
@@ -23,7 +25,7 @@ UNTRIED = "-"
 
 
 class Finding(NamedTuple):
-    """One thing looked at. `verdict` is OK, WRONG, or UNTRIED, whose fact says why."""
+    """One thing looked at. `verdict` is OK, WRONG, or UNTRIED, whose fact says why it is neither."""
 
     subject: str
     verdict: str
@@ -34,22 +36,22 @@ class Untried(Exception):
     """What was looked for can be said to be neither right nor wrong; the message says why."""
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Look at everything skureel stands on, one finding each."""
+def examine(settings: Settings, named: Sequence[str] = ()) -> Iterator[Finding]:
+    """Look at everything that these functions stand on, one finding each; at that of all where none is named."""
+    functions = named or tuple(FUNCTIONS)
     yield _finding("kafka", lambda: _kafka(settings))
     yield _finding("codecs", _codecs)
-    objects = _finding("objects", lambda: _objects(settings))
-    yield objects
-    if settings.objects.endpoint is not None:
-        # Without the store no url can be looked for: it would be the same fault once more.
-        yield _finding("urls", lambda: _urls(settings, reached=objects.verdict == OK))
-    if settings.render.image_hosts:
+    if any(access_of(name, settings).reads for name in functions):
+        yield from _store(settings, functions, strictly=bool(named))
+    if "derive_prompt" in functions and settings.render.image_hosts:
         yield _finding("photo hosts", lambda: _photo_hosts(settings))
-    yield _finding("model", lambda: _model(settings))
-    if settings.reader.is_set:
+    if "derive_prompt" in functions or "render_video" in functions:
+        yield _finding("model", lambda: _model(settings))
+    if "derive_prompt" in functions and settings.reader.is_set:
         yield _finding("reader", lambda: _reader(settings))
-    yield _packages("render packages", RENDER_PACKAGES, "render")
-    yield _finding("device", lambda: _device(settings))
+    if "render_video" in functions:
+        yield _packages("render packages", RENDER_PACKAGES, "render")
+        yield _finding("device", lambda: _device(settings))
 
 
 def _finding(subject: str, look: Callable[[], str]) -> Finding:
@@ -63,7 +65,7 @@ def _finding(subject: str, look: Callable[[], str]) -> Finding:
 
 def _kafka(settings: Settings) -> str:
     if settings.kafka.bootstrap_servers is None:
-        return f"not configured (SKUREEL_KAFKA__BOOTSTRAP_SERVERS); demo {_embedded()}"
+        raise Untried(f"not configured (SKUREEL_KAFKA__BOOTSTRAP_SERVERS); demo {_embedded()}")
     from shared.kafka import check
 
     return _within(
@@ -102,27 +104,56 @@ def _within(seconds: float, look: Callable[[], str], too_late: str) -> str:
         raise TemporaryError(too_late) from error
 
 
+def _store(settings: Settings, functions: Sequence[str], *, strictly: bool) -> Iterator[Finding]:
+    found = _finding("objects", lambda: _objects(settings))
+    yield found
+    if found.verdict == OK:  # else the same fault would be told once more for each
+        yield from _accesses(settings, functions, strictly=strictly)
+        yield _finding("urls", lambda: _urls(settings))
+    elif found.verdict == WRONG:
+        yield Finding("urls", UNTRIED, "not tried, for the object store has to be right first")
+
+
 def _objects(settings: Settings) -> str:
     if settings.objects.endpoint is None:
-        return f"not configured (SKUREEL_OBJECTS__ENDPOINT); demo {_embedded()}"
-    from shared import clips, photos
+        raise Untried(f"not configured (SKUREEL_OBJECTS__ENDPOINT); demo {_embedded()}")
     from shared.objects import ObjectStore
 
-    folders = [clips.FOLDER, photos.FOLDER]
-    if settings.reader.is_set:
-        from functions.derive_prompt.reader.kept import FOLDER
-
-        folders.append(FOLDER)
-    ObjectStore(settings.objects).check(reads=folders, writes=folders)
-    return f"{settings.objects.endpoint} answers, bucket {settings.objects.bucket} is there and may be written to"
+    ObjectStore(settings.objects).check()
+    return f"{settings.objects.endpoint} answers, bucket {settings.objects.bucket} is there"
 
 
-def _urls(settings: Settings, *, reached: bool) -> str:
+def _accesses(settings: Settings, functions: Sequence[str], *, strictly: bool) -> Iterator[Finding]:
+    """What each function may do in the bucket. Each may have credentials of its own: unless it was asked for by name
+    (`strictly`), one that these are not for is no fault, as long as they are for another.
+    """
+    errors = {name: _refused(settings, name) for name in functions if access_of(name, settings).reads}
+    for name, error in errors.items():
+        reads, writes = (", ".join(f"{folder}*" for folder in folders) for folders in access_of(name, settings))
+        subject = f"bucket for {name}"
+        if error is None:
+            yield Finding(subject, OK, f"these credentials may read {reads} and write {writes}")
+        elif isinstance(error, ConfigurationError) and None in errors.values() and not strictly:
+            yield Finding(subject, UNTRIED, f"not with these credentials: {error}")
+        else:
+            yield Finding(subject, WRONG, str(error))
+
+
+def _refused(settings: Settings, function: str) -> SkureelError | None:
+    from shared.objects import ObjectStore
+
+    needed = access_of(function, settings)
+    try:
+        ObjectStore(settings.objects).check(reads=needed.reads, writes=needed.writes)
+    except SkureelError as error:
+        return error
+    return None
+
+
+def _urls(settings: Settings) -> str:
     from shared.clips import ClipStore, closed_url
     from shared.objects import ObjectStore
 
-    if not reached:
-        raise Untried("not tried, for the object store has to be right first")
     trial = ClipStore(ObjectStore(settings.objects)).try_url()
     if trial is None:
         raise Untried(f"not tried, for {settings.objects.bucket} holds no clip yet")

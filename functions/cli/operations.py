@@ -180,17 +180,19 @@ def config() -> None:
         raise wrong
 
 
-@click.command(cls=Command, example="skureel doctor")
-def doctor() -> None:
+@click.command(cls=Command, example="skureel doctor derive_prompt")
+@click.argument("functions", nargs=-1, metavar="[FUNCTION]...", type=click.Choice(sorted(FUNCTIONS)))
+def doctor(functions: Sequence[str]) -> None:
     """Say what is configured, what answers and what is missing. Exit code 0 only if nothing is wrong.
 
-    A dash is before what was not tried, and the line says why.
+    With FUNCTION, what that one needs, here and with these credentials; without, what any needs, and the credentials
+    have to do for one of them. A dash is before what is neither right nor wrong, and the line says why.
     Nothing is changed, but that a missing bucket is made where SKUREEL_OBJECTS__CREATE_BUCKET says so.
     """
     from functions.cli.doctor import WRONG, examine
 
     healthy = True
-    for finding in examine(read_settings()):
+    for finding in examine(read_settings(), functions):
         healthy = healthy and finding.verdict != WRONG
         say(f"{finding.verdict:<6} {finding.subject}: {finding.fact}")
     if not healthy:

@@ -7,6 +7,7 @@ from functions.derive_prompt import Requests, SpecMaker
 from functions.derive_prompt.reader.reading import reader_of
 from functions.replay_events import Replay, Selection
 from model_store.manifest import Manifest, model_folder, read_manifest
+from shared.bucket import access_of
 from shared.clips import ClipStore
 from shared.objects import ObjectStore
 from shared.photos import Photos
@@ -33,7 +34,8 @@ def opened_replay(settings: Settings, manifest: Manifest, selection: Selection) 
     objects = ObjectStore(settings.objects)
     photos = Photos(objects, settings.render)
     clips = ClipStore(objects)
-    clips.check()
+    needed = access_of("derive_prompt", settings)  # whose requests are made here
+    objects.check(reads=needed.reads, writes=needed.writes)
     reader = reader_of(settings.reader, objects)
     if reader is not None:
         reader.start()

@@ -14,6 +14,7 @@ from functions.derive_prompt.remembered import RememberedClips
 from functions.derive_prompt.spec import PhotoDigest, Requests, SpecMaker
 from functions.derive_prompt.templates import templates
 from model_store.manifest import Manifest, model_folder, read_manifest
+from shared.bucket import access_of
 from shared.events import Event, Product, VideoRejected, answer, read_by
 from shared.settings import Settings
 
@@ -95,8 +96,8 @@ class DerivePrompt:
         self._requests = Requests(specs, self._photo_digest, self._reader)
 
     def check(self) -> None:
-        """Ask whether clips can be looked up and, where photos are used, kept; and whether the reader answers, where
-        products wait for it.
+        """Ask whether clips can be looked up, uploads read, and photos and the reader's answers kept; and whether the
+        reader answers, where products wait for it.
 
         Raises Unavailable or ConfigurationError.
         """
@@ -106,13 +107,9 @@ class DerivePrompt:
 
     def _check_store(self) -> None:
         clips = self._clips_in_bucket()
-        if clips is None:
-            return
-        clips.check()
-        if self._photo_digest is not None:
-            from shared import photos
-
-            clips.objects.check(reads=[photos.FOLDER], writes=[photos.FOLDER])
+        if clips is not None:
+            needed = access_of(self.name, self._settings)
+            clips.objects.check(reads=needed.reads, writes=needed.writes)
 
     def _clips_in_bucket(self) -> "ClipStore | None":
         """The store, unless it is one in memory."""

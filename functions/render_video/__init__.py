@@ -19,12 +19,12 @@ from functions.render_video.ffmpeg import FfmpegRun, ffmpeg_path
 from functions.render_video.photo import decode_photo
 from functions.render_video.studio import Draft, Studio, open_studio
 from model_store.manifest import Manifest, model_folder, read_manifest, verify
+from shared.bucket import access_of
 from shared.clips import ClipRecord, ClipStore
 from shared.errors import PHOTO_HELP, ConfigurationError, NotANumber, PhotoRefused, TemporaryError
 from shared.events import Clip, Event, Poster, Reason, RenderSpec, VideoRejected, VideoRequested, answer, read_by
 from shared.machine import own_machine
 from shared.objects import ObjectStore
-from shared.photos import FOLDER as KEPT_PHOTOS
 from shared.photos import Photos
 from shared.settings import Settings
 
@@ -96,8 +96,8 @@ class RenderVideo:
 
         Raises Unavailable or ConfigurationError.
         """
-        self._store.check(writes=True)
-        self._store.objects.check(reads=[KEPT_PHOTOS])
+        needed = access_of(self.name, self._settings)
+        self._store.objects.check(reads=needed.reads, writes=needed.writes)
         with own_machine(f"{self.name}, trying to write a file and start a process"):
             _try_machine()
         if self._doubtful:

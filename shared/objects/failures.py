@@ -131,7 +131,8 @@ def _from_code(subject: str, bucket: str, code: str, message: str, status: int) 
     if code in _NOT_ALLOWED or status in (401, 403):
         return ConfigurationError(
             f"{subject}: access refused ({code}: {message}); check SKUREEL_OBJECTS__ACCESS_KEY, __SECRET_KEY and "
-            f"__REGION, and that their policy allows s3:ListBucket, s3:GetObject and s3:PutObject on {bucket}"
+            f"__REGION, and that their policy allows s3:ListBucket, s3:GetObject, "
+            f"s3:PutObject and s3:AbortMultipartUpload on {bucket}"
         )
     if status == 501:
         return ConfigurationError(

@@ -65,19 +65,25 @@ class ObjectStore:
             with self._translated(f"asking to read {folder}*"):
                 self._try_reading(folder + _TRIAL_NAME)
         for folder in writes:
-            with self._translated(f"asking to write {folder}*"):
-                self._try_writing(folder + _TRIAL_NAME)
+            # An empty one first: who may not give it up would leave the other's weight behind at every check.
+            for data in (b"", bytes(_TRIAL_BYTES)):
+                self._try_writing(folder, data)
 
     def _try_reading(self, key: str) -> None:
         with _suppressed("NoSuchKey"):
             send(self._client, "GET", self._bucket, key)
 
-    def _try_writing(self, key: str) -> None:
-        upload = Upload.begin(self._client, self._bucket, key, {"Content-Type": "text/plain"})
-        try:
-            upload.add(bytes(_TRIAL_BYTES))
-        finally:
-            self._give_up(upload)
+    def _try_writing(self, folder: str, data: bytes) -> None:
+        with self._translated(f"asking to write {folder}*"):
+            upload = Upload.begin(self._client, self._bucket, folder + _TRIAL_NAME, {"Content-Type": "text/plain"})
+            try:
+                if data:
+                    upload.add(data)
+            except BaseException:
+                self._give_up(upload)
+                raise
+        with self._translated(f"asking to give up an upload to {folder}*"):
+            upload.give_up()
 
     def _find_bucket(self) -> None:
         with self._translated("looking for its bucket"):

@@ -1,5 +1,6 @@
 """What cannot start is said before it fails: by `skureel doctor`, and by the functions when they start."""
 
+import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from shared.objects import ObjectStore, UrlTrial
 from shared.settings import ObjectSettings, Settings, describe, load_settings
 from tests.objects.faulty_server import http_answer
 from tests.reader.recorded import RIGHT, completion, model_server
+from tests.servers import UserOf
 
 
 @pytest.fixture(autouse=True)
@@ -147,12 +149,69 @@ def test_doctor_waits_for_no_broker_that_never_answers(monkeypatch: pytest.Monke
 def test_doctor_asks_whether_the_bucket_may_be_written_to(
     embedded_objects: ObjectSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(self: ObjectStore, *, reads: Sequence[str], writes: Sequence[str]) -> None:
-        raise ConfigurationError(f"{', '.join(writes)} may not be written to")
+    def refused(self: ObjectStore, *, reads: Sequence[str] = (), writes: Sequence[str] = ()) -> None:
+        if writes:
+            raise ConfigurationError(f"{', '.join(writes)} may not be written to")
 
     monkeypatch.setattr(ObjectStore, "check", refused)
-    (finding,) = (one for one in doctors.examine(Settings(objects=embedded_objects)) if one.subject == "objects")
-    assert (finding.verdict, finding.fact) == (doctors.WRONG, "videos/, photos/ may not be written to")
+    findings = accesses(embedded_objects)
+    assert [(one.verdict, one.fact) for one in findings] == [
+        (doctors.WRONG, "photos/ may not be written to"),
+        (doctors.WRONG, "videos/ may not be written to"),
+    ]
+
+
+def accesses(objects: ObjectSettings, *functions: str) -> list[doctors.Finding]:
+    """What doctor finds of the bucket, function by function."""
+    found = doctors.examine(Settings(objects=objects), functions)
+    return [one for one in found if one.subject.startswith("bucket for ")]
+
+
+def allow(action: str, *folders: str) -> list[tuple[str, str, str]]:
+    """Statements of a policy: what may be done below these folders."""
+    return [("Allow", f"s3:{action}", f"/{folder}*") for folder in folders]
+
+
+DERIVES = [*allow("GetObject", "videos/", "photos/", "uploads/")]
+DERIVES += [*allow("PutObject", "photos/"), *allow("AbortMultipartUpload", "photos/")]
+RENDERS = [*allow("GetObject", "videos/", "photos/")]
+RENDERS += [*allow("PutObject", "videos/"), *allow("AbortMultipartUpload", "videos/")]
+
+
+@pytest.mark.connected
+def test_the_credentials_of_one_function_are_right_and_no_more_is_asked_of_them(user_of: UserOf) -> None:
+    for own, other, statements in (
+        ("derive_prompt", "render_video", DERIVES),
+        ("render_video", "derive_prompt", RENDERS),
+    ):
+        user = user_of(*statements)
+        found = {one.subject.removeprefix("bucket for "): one for one in accesses(user)}
+        assert (found[own].verdict, found[other].verdict) == (doctors.OK, doctors.UNTRIED)
+        assert re.match(r"not with these credentials: .+asking to \w+ \w+/\*: access refused", found[other].fact)
+        assert [one.verdict for one in accesses(user, own)] == [doctors.OK]
+        assert [one.verdict for one in accesses(user, other)] == [doctors.WRONG]
+    assert [one.verdict for one in accesses(user_of())] == [doctors.WRONG, doctors.WRONG]
+
+
+@pytest.mark.connected
+@pytest.mark.parametrize("lacking", range(len(DERIVES)))
+def test_derive_prompt_does_not_start_without_any_one_permission(lacking: int, user_of: UserOf) -> None:
+    granted = [*DERIVES[:lacking], *DERIVES[lacking + 1 :]]
+    with pytest.raises(ConfigurationError, match=re.escape(DERIVES[lacking][2].strip("/"))):
+        derive_prompt(user_of(*granted)).start()
+
+
+def test_a_function_s_doctor_looks_at_nothing_of_the_others() -> None:
+    subjects = {
+        name: {one.subject for one in doctors.examine(Settings(), [name])}
+        for name in ("derive_prompt", "render_video", "redeliver")
+    }
+    assert subjects == {
+        "derive_prompt": {"kafka", "codecs", "objects", "model"},
+        "render_video": {"kafka", "codecs", "objects", "model", "render packages", "device"},
+        "redeliver": {"kafka", "codecs"},
+    }
+    assert "-      kafka: not configured" in CliRunner().invoke(main, ["doctor", "redeliver"]).stdout
 
 
 def test_a_codec_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

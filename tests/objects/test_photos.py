@@ -6,15 +6,13 @@ import sys
 
 import pytest
 import urllib3
-from minio.credentials import StaticProvider
-from minio.minioadmin import MinioAdmin
-from pydantic import SecretStr
 
-from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, PhotoRefused
+from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, PhotoRefused, Unavailable
 from shared.objects import ObjectStore
 from shared.photos import Photos, allowed_hosts
 from shared.settings import ObjectSettings, RenderSettings
 from tests.objects.faulty_server import answering, http_answer
+from tests.servers import UserOf
 
 HOST = "img.example.com"
 PNG = b"\x89PNG\r\n\x1a\n, the rest is the engine's business"
@@ -233,24 +231,14 @@ def test_a_photo_that_is_not_there_yet_is_waited_for(photos: Photos, embedded_ob
     assert photos.digest("uploads/soon.png") == hashlib.sha256(PNG).hexdigest()
 
 
-DENIED = {"Effect": "Deny", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::*/uploads/denied.png"]}
-ALL_ELSE = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
-
-
 @pytest.mark.connected
-def test_a_key_that_the_policy_denies_sounds_as_one_that_is_not_there(real_minio: ObjectSettings) -> None:
+def test_a_key_that_the_policy_denies_sounds_as_one_that_is_not_there(
+    real_minio: ObjectSettings, user_of: UserOf
+) -> None:
     owner = ObjectStore(real_minio)
     owner.check()
     owner.put_new("uploads/denied.png", PNG, "image/png")
-    assert real_minio.endpoint
-    assert real_minio.access_key
-    assert real_minio.secret_key
-    root = StaticProvider(real_minio.access_key, real_minio.secret_key.get_secret_value())
-    admin = MinioAdmin(endpoint=real_minio.endpoint, credentials=root, secure=False)
-    admin.user_add("uploads-reader", "reader-secret")
-    admin.policy_add("all-but-one", policy={"Version": "2012-10-17", "Statement": [ALL_ELSE, DENIED]})
-    admin.attach_policy(["all-but-one"], user="uploads-reader")
-    settings = real_minio.model_copy(update={"access_key": "uploads-reader", "secret_key": SecretStr("reader-secret")})
+    settings = user_of(("Allow", "s3:*", ""), ("Allow", "s3:*", "/*"), ("Deny", "s3:GetObject", "/uploads/denied.png"))
     assert said_of("denied.png", settings) == said_of("absent.png", settings)
 
 
@@ -271,11 +259,23 @@ def test_whatever_the_store_refuses_of_one_key_is_that_products_matter(status: s
     def answer(request: bytes) -> bytes:
         if b"/uploads/" not in request.split(b"\r\n", 1)[0]:
             return http_answer("200 OK", b"<ListBucketResult/>")
-        error = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
-        return http_answer(status, error, headers=("Content-Type: application/xml",))
+        refused, told = ("404 Not Found", "NoSuchKey") if b"skureel-trial" in request else (status, code)
+        error = f"<Error><Code>{told}</Code><Message>no</Message></Error>".encode()
+        return http_answer(refused, error, headers=("Content-Type: application/xml",))
 
     with answering(answer) as settings:
         assert said_of("denied.png", settings) == "image it is not there or may not be read; " + UPLOAD_IT
+
+
+@pytest.mark.connected
+def test_uploads_that_are_all_denied_are_the_operators_matter_and_no_merchants(
+    real_minio: ObjectSettings, user_of: UserOf
+) -> None:
+    ObjectStore(real_minio).put_new("uploads/a.png", PNG, "image/png")
+    user = user_of(("Allow", "s3:GetObject", "/photos/*"), ("Allow", "s3:PutObject", "/photos/*"))
+    for name in ("a", "absent"):
+        with pytest.raises(Unavailable, match=r"asking to read uploads/\*: access refused"):
+            Photos(ObjectStore(user), RenderSettings()).digest(f"uploads/{name}.png")
 
 
 def test_a_refusal_of_the_whole_bucket_is_the_process_s_matter() -> None:

@@ -1,13 +1,10 @@
 """Each way the store can fail is one of our errors, soon, with the next step in its message."""
 
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from minio.credentials import StaticProvider
-from minio.minioadmin import MinioAdmin
 from pydantic import SecretStr
 
 from shared.clips import ClipStore
@@ -17,7 +14,7 @@ from shared.objects import store as store_module
 from shared.photos import Photos
 from shared.settings import ObjectSettings, RenderSettings
 from tests.objects.faulty_server import answering, http_answer
-from tests.servers import RealMinio
+from tests.servers import RealMinio, UserOf
 
 
 def test_a_missing_bucket_is_said_at_start_with_what_to_do(object_store: ObjectSettings) -> None:
@@ -73,51 +70,21 @@ def test_a_bucket_is_open_to_who_owns_it(store: ObjectStore) -> None:
     store.check(reads=["videos/"], writes=["videos/"])
 
 
-@pytest.fixture
-def user_of(real_minio: ObjectSettings) -> Callable[..., ObjectStore]:
-    """The test's bucket as a new user sees it, whose policy has these statements: effect, action, place below it."""
-    ObjectStore(real_minio).check()
-    assert real_minio.endpoint
-    assert real_minio.access_key
-    assert real_minio.secret_key
-    root = StaticProvider(real_minio.access_key, real_minio.secret_key.get_secret_value())
-    admin = MinioAdmin(endpoint=real_minio.endpoint, credentials=root, secure=False)
-
-    def make(*statements: tuple[str, str, str]) -> ObjectStore:
-        name = f"user-{uuid.uuid4().hex[:10]}"
-        admin.user_add(name, "users-secret")
-        allowed = [("Allow", "s3:ListBucket", ""), *statements]
-        admin.policy_add(
-            name,
-            policy={
-                "Version": "2012-10-17",
-                "Statement": [
-                    {"Effect": effect, "Action": [action], "Resource": [f"arn:aws:s3:::{real_minio.bucket}{place}"]}
-                    for effect, action, place in allowed
-                ],
-            },
-        )
-        admin.attach_policy([name], user=name)
-        changes = {"access_key": name, "secret_key": SecretStr("users-secret")}
-        return ObjectStore(real_minio.model_copy(update=changes))
-
-    return make
-
-
 READS = ("Allow", "s3:GetObject", "/*")
 
 
 @pytest.mark.connected
-def test_who_may_only_read_is_told_so_at_start(user_of: Callable[..., ObjectStore]) -> None:
-    store = user_of(READS)
+def test_who_may_only_read_is_told_so_at_start(user_of: UserOf) -> None:
+    store = ObjectStore(user_of(READS))
     store.check(reads=["videos/"])
     with pytest.raises(ConfigurationError, match=r"asking to write videos/\*: access refused.*s3:PutObject"):
         store.check(writes=["videos/"])
 
 
 @pytest.mark.connected
-def test_who_may_read_and_write_in_its_folders_only_needs_no_more(user_of: Callable[..., ObjectStore]) -> None:
-    store = user_of(("Allow", "s3:GetObject", "/videos/*"), ("Allow", "s3:PutObject", "/videos/*"))
+def test_who_may_read_and_write_in_its_folders_only_needs_no_more(user_of: UserOf) -> None:
+    allowed = [("Allow", "s3:GetObject", "/videos/*"), ("Allow", "s3:PutObject", "/videos/*")]
+    store = ObjectStore(user_of(*allowed, ("Allow", "s3:AbortMultipartUpload", "/videos/*")))
     store.check(reads=["videos/"], writes=["videos/"])
     with pytest.raises(ConfigurationError, match=r"asking to read photos/\*: access refused"):
         store.check(reads=["photos/"])
@@ -127,9 +94,9 @@ def test_who_may_read_and_write_in_its_folders_only_needs_no_more(user_of: Calla
 
 @pytest.mark.connected
 def test_an_object_that_may_not_be_read_is_its_own_matter(
-    real_minio: ObjectSettings, user_of: Callable[..., ObjectStore], tmp_path: Path
+    real_minio: ObjectSettings, user_of: UserOf, tmp_path: Path
 ) -> None:
-    store = user_of(READS, ("Deny", "s3:GetObject", "/private/*"))
+    store = ObjectStore(user_of(READS, ("Deny", "s3:GetObject", "/private/*")))
     ObjectStore(real_minio).put_new("private/photo.jpg", b"x", "image/jpeg")
     for key in ("private/photo.jpg", "private/nothing.jpg"):
         for use in (store.get, store.head, lambda key: store.download(key, tmp_path / "file")):
@@ -140,9 +107,9 @@ def test_an_object_that_may_not_be_read_is_its_own_matter(
 
 
 @pytest.mark.connected
-def test_an_object_that_may_not_be_written_holds_the_work_on_it(user_of: Callable[..., ObjectStore]) -> None:
+def test_an_object_that_may_not_be_written_holds_the_work_on_it(user_of: UserOf) -> None:
     """Keys that are written are of our making: the next one would be denied as well."""
-    store = user_of(READS)
+    store = ObjectStore(user_of(READS))
     for data in (b"x", b"x" * store_module.LOOK_FIRST_BYTES):
         with pytest.raises(Unavailable, match=r"storing videos/1.mp4: access denied.*allow s3:PutObject"):
             store.put_new("videos/1.mp4", data, "video/mp4")
@@ -151,8 +118,8 @@ def test_an_object_that_may_not_be_written_holds_the_work_on_it(user_of: Callabl
 
 
 @pytest.mark.connected
-def test_records_that_may_not_be_read_are_no_fault_of_an_event(user_of: Callable[..., ObjectStore]) -> None:
-    clips = ClipStore(user_of(READS, ("Deny", "s3:GetObject", "/videos/*")))
+def test_records_that_may_not_be_read_are_no_fault_of_an_event(user_of: UserOf) -> None:
+    clips = ClipStore(ObjectStore(user_of(READS, ("Deny", "s3:GetObject", "/videos/*"))))
     with pytest.raises(Unavailable, match=r"record\.json: access denied"):
         clips.find("a" * 64)
     with pytest.raises(ConfigurationError, match=r"asking to read videos"):
@@ -310,8 +277,8 @@ def test_a_disk_that_has_no_room_for_a_clip_is_full_though_small_objects_are_sto
 
 
 @pytest.mark.connected
-def test_kept_photos_that_may_not_be_read_are_no_fault_of_a_product(user_of: Callable[..., ObjectStore]) -> None:
-    photos = Photos(user_of(READS, ("Deny", "s3:GetObject", "/photos/*")), RenderSettings())
+def test_kept_photos_that_may_not_be_read_are_no_fault_of_a_product(user_of: UserOf) -> None:
+    photos = Photos(ObjectStore(user_of(READS, ("Deny", "s3:GetObject", "/photos/*"))), RenderSettings())
     with pytest.raises(Unavailable, match="access denied"):
         photos.load("a" * 64)
 

@@ -12,9 +12,10 @@ from prometheus_client import generate_latest
 
 from functions.derive_prompt import Requests, SpecMaker
 from functions.derive_prompt.reader.answer import NOTHING, Answer, UnusableAnswer
-from functions.derive_prompt.reader.kept import FOLDER, KeptAnswers
+from functions.derive_prompt.reader.kept import KeptAnswers
 from functions.derive_prompt.reader.reading import Reader, reader_of
 from functions.derive_prompt.recognise.understanding import VisibleFields, understand, visible_fields
+from shared.bucket import READINGS
 from shared.errors import TemporaryError, Unavailable
 from shared.events import Event, Product
 from shared.metrics import FUNCTIONS, RuntimeMetrics
@@ -143,15 +144,15 @@ def test_who_loses_the_race_takes_the_winners_answer(objects: ObjectStore) -> No
         mine = reader(settings, objects)
         with model_server(OTHER) as (others, _):
             reader(others, objects).answer(fields())
-        kept.extend(found.key.removeprefix(FOLDER) for found in objects.list(FOLDER))
-        objects.delete(FOLDER + kept[0])
+        kept.extend(found.key.removeprefix(READINGS) for found in objects.list(READINGS))
+        objects.delete(READINGS + kept[0])
         assert mine.answer(fields()) == winner
 
 
 def test_a_kept_answer_that_cannot_be_read_is_told_and_not_asked_over(objects: ObjectStore) -> None:
     with model_server(RIGHT) as (settings, asked):
         reader(settings, objects).answer(fields())
-        (found,) = objects.list(FOLDER)
+        (found,) = objects.list(READINGS)
         objects.delete(found.key)
         objects.put_new(found.key, b"{}", "application/json")
         with pytest.raises(TemporaryError, match=f"{found.key}.*delete it"):

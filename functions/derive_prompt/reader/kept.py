@@ -9,11 +9,11 @@ the same clip all the same. To have products read anew, delete the objects or ch
 from pydantic import ValidationError
 
 from functions.derive_prompt.reader.answer import Answer
+from shared.bucket import READINGS
 from shared.errors import PermanentError, TemporaryError, Unavailable
 from shared.objects import ObjectStore
 from shared.validation import described
 
-FOLDER = "readings/"
 _LIMIT_BYTES = 64 * 1024
 
 
@@ -23,13 +23,9 @@ class KeptAnswers:
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
-    def check(self) -> None:
-        """Prove that answers may be read and kept. Raises Unavailable or ConfigurationError."""
-        self._objects.check(reads=[FOLDER], writes=[FOLDER])
-
     def find(self, digest: str) -> Answer | None:
         """The answer that was kept, or None. TemporaryError where the store does not answer."""
-        key = FOLDER + digest
+        key = READINGS + digest
         try:
             stored = self._objects.get(key, limit_bytes=_LIMIT_BYTES)
         except PermanentError as error:
@@ -46,9 +42,9 @@ class KeptAnswers:
 
     def keep(self, digest: str, answer: Answer) -> Answer:
         """Keep an answer. Returns the one that holds: another's where it was first."""
-        if self._objects.put_new(FOLDER + digest, answer.model_dump_json().encode(), "application/json"):
+        if self._objects.put_new(READINGS + digest, answer.model_dump_json().encode(), "application/json"):
             return answer
         held = self.find(digest)
         if held is None:
-            raise TemporaryError(f"object {FOLDER}{digest} was there and is gone; the product is read again")
+            raise TemporaryError(f"object {READINGS}{digest} was there and is gone; the product is read again")
         return held

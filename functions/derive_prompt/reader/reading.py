@@ -56,10 +56,8 @@ class Reader:
         self._revision = settings.revision or ""
 
     def start(self) -> None:
-        """Load the model, and check that it answers and that answers can be kept."""
+        """Load the model, and check that it answers."""
         self._model.start()
-        if self._kept is not None:
-            self._kept.check()
         try:
             self._model.check()
         except Unavailable as error:
@@ -74,8 +72,6 @@ class Reader:
 
     def check(self) -> None:
         """Ask whether a product can be read. Raises Unavailable or ConfigurationError."""
-        if self._kept is not None:
-            self._kept.check()
         if not self._rules_decide:
             self._model.check()
 
