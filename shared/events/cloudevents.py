@@ -28,7 +28,8 @@ MAX_DATA_BYTES = 512 * 1024
 _SPEC_VERSION = re.compile(r"1\.\d+")
 _EXTENSION_NAME = re.compile(r"[a-z0-9]{1,64}")
 _CORE = ("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema")
-_JSON_TYPE = re.compile(r"\s*[^;]*[/+]json\s*(;.*)?", re.IGNORECASE)
+_MOST_CHARACTERS = 1024
+"""Of an attribute. A longer one is refused where the event needs it, and else dropped: answers hand some of them on."""
 _STRUCTURED = "application/cloudevents"
 
 
@@ -120,7 +121,7 @@ def _from_structured(content_type: str, value: bytes) -> Event[Any]:
     media_type = content_type.split(";")[0].strip().lower()
     if media_type not in (_STRUCTURED, f"{_STRUCTURED}+json"):
         raise PermanentError(
-            f"content-type {media_type!r} is not read; send {_STRUCTURED}+json, one event a record",
+            f"content-type {media_type[:_MOST_CHARACTERS]!r} is not read; send {_STRUCTURED}+json, one event a record",
             reason="not-a-cloudevent",
         )
     _check_size(value)
@@ -161,7 +162,7 @@ def _from_structured(content_type: str, value: bytes) -> Event[Any]:
 
 def _event(attributes: dict[str, str], payload: bytes) -> Event[Any]:
     """Check the attributes and the payload, in the order in which a producer would mend them."""
-    specversion = attributes.get("specversion", "1.0")
+    specversion = attributes.get("specversion", "1.0")[:_MOST_CHARACTERS]
     if not _SPEC_VERSION.fullmatch(specversion):
         raise PermanentError(
             f"CloudEvents specversion {specversion!r} is not supported; send 1.0", reason="unsupported-specversion"
@@ -170,8 +171,8 @@ def _event(attributes: dict[str, str], payload: bytes) -> Event[Any]:
     identity = _required(attributes, "id", reason="no-id")
     source = _required(attributes, "source", reason="not-a-cloudevent")
     row = event_type(_required(attributes, "type", reason="not-a-cloudevent"))
-    content_type = attributes.get("datacontenttype", "application/json")
-    if not _JSON_TYPE.fullmatch(content_type):
+    content_type = attributes.get("datacontenttype", "application/json")[:_MOST_CHARACTERS]
+    if not content_type.partition(";")[0].strip().lower().endswith(("/json", "+json")):
         raise PermanentError(
             f"event {identity!r} has data of type {content_type!r}; send application/json", reason="invalid-data"
         )
@@ -186,13 +187,13 @@ def _event(attributes: dict[str, str], payload: bytes) -> Event[Any]:
         id=identity,
         data=data,
         time=_time(attributes.get("time")),
-        subject=_encodable(attributes.get("subject")),
+        subject=_optional(attributes.get("subject")),
         extensions={
             name: text
             for name, text in attributes.items()
-            if name not in _CORE and _EXTENSION_NAME.fullmatch(name) and _encodable(text) is not None
+            if name not in _CORE and _EXTENSION_NAME.fullmatch(name) and _optional(text) is not None
         },
-        dataschema=_encodable(attributes.get("dataschema")),
+        dataschema=_optional(attributes.get("dataschema")),
         left_out=left_out,
     )
 
@@ -201,17 +202,21 @@ def _required(attributes: Mapping[str, str], name: str, *, reason: str) -> str:
     text = attributes.get(name, "").strip()
     if not text:
         raise PermanentError(f"the event has no {name}; CloudEvents requires one", reason=reason)
-    if len(text) > 1024 or not text.isprintable():
+    if len(text) > _MOST_CHARACTERS or not text.isprintable():
         raise PermanentError(
-            f"the event's {name} is longer than 1024 characters or not printable; send a plain one", reason=reason
+            f"the event's {name} is longer than {_MOST_CHARACTERS} characters or not printable; send a plain one",
+            reason=reason,
         )
     return text
 
 
-def _encodable(text: str | None) -> str | None:
-    """Optional text that can be passed on. Half a character, which JSON can write, cannot; it is dropped."""
+def _optional(text: str | None) -> str | None:
+    """Optional text that can be passed on. Too long a one cannot, nor half a character, which JSON can write: it is
+    dropped."""
+    if text is None or len(text) > _MOST_CHARACTERS:
+        return None
     try:
-        (text or "").encode()
+        text.encode()
     except UnicodeEncodeError:
         return None
     return text

@@ -5,13 +5,18 @@ The plain forms that catalogues write are understood here. What has none of them
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sized
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.config import JsonDict
+from pydantic_core import PydanticKnownError
 
 from shared.events.payload import Identifier, LongText, Payload, ShortText, Visible
+
+_MOST_TEXTS = 64
+_MOST_ATTRIBUTES = 256
+SizedT = TypeVar("SizedT", bound=Sized)
 
 
 def _written(value: Any) -> Any:
@@ -41,7 +46,7 @@ def _texts(value: Any) -> Any:
     if isinstance(value, str):
         return (value,)
     if isinstance(value, list | tuple):
-        return tuple([_text(item) for item in value if item is not None])
+        return tuple(map(_text, _few([item for item in value if item is not None], _MOST_TEXTS)))
     text = _text(value)
     return (text,) if isinstance(text, str) else value
 
@@ -54,17 +59,26 @@ def _attributes(value: Any) -> Any:
     if value is None:
         return {}
     if isinstance(value, Mapping):
-        return {name: texts for name, item in value.items() if (texts := _texts(item))}
+        return {name: texts for name, item in _few(value, _MOST_ATTRIBUTES).items() if (texts := _texts(item))}
     if not isinstance(value, list | tuple):
         return value
     gathered: dict[str, tuple[Any, ...]] = {}
-    for pair in value:
+    for pair in _few(value, _MOST_ATTRIBUTES * _MOST_TEXTS):
         name, texts = (pair.get("name"), _texts(_values(pair))) if isinstance(pair, Mapping) else (None, None)
         if not isinstance(name, str) or not isinstance(texts, tuple):
             raise ValueError("not an object, nor a list of objects with name and value")
         if texts:
-            gathered[name] = gathered.get(name, ()) + texts
-    return gathered
+            gathered[name] = _few(gathered.get(name, ()) + texts, _MOST_TEXTS)
+    return _few(gathered, _MOST_ATTRIBUTES)
+
+
+def _few(given: SizedT, most: int) -> SizedT:
+    """As pydantic's own check of a length, and before it looks at what is in there: of a list of a hundred thousand
+    wrong things it would tell each."""
+    if len(given) > most:
+        told = {"field_type": "Field", "max_length": most, "actual_length": len(given)}
+        raise PydanticKnownError("too_long", told)
+    return given
 
 
 def _values(pair: Mapping[Any, Any]) -> Any:
@@ -100,27 +114,27 @@ def _experiment(value: Any) -> Any:
 
 def _texts_schema(max_length: int) -> JsonDict:
     text: JsonDict = {"type": ["string", "number", "boolean"], "maxLength": max_length}
-    return {"anyOf": [text, {"type": "array", "items": text, "maxItems": 64}, {"type": "null"}]}
+    return {"anyOf": [text, {"type": "array", "items": text, "maxItems": _MOST_TEXTS}, {"type": "null"}]}
 
 
 _ATTRIBUTES_SCHEMA: JsonDict = {
     "type": ["object", "null"],
     "propertyNames": {"type": "string", "maxLength": 1024},
     "additionalProperties": _texts_schema(20_000),
-    "maxProperties": 256,
+    "maxProperties": _MOST_ATTRIBUTES,
 }
 
 ProductId = Annotated[Identifier, Visible, BeforeValidator(_written, json_schema_input_type=Identifier | float)]
 Filled = Annotated[ShortText, Field(min_length=1), Visible]
 ProductName = Annotated[Filled, BeforeValidator(_written, json_schema_input_type=Filled)]
 Texts = Annotated[
-    tuple[ShortText, ...], BeforeValidator(_texts), Field(max_length=64), WithJsonSchema(_texts_schema(1024))
+    tuple[ShortText, ...], BeforeValidator(_texts), Field(max_length=_MOST_TEXTS), WithJsonSchema(_texts_schema(1024))
 ]
-LongTexts = Annotated[tuple[LongText, ...], BeforeValidator(_texts), Field(max_length=64)]
+LongTexts = Annotated[tuple[LongText, ...], BeforeValidator(_texts), Field(max_length=_MOST_TEXTS)]
 Attributes = Annotated[
     dict[ShortText, LongTexts],
     BeforeValidator(_attributes),
-    Field(max_length=256),
+    Field(max_length=_MOST_ATTRIBUTES),
     WithJsonSchema(_ATTRIBUTES_SCHEMA),
 ]
 Brief = Annotated[LongText | None, BeforeValidator(_only, json_schema_input_type=LongText | None)]

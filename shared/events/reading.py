@@ -17,7 +17,7 @@ from shared.validation import first_problem
 
 PayloadT = TypeVar("PayloadT", bound=Payload)
 
-LOOKS = 2000
+LOOKS = 600
 """Parts of one field that are tried by themselves. A field with more is left out whole: no record costs a second."""
 DEPTH = 4
 """Lists and objects inside one another that a field may have: no payload has more."""
@@ -110,10 +110,10 @@ def _readable(part: Any, problem: Problem, depth: int = DEPTH) -> Any:
 def _readable_within(part: Any, problem: Problem, depth: int) -> Any:
     """A list or an object with as much of each item as has no problem; anything else as it is."""
     if isinstance(part, list):
-        items = (_readable(item, lambda alone: problem([alone]), depth) for item in part)
+        items = (_readable(item, lambda alone: problem([alone]), depth) for item in part[:LOOKS])
         return [item for item in items if item is not _NOTHING]
     if isinstance(part, dict):
-        entries = ((name, _readable(item, _named(name, problem), depth)) for name, item in part.items())
+        entries = ((name, _readable(item, _named(name, problem), depth)) for name, item in islice(part.items(), LOOKS))
         return {name: item for name, item in entries if item is not _NOTHING}
     return part
 

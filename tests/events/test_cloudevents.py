@@ -190,6 +190,29 @@ def test_half_a_character_in_an_optional_attribute_costs_no_product() -> None:
     assert from_structured(to_structured(read)) == read
 
 
+@pytest.mark.parametrize("blank", [b" ", b"\t", "\u3000".encode(), b"/json "], ids=ascii)
+def test_a_content_type_costs_no_more_than_its_bytes(blank: bytes) -> None:
+    """With a pattern that tries each blank as a beginning this takes an hour, and no other thread has a turn."""
+    value = json.dumps(MINIMAL).encode()
+    long = blank * 1_000_000
+    assert reason_of(binary(**{"content-type": long}), value) == "invalid-data"
+    assert reason_of(binary(ce_datacontenttype=long), value) == "invalid-data"
+    structured = [("content-type", long + b"application/cloudevents+json" + long)]
+    assert reason_of(structured, to_structured(from_kafka(binary(), value)) + b"}") in (
+        "invalid-json",
+        "not-a-cloudevent",
+    )
+
+
+@pytest.mark.parametrize("name", ["subject", "dataschema", "traceparent", "tracestate", "sequence"])
+def test_an_optional_attribute_that_is_too_long_to_be_handed_on_is_dropped(name: str) -> None:
+    value = json.dumps(MINIMAL).encode()
+    read = from_kafka(binary(**{f"ce_{name}": b"x" * 1025}), value)
+    assert dict(to_kafka(read).headers).keys().isdisjoint({f"ce_{name}"})
+    kept = from_kafka(binary(**{f"ce_{name}": b"x" * 1024}), value)
+    assert dict(to_kafka(kept).headers)[f"ce_{name}"] == b"x" * 1024
+
+
 def test_data_of_exactly_the_limit_is_read() -> None:
     empty = len(json.dumps({"product_id": "p", "name": "x", "pad": ""}))
     value = json.dumps({"product_id": "p", "name": "x", "pad": "y" * (MAX_DATA_BYTES - empty)}).encode()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from shared.errors import PermanentError
 from shared.events import Event, Product
@@ -168,3 +169,14 @@ def test_no_value_of_an_optional_field_loses_a_product(odd: dict[str, Any]) -> N
     assert from_structured(to_structured(event)) == event
     message = to_kafka(event)
     assert from_kafka(message.headers, message.value) == event
+
+
+@pytest.mark.parametrize("wrong", [[], {}, [[]]], ids=str)
+@pytest.mark.parametrize("field", ["features", "color", "attributes", "specifications"])
+def test_a_hundred_thousand_wrong_things_are_one_mistake(field: str, wrong: Any) -> None:
+    """Each that pydantic told would cost some microseconds and a hundred bytes, several times over."""
+    many = {"a": [wrong] * 100_000} if field in ("attributes", "specifications") else [wrong] * 100_000
+    with pytest.raises(ValidationError) as caught:
+        Product.model_validate({**MINIMAL, field: many})
+    assert caught.value.error_count() == 1
+    assert read(Product, json.dumps({**MINIMAL, field: many}).encode())[1] == (field,)
