@@ -81,10 +81,9 @@ def draw_rows(count: int, seed: int = 0) -> list[Written]:
         if written.kind.id.startswith("generic:"):
             kind = "box"  # the prompt no longer says what it is
         template = templates()[written.template.id]
-        key = written.kind.motion
-        motion = template.motions.get(key, template.motions["default"])["zh"]
+        motion = template.motion_of(written.kind.id, written.kind.motion)["zh"]
         actions = [look.zh for look in written.slots.looks.actions]
-        chinese = template.text["zh"] + (actions or [motion])[0]
+        chinese = template.scene_of(written.kind.id).text["zh"] + (actions or [motion])[0]
         rows.append(
             Written(
                 text=written.prompt,

@@ -34,9 +34,7 @@ def fill(template: Template, slots: Slots, kind: Kind, *, from_photo: bool = Fal
 def _motion(template: Template, slots: Slots, kind: Kind) -> str:
     for look in slots.looks.actions:
         return look.zh if slots.locale == "zh" else look.en
-    if kind.motion != "default" and kind.motion in template.motions:
-        return template.motions[kind.motion][slots.locale]
-    return template.scene_of(kind.id).motion[slots.locale]
+    return template.motion_of(kind.id, kind.motion)[slots.locale]
 
 
 def _photo_motion(template: Template, slots: Slots, kind: Kind) -> str:

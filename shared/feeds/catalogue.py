@@ -55,6 +55,9 @@ def products_of(
         yield base
         return
     several = len(variants) > 1
+    for name in dict.fromkeys(name for variant in variants for name in variant.unseen):
+        if columns.find(name) is UNKNOWN:
+            notes.leave(f"option {name}")
     for variant in variants:
         yield Gathered(_with_variant(base.data, variant, several=several), True)
 

@@ -15,6 +15,7 @@ RECORD_CHARACTERS = 1 << 19
 _HEAD_LINES = 6
 """So far down heads are looked for."""
 _SHOWN_COLUMNS = 12
+_SHOWN_CHARACTERS = 40
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "strokes"}
 
 csv.field_size_limit(RECORD_CHARACTERS)
@@ -85,7 +86,9 @@ def _is_head(cells: list[str], columns: Columns) -> bool:
 
 
 def _no_head(line: Line, notes: Notes, columns: Columns) -> PermanentError:
-    heads = _best_split(line.text, columns).columns
+    if not is_utf8(line.text):
+        return PermanentError(f"{notes.place(line.number)}: not UTF-8; save the file in UTF-8", reason="not-a-feed")
+    heads = [head[:_SHOWN_CHARACTERS] for head in _best_split(line.text, columns).columns]
     fields = {columns.find(name).field for name in heads}
     missing = " and ".join(told for field, told in (("product_id", "id"), ("name", "name")) if field not in fields)
     shown = ", ".join(heads[:_SHOWN_COLUMNS]) + (", ..." if len(heads) > _SHOWN_COLUMNS else "")

@@ -101,6 +101,7 @@ def test_markup_without_end_takes_no_time() -> None:
             b"Artikel,Bezeichnung\n1,Krug\n",
             "no column is known to hold the product's id and name (Artikel, Bezeichnung)",
         ),
+        ("甲栏,乙栏\n壶,1\n".encode("gb18030"), "line 1: not UTF-8; save the file in UTF-8"),
         (b"title,colour\nJug,red\n", "no column is known to hold the product's id (title, colour)"),
         ("sku,Größe,title\n1,Krug,x\n".encode("cp1252"), ""),
     ],

@@ -70,6 +70,12 @@ def test_shopify_products_that_differ_in_size_alone_stay_one() -> None:
     assert read.products[0].image == "https://cdn.example.com/bw.jpg"
 
 
+def test_an_option_that_is_not_known_makes_no_variants_and_is_told() -> None:
+    read = read_text("Handle,Title,Option1 Name,Option1 Value\nrope,Skipping Rope,Handle shape,Round\nrope,,,Flat\n")
+    assert (read.ids, read.products[0].attributes) == (["rope"], {"Handle shape": ("Round", "Flat")})
+    assert "option Handle shape (1 row)" in next(read.notes.told())
+
+
 def test_shopify_graphql_names_its_options_beside_the_variant() -> None:
     node = {
         "id": "gid://shopify/Product/5",

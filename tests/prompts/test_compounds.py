@@ -74,6 +74,24 @@ def test_a_thing_that_only_the_shelf_would_hold_is_not_filmed_before_what_the_na
     assert understood.slots.kind is None or understood.slots.kind.id == "bracelet"
 
 
+@pytest.mark.parametrize(
+    ("name", "thing"),
+    [
+        ("Coffee Grinder Handheld Battery Black", "coffee grinder"),
+        ("Beer Mug Freezer Gel 16 oz", "beer mug"),
+        ("Sushi Making Kit Bamboo Mat", "sushi making kit"),
+        ("新生儿宽口奶瓶带吸管", "奶瓶"),
+        ("葡萄籽精华面膜补水", "面膜"),
+    ],
+)
+def test_what_goes_on_behind_a_thing_does_not_take_its_place(name: str, thing: str) -> None:
+    assert said(name).endswith(thing)
+
+
+def test_a_part_late_in_a_title_of_an_unlisted_thing_is_not_filmed() -> None:
+    assert understanding("Zorbulator Deluxe Silicone Bulb").slots.kind is None
+
+
 @pytest.mark.parametrize("name", ["Compound Microscope Kit", "Scented Candle Gift", "Yoga Mat Set Home"])
 def test_how_a_thing_is_sold_makes_no_compound(name: str) -> None:
     assert said(name) in name.lower()

@@ -61,6 +61,8 @@ _NOT_MAIN = 0.55
 _ASIDE = 0.6
 _WEAK = 0.4
 """A component or a wider word, where the name says something else as well."""
+_LONE_PART = 0.3
+"""An English part or extra that is all that a title says, late in it: what it belongs to is not listed."""
 _WIDER = 0.5
 """What a mention of a wider kind lends to a narrower one."""
 _FAMILY = 0.25
@@ -174,7 +176,7 @@ def _mentions_of(source: Source, family: str | None) -> Iterable[tuple[Mention, 
     for mention in mentions:
         weight = source.weight * _ROLES[mention.role]
         if mention.role is Role.HEAD:
-            weight *= _as_a_head(mention, with_heads, strong=strong)
+            weight *= _as_a_head(mention, with_heads, strong=strong, opens=_opens(mention, source.text))
         names_a_colour = mention.word in colour_words() and (
             not _opens(mention, source.text) or _stands_before_a_thing(mention, mentions)
         )
@@ -198,13 +200,17 @@ def _stands_before_a_thing(mention: Mention, mentions: Sequence[Mention]) -> boo
     )
 
 
-def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool) -> float:
-    weight = 1.0
+def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool, opens: bool) -> float:
+    weight = _LONE_PART if _is_part(mention) and not strong and not opens else 1.0
     if mention.clause in with_heads:
         weight *= _CLAUSES[min(with_heads.index(mention.clause), len(_CLAUSES) - 1)]
     if not mention.main:
         weight *= _NOT_MAIN
     return weight * _WEAK if strong and _is_weak(mention) else weight
+
+
+def _is_part(mention: Mention) -> bool:
+    return mention.word.isascii() and mention.word in vocabulary().components
 
 
 def _is_weak(mention: Mention) -> bool:

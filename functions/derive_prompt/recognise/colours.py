@@ -354,28 +354,32 @@ def _read_piece(piece: str, *, quotable: bool) -> ColourField | None:
     return next((found for found in told if found is not None), None) or _read_part(piece, quotable=quotable)
 
 
-def _read_part(  # complexity 17: one branch for each way that a shop writes a colour
-    part: str, *, quotable: bool
-) -> ColourField | None:
+def _read_part(part: str, *, quotable: bool) -> ColourField | None:
     if not part or part in IGNORED:
         return None
     shade = SHADES.get(part) or SHADES.get(part.removesuffix("色"))
     if shade is not None:
         return ColourField(of_shade(shade), ())
-    if has_chinese(part):
-        chinese = "".join(_CHINESE.findall(part))
-        if chinese in IGNORED:
-            return None
-        plain = _AFFIXES.without(chinese)
-        shade = SHADES.get(plain.removesuffix("色"))
-        if shade is not None:
-            return ColourField(of_shade(shade), ())
-        patterns = tuple(dict.fromkeys(found.value for found in PATTERN_WORDS.find_all(plain)))
-        said = PATTERN_WORDS.without(plain)
-        # 黑色短袖 is black: what stands behind 色 is what has the colour.
-        said = said.partition("色")[0] if last_stem(said.replace("色", "")) is None else said
-        stem = _first_of_choice(chinese, said.replace("色", ""))
-        return _with_patterns(of_chinese(stem, quotable=quotable) if stem else None, patterns)
+    return _read_chinese(part, quotable=quotable) if has_chinese(part) else _read_english(part, quotable=quotable)
+
+
+def _read_chinese(part: str, *, quotable: bool) -> ColourField | None:
+    chinese = "".join(_CHINESE.findall(part))
+    if chinese in IGNORED:
+        return None
+    plain = _AFFIXES.without(chinese)
+    shade = SHADES.get(plain.removesuffix("色"))
+    if shade is not None:
+        return ColourField(of_shade(shade), ())
+    patterns = tuple(dict.fromkeys(found.value for found in PATTERN_WORDS.find_all(plain)))
+    said = PATTERN_WORDS.without(plain)
+    # 黑色短袖 is black: what stands behind 色 is what has the colour.
+    said = said.partition("色")[0] if last_stem(said.replace("色", "")) is None else said
+    stem = _first_of_choice(chinese, said.replace("色", ""))
+    return _with_patterns(of_chinese(stem, quotable=quotable) if stem else None, patterns)
+
+
+def _read_english(part: str, *, quotable: bool) -> ColourField | None:
     patterns = tuple(dict.fromkeys(found.value for found in PATTERN_WORDS.find_all(part)))
     # A maker's number, 18k and the like are no part of a colour's name.
     part = _SHORT.sub(lambda found: _SHORTENED[found[0]], _CODE.sub(" ", part)).strip()

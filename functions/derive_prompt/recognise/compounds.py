@@ -29,13 +29,25 @@ def whole_at(place: int, units: list[Unit], text: str) -> Whole | None:
     if place == 0 or not is_run(units[place - 1 : place + 1], text):
         return alone
     before = units[place - 1]
-    whole = _compound(before, unit) or _in_longer_word(before, unit) or _with_known_modifier(before, unit)
+    if _only_packs(before, unit):
+        return None
+    whole = _compound(before, unit) or _in_longer_word(before, unit)
     if whole is not None:
         return Whole(place - 1, whole)
-    if place > 1 and is_run(units[place - 2 : place], text) and only_says_more(before) and not _goes_on(units, place):
-        whole = _compound(units[place - 2], unit, between=f"{before.text} ")
-        return alone if whole is None else Whole(place - 2, whole)
-    return None if _only_packs(before, unit) else alone
+    first = units[place - 2] if place > 1 and is_run(units[place - 2 : place], text) else None
+    return _with_a_word_between(first, place, units) or alone
+
+
+def _with_a_word_between(first: Unit | None, place: int, units: list[Unit]) -> Whole | None:
+    """What an English unit means with the word before it, by which it is longer where a thing stands `first`."""
+    before, unit = units[place - 1], units[place]
+    if first is None or (first.meaning is None and first.ending is None):
+        known = _with_known_modifier(before, unit)
+        return None if known is None else Whole(place - 1, known)
+    if not only_says_more(before) or _goes_on(units, place):
+        return None
+    whole = _compound(first, unit, between=f"{before.text} ")
+    return None if whole is None else Whole(place - 2, whole)
 
 
 def _opens_by_itself(place: int, units: list[Unit]) -> Meaning | None:
@@ -75,7 +87,7 @@ def _may_open_a_compound(before: Unit, unit: Unit) -> bool:
     chinese = has_chinese(unit.text)
     if chinese != has_chinese(before.text) or (chinese and before.end != unit.start):
         return False
-    names = before.meaning is not None or (chinese and before.tag.startswith(_NAMING_TAGS))
+    names = before.meaning is not None or (chinese and _may_name(before))
     return names and before.text not in descriptive_words()
 
 
@@ -83,9 +95,14 @@ def _in_longer_word(before: Unit, unit: Unit) -> Meaning | None:
     """A kind's single character in the longer word that a title uses: 月亮椅 is a chair of its own."""
     if unit.meaning is None or len(unit.text) > 1 or before.end != unit.start or before.meaning or before.ending:
         return None
-    if not has_chinese(before.text) or before.text in descriptive_words() or not before.tag.startswith(_NAMING_TAGS):
+    if not has_chinese(before.text) or before.text in descriptive_words() or not _may_name(before):
         return None
     return in_longer_words(unit.meaning, before.text + unit.text)
+
+
+def _may_name(unit: Unit) -> bool:
+    """Whether an unlisted Chinese word may say what a compound is about; 带 in 带吸管 says another thing."""
+    return unit.tag.startswith(_NAMING_TAGS) and unit.text not in _SMALL_WORDS
 
 
 _NAMING_TAGS = ("n", "v", "j", "l", "i")
@@ -129,7 +146,10 @@ def only_says_more(unit: Unit) -> bool:
 
 
 _SMALL_WORDS = frozenset(
-    word for rule in ("for_before", "included_before", "excluded_before") for word in table("roles")["en"][rule]
+    word
+    for language in ("zh", "en")
+    for rule in ("for_before", "included_before", "excluded_before")
+    for word in table("roles")[language][rule]
 )
 
 
@@ -145,24 +165,33 @@ def _only_packs(before: Unit, unit: Unit) -> bool:
 
 
 def may_modify(unit: Unit, behind: list[Unit]) -> bool:
-    """Whether an unlisted noun stands directly behind a kind's word, which then may only say more about that. A single
-    character is a thing only where nothing goes on: 包 is none in 全包镜头."""
+    """Whether an unlisted noun stands directly behind a kind's word, which then may only say more about that."""
     after = behind[0] if behind else None
     if after is None or after.meaning is not None or after.ending is not None:
         return False
-    if unit.text.isascii():
-        shelf = shelf_of(unit.meaning.kind.template) if unit.meaning is not None else ""
-        # Plurals stand alone: apple pie, but apples Gala.
-        plural = unit.text.endswith("s") and not unit.text.endswith(("ss", "us"))
-        return shelf in _MAY_FLAVOUR and " " not in unit.text and not plural and only_says_more(after)
-    if after.start != unit.end:
+    return _may_flavour(unit, after) if unit.text.isascii() else _may_modify_in_chinese(unit, after)
+
+
+def _may_flavour(unit: Unit, after: Unit) -> bool:
+    """Whether a food in English may be what the next word tastes of or is for: tea cosy, mushroom growing log.
+    Plurals stand alone: apples Gala."""
+    if unit.text.endswith("s") and not unit.text.endswith(("ss", "us")):
         return False
-    if after.text in descriptive_words() or only_says_a_pack(after.text):
+    shelf = shelf_of(unit.meaning.kind.template) if unit.meaning is not None else ""
+    return shelf in _MAY_FLAVOUR and only_says_more(after) and (" " not in unit.text or after.text.endswith("ing"))
+
+
+def _may_modify_in_chinese(unit: Unit, after: Unit) -> bool:
+    """A single character is a thing only where nothing goes on: 包 is none in 全包镜头."""
+    if after.start != unit.end or after.text in descriptive_words() or after.text in _FOLLOWING:
         return False
-    return len(unit.text) == 1 or (len(after.text) > 1 and after.tag in _NOUN_TAGS)
+    return not only_says_a_pack(after.text) and (
+        len(unit.text) == 1 or (len(after.text) > 1 and after.tag in _NOUN_TAGS)
+    )
 
 
 _MAY_FLAVOUR = frozenset(table("endings")["tastes"]["tasted"])
+_FOLLOWING = frozenset(table("endings")["weak"]["following"])
 _NOUN_TAGS = ("n", "nz", "vn")
 
 
@@ -177,4 +206,4 @@ def only_says_a_pack(word: str) -> bool:
     return _PACKED.fullmatch(word) is not None
 
 
-_PACKED = re.compile("|".join((*table("endings")["sets"]["zh"], *table("endings")["sets"]["packed"], ".件套?")))
+_PACKED = re.compile("|".join(word for part in ("zh", "packed", "counted") for word in table("endings")["sets"][part]))

@@ -175,13 +175,15 @@ def _heads(kinds: Iterable[Kind], none: Collection[str]) -> Iterator[tuple[str, 
             yield (
                 word,
                 Ending(
-                    Kind(f"head:{word}", kind.template, word, english, kind.measure, kind.en_count),
+                    Kind(f"{UNLISTED_HEAD}{word}", kind.template, word, english, kind.measure, kind.en_count),
                     unless=frozenset(),
                     filmed_with=frozenset(families),
                 ),
             )
 
 
+UNLISTED_HEAD = "head:"
+"""What the ids of compounds with unlisted heads begin with."""
 _HEAD_CHARACTERS = 2
 _LEAST_COMPOUNDS = 2
 

@@ -7,6 +7,7 @@ told apart; which one the product is, `choosing` decides.
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from functions.derive_prompt.recognise.compounds import (
@@ -18,7 +19,7 @@ from functions.derive_prompt.recognise.compounds import (
     whole_at,
 )
 from functions.derive_prompt.recognise.describing import descriptive_words
-from functions.derive_prompt.recognise.kinds import Meaning, vocabulary
+from functions.derive_prompt.recognise.kinds import UNLISTED_HEAD, Meaning, vocabulary
 from functions.derive_prompt.recognise.roles import Role, role_of
 from functions.derive_prompt.recognise.text import Clause, clauses, has_chinese
 from functions.derive_prompt.recognise.units import Unit, units_of
@@ -73,15 +74,20 @@ _JOINING = re.compile(r"\s*[/、&+和与及或]\s*")
 
 def _with_roles(text: str, clause: Clause, units: list[Unit], number: int) -> list[Mention]:
     found: list[Mention] = []
+    alone: list[int] = []
     for place in range(len(units)):
         mention = _mention_at(place, units, text, clause, number)
         if mention is None:
             continue
-        if found and found[-1].end > mention.start:
-            found[-1] = found[-1]._replace(role=Role.OF)
-        elif found and mention.role is Role.HEAD and not are_packed_together(units[place + 1 :]):
-            found[-1], mention = _side_by_side(found[-1], mention, text)
+        while alone and found[alone[-1]].end > mention.start:
+            # It is a part of the longer word.
+            found[alone[-1]] = found[alone[-1]]._replace(role=Role.OF)
+            alone.pop()
+        alone.append(len(found))
         found.append(mention)
+    for left, right in pairwise(alone):
+        if not are_packed_together([unit for unit in units if unit.start >= found[right].end]):
+            found[left], found[right] = _side_by_side(found[left], found[right], text)
     _mark_main(found, text)
     return found
 
@@ -101,11 +107,16 @@ def _mention_at(place: int, units: list[Unit], text: str, clause: Clause, number
 
 
 def _side_by_side(before: Mention, mention: Mention, text: str) -> tuple[Mention, Mention]:
-    """Two mentions, the second a head, as they are beside each other."""
+    """Two mentions as they are beside each other."""
     between = text[before.end : mention.start].strip(" -")
     if before.role is not Role.HEAD or (between and between not in _BETWEEN):
         return before, mention
-    if _is_flavour_of(before, mention):
+    if mention.role is Role.PERHAPS_OF and before.end == mention.start:
+        return before._replace(role=Role.OF), mention
+    if mention.role is not Role.HEAD:
+        return before, mention
+    if _is_flavour_of(before, mention) or mention.meaning.root.startswith(UNLISTED_HEAD):
+        # What is made up of two words directly behind a thing says more about it: beer mug freezer gel.
         return before, mention._replace(role=Role.SENSE)
     if not _modifies(before, mention):
         return before, mention
@@ -118,7 +129,9 @@ def _side_by_side(before: Mention, mention: Mention, text: str) -> tuple[Mention
 def _names_together(before: Mention, mention: Mention) -> bool:
     """Whether a thing of a short name is said together with the one before it: pie funnel. Not where that may be a
     taste, a smell, a colour or a maker."""
-    short = " " not in mention.word if mention.word.isascii() else len(mention.word) <= _SHORT
+    first, _, last = mention.word.rpartition(" ")
+    name = first if last in _SETS else mention.word
+    short = " " not in name if mention.word.isascii() else len(name) <= _SHORT
     return (
         short
         and len(before.word) > 1
@@ -128,6 +141,7 @@ def _names_together(before: Mention, mention: Mention) -> bool:
 
 
 _SHORT = 2
+_SETS = frozenset(table("endings")["sets"]["en"])
 _BETWEEN = frozenset(table("roles")["between"]["words"])
 
 
@@ -146,6 +160,8 @@ def _modifies(before: Mention, mention: Mention) -> bool:
     """Whether a kind's word only says more about the one directly behind it: camera bag. Two names of one thing, or of
     things that are filmed alike, stand beside each other: 保温杯水杯."""
     words = vocabulary()
+    if before.word.rpartition(" ")[2] in _SETS:
+        return False
     if only_says_a_pack(mention.word) or (mention.word.isascii() and mention.word in words.components | words.general):
         return False
     one, two = before.meaning, mention.meaning
@@ -163,9 +179,14 @@ def _mark_main(found: list[Mention], text: str) -> None:
     main = heads[-1]
     if not has_chinese(found[main].word):
         main = heads[0]
-        while main + 1 in heads and not text[found[main].end : found[main + 1].start].strip(" -"):
+        while main + 1 in heads and _are_one_phrase(found[main], found[main + 1], text):
             main += 1
     found[main] = found[main]._replace(main=True)
+
+
+def _are_one_phrase(before: Mention, mention: Mention, text: str) -> bool:
+    complete = before.word.rpartition(" ")[2] in _SETS
+    return not complete and not text[before.end : mention.start].strip(" -")
 
 
 def _is_beside_the_thing(word: str) -> bool:

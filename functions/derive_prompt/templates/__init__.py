@@ -75,6 +75,11 @@ class Template:
         scene = self.elsewhere.get(kind.partition(":")[0])
         return scene or Scene(self.text, self.motions["default"])
 
+    def motion_of(self, kind: str, motion: str) -> dict[Locale, str]:
+        """How a kind moves, by its id and the name of its motion."""
+        own = None if motion == "default" else self.motions.get(motion)
+        return own or self.scene_of(kind).motion
+
 
 def read_template(document: dict[str, Any], name: str) -> Template:
     """Check one template document. A ConfigurationError names the file and what is wrong with it."""
