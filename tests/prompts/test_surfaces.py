@@ -1,5 +1,6 @@
 """Colours and materials as shops write them: shades, spellings, two-tone things, parts, negations, placeholders."""
 
+import re
 from typing import Any
 
 import pytest
@@ -262,3 +263,10 @@ def test_a_title_tells_what_is_seen_of_the_materials(fields: dict[str, Any], mat
 def test_fresh_food_has_the_colour_that_its_title_says(name: str, en: str | None) -> None:
     found = slots(name).colour
     assert (found and found.en) == en
+
+
+@pytest.mark.parametrize("said", ["mustard", "olive", "charcoal", "blush", "emerald", "cobalt"])
+def test_a_shade_named_for_something_else_says_its_colour(said: str) -> None:
+    """A mustard mug may be filmed with mustard in it."""
+    prompt = captioned("Ceramic mug", color=said).prompt
+    assert re.search(rf"\b{said} (yellow|green|grey|pink|blue)\b", prompt), prompt
