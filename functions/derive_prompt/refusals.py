@@ -53,8 +53,8 @@ def prohibited(finding: Finding) -> Reason:
     (english, chinese), (says, has) = GROUPS[finding.code], _FIELDS[finding.field]
     return _reason(
         finding.code,
-        f"{says} “{finding.word}”. No videos are made of {english}. If you sell something else, write it without this "
-        "word and send the product again.",
+        f"{says} “{finding.word}”. We make no videos of {english}. If you sell something else, put it in other words "
+        "and send the product again.",
         f"{has}“{finding.word}”。{chinese}不能生成视频。如果卖的不是这类商品，请换个说法后重新提交。",
         finding.field,
     )
@@ -65,8 +65,8 @@ def licence_wanted(finding: Finding) -> Reason:
     (english, chinese), (says, has) = GROUPS[finding.code], _FIELDS[finding.field]
     return _reason(
         finding.code,
-        f"{says} “{finding.word}”, which may be one of the {english}. Somebody checks the video before it is shown. "
-        "Please have your licence at hand, or fill in the brand if the goods are the brand's own.",
+        f"{says} “{finding.word}”, which may be {english}. A person checks the video before it is shown. "
+        "Please have your licence ready; if these are the brand's own goods, fill in the brand.",
         f"{has}“{finding.word}”，可能属于{chinese}。视频要先由人工审核，再对外展示。"
         "请备好授权书；如果是品牌正品，请填写品牌。",
         finding.field,
