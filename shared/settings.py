@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -331,14 +331,20 @@ class SettingRow(NamedTuple):
     value: str
     is_default: bool
     description: str
+    is_wrong: bool = False
+    """Whether it cannot be taken."""
 
 
 def load_settings() -> Settings:
     """Read the environment. WrongSettings names every wrong value and every unknown name at once."""
+    _check()
+    return Settings()
+
+
+def _check() -> None:
     problems = [*_unknown(), *_wrong()]
     if problems:
         raise WrongSettings(problems)
-    return Settings()
 
 
 def _unknown() -> Iterator[str]:
@@ -352,21 +358,40 @@ def _unknown() -> Iterator[str]:
 
 def _wrong() -> Iterator[str]:
     """What is wrong with the values that are set, a sentence for each variable."""
+    for name, group in _groups().items():
+        for field, problem in _problems(group, _given_to(name, group)).items():
+            yield f"{_variable(name, field)}: {problem}"
+
+
+def _groups() -> dict[str, type[_Group]]:
+    return {name: type(field.default) for name, field in Settings.model_fields.items()}
+
+
+def _variable(group_name: str, name: str) -> str:
+    return f"{ENVIRONMENT_PREFIX}{group_name}__{name}".upper()
+
+
+def _given_to(group_name: str, group: type[_Group]) -> dict[str, str]:
+    """The group's values as the environment has them."""
     given = {name.upper(): value for name, value in os.environ.items() if value}
-    for group_name, group_field in Settings.model_fields.items():
-        group = type(group_field.default)
-        prefix = f"{ENVIRONMENT_PREFIX}{group_name}__".upper()
-        values = {name: given[prefix + name.upper()] for name in group.model_fields if prefix + name.upper() in given}
-        try:
-            group.model_validate(values)
-        except ValidationError as error:
-            # Of a list each bad item is a problem of its own; the first is enough to find the others by.
-            firsts = {str(problem["loc"][0]): problem for problem in reversed(error.errors(include_url=False))}
-            for name in sorted(firsts, key=list(values).index):
-                problem = firsts[name]
-                why = f": {problem['ctx']['error']}" if problem["type"] == "value_error" else ""
-                want = wanted(group.model_fields[name])
-                yield f"{prefix}{name.upper()}: {_given(values[name])} was given{why}; give {want}"
+    variables = {name: _variable(group_name, name) for name in group.model_fields}
+    return {name: given[variable] for name, variable in variables.items() if variable in given}
+
+
+def _problems(group: type[_Group], values: Mapping[str, str]) -> dict[str, str]:
+    """What is wrong with each of these values that cannot be taken, by its name, and what to give."""
+    try:
+        group.model_validate(values)
+    except ValidationError as error:
+        # Of a list each bad item is a problem of its own; the first is enough to find the others by.
+        firsts = {str(problem["loc"][0]): problem for problem in reversed(error.errors(include_url=False))}
+        problems = {}
+        for name in sorted(firsts, key=list(values).index):
+            problem = firsts[name]
+            why = f": {problem['ctx']['error']}" if problem["type"] == "value_error" else ""
+            problems[name] = f"{_given(values[name])} was given{why}; give {wanted(group.model_fields[name])}"
+        return problems
+    return {}
 
 
 def _given(text: str) -> str:
@@ -374,6 +399,24 @@ def _given(text: str) -> str:
     before, at, host = text.rpartition("@")
     shown, query, _ = (f"{_HIDDEN}@{host}" if at and before else text).partition("?")
     return repr(one_line(f"{shown}?{_HIDDEN}" if query else shown, _GIVEN_CHARACTERS))
+
+
+def survey() -> Iterator[SettingRow]:
+    """Every setting as the environment has it; one that cannot be taken with what was given.
+
+    Ends with WrongSettings, as `load_settings` raises it, where there is any.
+    """
+    taken: dict[str, Any] = {}
+    refused: dict[str, str] = {}
+    for group_name, group in _groups().items():
+        values = _given_to(group_name, group)
+        wrong = _problems(group, values)
+        taken[group_name] = group.model_validate({name: value for name, value in values.items() if name not in wrong})
+        refused |= {_variable(group_name, name): _given(values[name]) for name in wrong}
+    for row in describe(Settings.model_construct(**taken)):
+        given = refused.get(row.variable)
+        yield row if given is None else row._replace(value=given, is_default=False, is_wrong=True)
+    _check()
 
 
 def describe(settings: Settings) -> Iterator[SettingRow]:
@@ -384,7 +427,7 @@ def describe(settings: Settings) -> Iterator[SettingRow]:
             value = getattr(group, name)
             default = getattr(group_field.default, name)
             yield SettingRow(
-                variable=f"{ENVIRONMENT_PREFIX}{group_name}__{name}".upper(),
+                variable=_variable(group_name, name),
                 value=_shown(value),
                 is_default=value == default,
                 description=" ".join((field.description or "").split()),

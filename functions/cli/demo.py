@@ -5,6 +5,7 @@ embedded ones take their place. Not a deployable function.
 """
 
 import hashlib
+import logging
 import secrets
 import threading
 import time
@@ -36,6 +37,7 @@ from shared.settings import KafkaSettings, ObjectSettings, Settings, without_pas
 CATALOGUE = Path(__file__).parent / "demo_products.jsonl"
 PAGE = "demo_page.html"
 ANSWERS = ("video.ready", "video.review", "video.rejected")
+TOPIC_PREFIX = "demo."
 URL_SECONDS = 24 * 3600
 QUIET_SECONDS = 5.0
 """After this long without an answer the dead letters are looked at."""
@@ -91,13 +93,24 @@ def embedded_alone(settings: Settings) -> bool:
     return settings.kafka.bootstrap_servers is None and settings.objects.endpoint is None
 
 
+def apart(settings: Settings) -> Settings:
+    """The settings with topics and consumer groups of the demo's own, where the Kafka is not: its functions take no
+    partition and no event from those that run there."""
+    kafka = settings.kafka
+    if kafka.bootstrap_servers is None:
+        return settings
+    return settings.model_copy(
+        update={"kafka": kafka.model_copy(update={"topic_prefix": kafka.topic_prefix + TOPIC_PREFIX})}
+    )
+
+
 def servers(settings: Settings, out: Path) -> str:
     """Which Kafka and which bucket the demo uses, in a line."""
     kafka, objects = settings.kafka, settings.objects
     broker = "an embedded Kafka"
     if kafka.bootstrap_servers is not None:
-        prefix = f", topics {kafka.topic_prefix}*" if kafka.topic_prefix else ""
-        broker = f"Kafka at {without_passwords(kafka.bootstrap_servers)}{prefix}"
+        address = without_passwords(kafka.bootstrap_servers)
+        broker = f"Kafka at {address}, topics and consumer groups of its own ({kafka.topic_prefix}*),"
     store = f"an embedded store in {out / 'store'}"
     if objects.endpoint is not None:
         store = f"bucket {objects.bucket} at {objects.endpoint}"
@@ -147,6 +160,8 @@ def _servers(settings: Settings, out: Path) -> Iterator[Settings]:
     with ExitStack() as stack:
         kafka, objects = settings.kafka, settings.objects
         if kafka.bootstrap_servers is None:
+            if "level" not in settings.log.model_fields_set:
+                stack.enter_context(_slowness_untold())
             here: KafkaSettings = stack.enter_context(embedded_broker())
             told = {name: getattr(kafka, name) for name in kafka.model_fields_set}
             kafka = here.model_copy(update=told)
@@ -155,6 +170,18 @@ def _servers(settings: Settings, out: Path) -> Iterator[Settings]:
             # The urls in events open for whoever looks on while the demo runs.
             objects = store.model_copy(update={"presign_seconds": URL_SECONDS})
         yield settings.model_copy(update={"kafka": kafka, "objects": objects})
+
+
+@contextmanager
+def _slowness_untold() -> Iterator[None]:
+    """The embedded broker is never away: where it does not answer in time, the machine is busy, and that is no news."""
+    runtime = logging.getLogger("shared.kafka.runtime")
+    level = runtime.level
+    runtime.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        runtime.setLevel(level)
 
 
 @contextmanager

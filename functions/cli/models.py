@@ -41,18 +41,19 @@ def demo(products: Path | None, mapping: Path | None, count: int | None, out: Pa
     """Run everything once: publish products, make their clips, write a page of them.
 
     Where SKUREEL_KAFKA__BOOTSTRAP_SERVERS or SKUREEL_OBJECTS__ENDPOINT name no server, an embedded one is started. The
-    embedded store lies in OUT/store and is kept: a second run draws nothing that it holds. Before it publishes into a
-    configured Kafka or draws into a configured bucket, it asks, unless --yes is given.
+    embedded store lies in OUT/store and is kept: a second run draws nothing that it holds. A configured Kafka gets
+    topics and consumer groups of the demo's own (demo.*), which stay, and a configured bucket its clips. Before that it
+    asks, unless --yes is given.
     """
-    from functions.cli.demo import CATALOGUE, embedded_alone, run_demo, servers, summary
+    from functions.cli.demo import CATALOGUE, apart, embedded_alone, run_demo, servers, summary
 
-    settings = read_settings()
+    settings = apart(read_settings())
     # What goes well is on the page: whoever looks on is told this and shown the bar.
     tell(servers(settings, out))
     if not embedded_alone(settings) and not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("the demo's products and clips would be among those that are there; give --yes")
-        click.confirm("The demo's products and clips will be among those that are there. Go on?", abort=True, err=True)
+            raise click.UsageError("what the demo makes would stay there; give --yes")
+        click.confirm("What the demo makes will stay there. Go on?", abort=True, err=True)
     file = ProductsFile(products or CATALOGUE, mapping=mapping, image_hosts=settings.render.image_hosts)
     outcome = run_demo(settings, file, count, out)
     for line in summary(outcome):

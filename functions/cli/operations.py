@@ -8,9 +8,8 @@ import click
 from functions.cli.frame import EXIT_FAILED, Command, Commands, read_settings
 from functions.cli.printing import counted, give, say, tell
 from functions.registry import FUNCTIONS
-from shared.errors import WrongSettings
 from shared.printable import one_line_of_bytes
-from shared.settings import Settings, describe, load_settings
+from shared.settings import survey
 
 KEY_CHARACTERS = 80
 TOLD_HOPELESS = 20
@@ -163,21 +162,16 @@ def replay_dead_letters_command(places: Sequence[str], topics: Sequence[str]) ->
 
 @click.command(cls=Command, example="skureel config")
 def config() -> None:
-    """List every setting: variable, value now (* if not the default) and what it means.
+    """List every setting: variable, value now and what it means.
 
-    Where a value cannot be taken, the defaults are listed, and at the end what is wrong.
+    * is before what is not the default, ! before what cannot be taken; at the end it is said why not.
     """
-    try:
-        settings, wrong = load_settings(), None
-    except WrongSettings as error:
-        settings, wrong = Settings.model_construct(), error
-    for row in describe(settings):
-        say(f"{' ' if row.is_default else '*'} {row.variable}={row.value}")
+    for row in survey():
+        mark = "!" if row.is_wrong else " " if row.is_default else "*"
+        say(f"{mark} {row.variable}={row.value}")
         told = click.wrap_text(row.description, width=100, initial_indent="      ", subsequent_indent="      ")
         for line in told.splitlines():
             say(line)
-    if wrong is not None:
-        raise wrong
 
 
 @click.command(cls=Command, example="skureel doctor derive_prompt")

@@ -21,8 +21,8 @@ from functions.cli.frame import Command
 from functions.registry import FUNCTIONS, PORTS
 from shared.errors import TemporaryError
 from shared.kafka import Lag, Publisher, Replayed, create_topics
-from shared.kafka.client import connection
-from shared.settings import KafkaSettings, child_environment, describe, load_settings
+from shared.kafka.client import connection, group_name
+from shared.settings import KafkaSettings, Settings, child_environment, describe, load_settings
 from tests.servers import make_topics
 
 SKUREEL = [sys.executable, "-c", "from functions.cli.command import main; main(prog_name='skureel')"]
@@ -347,7 +347,30 @@ def test_all_that_is_wrong_with_settings_is_said_at_once_and_config_still_lists_
             2,
             ["SKUREEL_KAFKA__TYPO", "SKUREEL_OBJECTS__SECURE", "SKUREEL_HEALTH__PORT"],
         ), command
-    assert "  SKUREEL_HEALTH__PORT=" in skureel("config", **wrong).stdout
+
+
+def test_one_wrong_setting_hides_no_other() -> None:
+    right = {"SKUREEL_KAFKA__TOPIC_PREFIX": "live.", "SKUREEL_OBJECTS__BUCKET": "clips"}
+    wrong = {
+        "SKUREEL_OBJECTS__PRESIGN_SECONDS": "abc",
+        "SKUREEL_OBJECTS__ENDPOINT": "me:hush@store:9000",
+        "SKUREEL_KAFKA__RETRY_DELAYS_SECONDS": "30,soon,never",
+    }
+    told = skureel("config", **right, **wrong)
+    assert told.exit_code == 2
+    assert "hush" not in told.output
+    marked = [line for line in told.stdout.splitlines() if line[0] in "*!"]
+    assert marked == [
+        "* SKUREEL_KAFKA__TOPIC_PREFIX=live.",
+        "! SKUREEL_KAFKA__RETRY_DELAYS_SECONDS='30,soon,never'",
+        "! SKUREEL_OBJECTS__ENDPOINT='**********@store:9000'",
+        "* SKUREEL_OBJECTS__BUCKET=clips",
+        "! SKUREEL_OBJECTS__PRESIGN_SECONDS='abc'",
+    ]
+    assert len(told.stderr.splitlines()) == 3
+    right_alone = skureel("config", **right)
+    assert (right_alone.exit_code, right_alone.stderr) == (0, "")
+    assert [line for line in right_alone.stdout.splitlines() if line[0] in "*!"] == [marked[0], marked[3]]
 
 
 LIVE = {"SKUREEL_KAFKA__BOOTSTRAP_SERVERS": "me:hush@broker:9092", "SKUREEL_KAFKA__TOPIC_PREFIX": "live."}
@@ -356,8 +379,8 @@ LIVE = {"SKUREEL_KAFKA__BOOTSTRAP_SERVERS": "me:hush@broker:9092", "SKUREEL_KAFK
 def test_a_demo_on_live_servers_says_which_and_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
 
-    def run_demo(*_: object) -> None:
-        ran.append("ran")
+    def run_demo(settings: Settings, *_: object) -> None:
+        ran.append(group_name(settings.kafka, "derive_prompt"))
         raise TemporaryError("far enough")
 
     monkeypatch.setattr("functions.cli.demo.run_demo", run_demo)
@@ -365,17 +388,18 @@ def test_a_demo_on_live_servers_says_which_and_asks(tmp_path: Path, monkeypatch:
     refused = skureel("demo", *out, **LIVE)
     assert (refused.exit_code, ran) == (2, [])
     assert refused.stderr.splitlines()[0] == (
-        f"uses Kafka at **********@broker:9092, topics live.* and an embedded store in {tmp_path / 'store'}"
+        "uses Kafka at **********@broker:9092, topics and consumer groups of its own (live.demo.*), and "
+        f"an embedded store in {tmp_path / 'store'}"
     )
     assert "give --yes" in refused.stderr
     store = {"SKUREEL_OBJECTS__ENDPOINT": "store:9000", "SKUREEL_OBJECTS__BUCKET": "clips"}
     assert (skureel("demo", *out, **store).exit_code, ran) == (2, [])
     told = skureel("demo", *out, "--yes", **LIVE, **store)
     assert told.stderr.splitlines()[0].endswith("and bucket clips at store:9000")
-    assert ran == ["ran"]
+    assert ran == ["skureel-live.demo.derive_prompt"], "it takes partitions from those that run there"
     told = skureel("demo", *out)
     assert told.stderr.splitlines()[0] == f"uses an embedded Kafka and an embedded store in {tmp_path / 'store'}"
-    assert ran == ["ran", "ran"]
+    assert ran[1:] == ["skureel-derive_prompt"]
 
 
 @pytest.mark.parametrize("prompt", ["", "  "])

@@ -1,6 +1,7 @@
 """From product.created to video.ready: everything but the drawing is what runs in production."""
 
 import hashlib
+import itertools
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from shared.errors import ConfigurationError
 from shared.events import Event, Product, Reason, VideoRejected
 from shared.events.cloudevents import to_kafka, to_structured
 from shared.kafka import Publisher, create_topics, list_dead_letters
-from shared.settings import Settings
+from shared.settings import KafkaSettings, Settings
 from tests.painting import FRAMES, Painter
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
@@ -69,6 +70,21 @@ def test_every_product_gets_a_clip_and_lookalikes_share_one(
         assert data["master"]["key"].startswith(f"videos/{data['video_id']}/")
         poster = out / "videos" / f"{data['video_id']}.jpg"
         assert hashlib.sha256(poster.read_bytes()).hexdigest() == data["poster"]["sha256"]
+
+
+@pytest.mark.timeout(180)
+def test_an_embedded_broker_that_is_slow_is_no_news(
+    settings: Settings,
+    painter: Painter,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    unheard = itertools.cycle((True, False))
+    monkeypatch.setattr("shared.kafka.mends.is_unheard", lambda _: next(unheard))
+    alone = settings.model_copy(update={"kafka": KafkaSettings()})
+    assert run_demo(alone, products_file(tmp_path, PRODUCTS[:1]), None, tmp_path / "out").everything_answered
+    assert "the group" not in caplog.text
 
 
 @pytest.mark.timeout(180)
