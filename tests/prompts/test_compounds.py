@@ -78,7 +78,8 @@ def test_a_thing_that_only_the_shelf_would_hold_is_not_filmed_before_what_the_na
     ("name", "thing"),
     [
         ("Coffee Grinder Handheld Battery Black", "coffee grinder"),
-        ("Beer Mug Freezer Gel 16 oz", "beer mug"),
+        ("Lip Scrub Sugar Mint", "lip scrub"),
+        ("AirPods Pro 保护套 蓝", "保护套"),
         ("Sushi Making Kit Bamboo Mat", "sushi making kit"),
         ("新生儿宽口奶瓶带吸管", "奶瓶"),
         ("葡萄籽精华面膜补水", "面膜"),

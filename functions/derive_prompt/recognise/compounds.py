@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from functions.derive_prompt.recognise.describing import descriptive_words
 from functions.derive_prompt.recognise.families import shelf_of
-from functions.derive_prompt.recognise.kinds import Meaning, in_own_word, plain_form, vocabulary
+from functions.derive_prompt.recognise.kinds import UNLISTED_HEAD, Meaning, in_own_word, plain_form, vocabulary
 from functions.derive_prompt.recognise.text import has_chinese
 from functions.derive_prompt.recognise.units import Unit, is_run
 from functions.derive_prompt.vocabulary import table
@@ -74,6 +74,8 @@ def _compound(before: Unit, unit: Unit, between: str = "") -> Meaning | None:
         return None
     kind = ending.kind._replace(template=family) if family in ending.filmed_with else ending.kind
     chinese = has_chinese(unit.text)
+    if chinese and before.text.isascii():
+        return Meaning(own := in_own_word(kind, unit.text), own.id)
     own = in_own_word(kind, before.text + unit.text if chinese else f"{before.text} {between}{unit.text}")
     if own is kind and len(unit.text) > 1:
         # What may not be quoted whole (a brand's name in it) leaves the ending's own word.
@@ -84,11 +86,21 @@ def _compound(before: Unit, unit: Unit, between: str = "") -> Meaning | None:
 def _may_open_a_compound(before: Unit, unit: Unit) -> bool:
     if before.tag == "not" or before.text[0].isdigit() or before.ending is not None:
         return False
+    if unit.text in descriptive_words() and ending_is_unlisted(unit):
+        return False
     chinese = has_chinese(unit.text)
-    if chinese != has_chinese(before.text) or (chinese and before.end != unit.start):
+    if chinese != has_chinese(before.text):
+        # airpods 保护套
+        return chinese and before.meaning is not None and len(unit.text) > 1
+    if chinese and before.end != unit.start:
         return False
     names = before.meaning is not None or (chinese and _may_name(before))
     return names and before.text not in descriptive_words()
+
+
+def ending_is_unlisted(unit: Unit) -> bool:
+    """Whether a unit is an end of compounds only by the names that the vocabulary gives."""
+    return unit.ending is not None and unit.ending.kind.id.startswith(UNLISTED_HEAD)
 
 
 def _in_longer_word(before: Unit, unit: Unit) -> Meaning | None:
@@ -131,6 +143,14 @@ def may_taste(family: str) -> bool:
 
 
 _TASTES_OF = frozenset(table("endings")["tastes"]["families"])
+
+
+def is_eaten(family: str) -> bool:
+    """Whether things of a family are eaten or drunk."""
+    return shelf_of(family) in _EATEN
+
+
+_EATEN = frozenset(table("endings")["tastes"]["tasted"])
 
 
 def only_says_more(unit: Unit) -> bool:
@@ -177,8 +197,8 @@ def _may_flavour(unit: Unit, after: Unit) -> bool:
     Plurals stand alone: apples Gala."""
     if unit.text.endswith("s") and not unit.text.endswith(("ss", "us")):
         return False
-    shelf = shelf_of(unit.meaning.kind.template) if unit.meaning is not None else ""
-    return shelf in _MAY_FLAVOUR and only_says_more(after) and (" " not in unit.text or after.text.endswith("ing"))
+    eaten = unit.meaning is not None and is_eaten(unit.meaning.kind.template)
+    return eaten and only_says_more(after) and (" " not in unit.text or after.text.endswith("ing"))
 
 
 def _may_modify_in_chinese(unit: Unit, after: Unit) -> bool:
@@ -190,7 +210,6 @@ def _may_modify_in_chinese(unit: Unit, after: Unit) -> bool:
     )
 
 
-_MAY_FLAVOUR = frozenset(table("endings")["tastes"]["tasted"])
 _FOLLOWING = frozenset(table("endings")["weak"]["following"])
 _NOUN_TAGS = ("n", "nz", "vn")
 

@@ -13,12 +13,14 @@ from typing import NamedTuple
 from functions.derive_prompt.recognise.compounds import (
     are_packed_together,
     in_longer_words,
+    is_eaten,
     may_modify,
     may_taste,
     only_says_a_pack,
     whole_at,
 )
 from functions.derive_prompt.recognise.describing import descriptive_words
+from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.kinds import UNLISTED_HEAD, Meaning, vocabulary
 from functions.derive_prompt.recognise.roles import Role, role_of
 from functions.derive_prompt.recognise.text import Clause, clauses, has_chinese
@@ -134,6 +136,7 @@ def _names_together(before: Mention, mention: Mention) -> bool:
     short = " " not in name if mention.word.isascii() else len(name) <= _SHORT
     return (
         short
+        and before.word.isascii() == mention.word.isascii()
         and len(before.word) > 1
         and before.word not in descriptive_words()
         and not may_taste(mention.meaning.kind.template)
@@ -148,11 +151,12 @@ _BETWEEN = frozenset(table("roles")["between"]["words"])
 def _is_flavour_of(before: Mention, mention: Mention) -> bool:
     """Whether a fruit, a colour or a material directly behind another thing is its taste, smell or look: lip balm
     cherry, sweater mustard, draught excluder fabric."""
-    fruit = mention.meaning.kind.template == "fruit"
+    family, other = mention.meaning.kind.template, before.meaning.kind.template
+    tasted = family == "fruit" or (shelf_of(family) == "food" and may_taste(other) and not is_eaten(other))
     return (
         mention.word.isascii()
-        and (fruit or mention.word in descriptive_words())
-        and before.meaning.kind.template not in ("fruit", "vegetables", mention.meaning.kind.template)
+        and (tasted or mention.word in descriptive_words())
+        and other not in ("fruit", "vegetables", family)
     )
 
 
