@@ -6,6 +6,7 @@ What the file is, photo_file says; what its colours are, srgb. How a picture is 
 import io
 import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageChops
@@ -18,6 +19,8 @@ MEMORY_LIMIT_BYTES = 256 * 1024 * 1024
 """For one decoding, beside the file: a camera's JPEG of 80 megapixels, a PNG of 60, a WebP of 15."""
 MOST_PIXELS = 80_000_000
 """More than cameras have, and fewer than Pillow warns of."""
+FITS_MEGAPIXELS = 10
+"""What can be decoded of every kind of file, and shape, and suffices for every clip."""
 SMALLEST_SIDE_PX = 16
 WORKING_SIDE_PX = 1408
 """Pictures are brought down while they are decoded, by a whole number, to sides no shorter than this: twice the shorter
@@ -64,20 +67,33 @@ def _check_size(file: PhotoFile) -> None:
     size = f"has {file.width}x{file.height} pixels"
     if min(file.width, file.height) < SMALLEST_SIDE_PX:
         raise NoPicture(f"{size}, too few to be filmed: sides need {SMALLEST_SIDE_PX} at least; send a larger one")
-    scale = _jpeg_scale(file) if file.kind == "JPEG" else 1
+    if not _fits(file):
+        megapixels = file.width * file.height / 1_000_000
+        such = "a progressive JPEG" if file.several_passes else "a file of this kind and shape"
+        raise NoPicture(f"{size}, {megapixels:.0f} megapixels, more than can be decoded of {such}; {_advice(file)}")
+
+
+def _fits(file: PhotoFile) -> bool:
+    """Whether it can be decoded within `MEMORY_LIMIT_BYTES`, the copies of the file among them."""
+    scale = _scale(file)
     pixels = math.ceil(file.width / scale) * math.ceil(file.height / scale)
     result = 4 * pixels // (min(file.width, file.height) // scale // WORKING_SIDE_PX or 1) ** 2
-    needed = file.decoder_bytes + file.pixel_bytes * pixels + result
-    if file.width * file.height > MOST_PIXELS or needed > MEMORY_LIMIT_BYTES:
-        megapixels = file.width * file.height / 1_000_000
-        raise NoPicture(
-            f"{size}, {megapixels:.0f} megapixels, more than can be decoded from such a file; scale it down, or send a "
-            f"plain JPEG of at most {MOST_PIXELS // 1_000_000} megapixels"
-        )
+    copies = (2 if file.kind == "JPEG" else 1) * len(file.picture)
+    needed = file.decoder_bytes + file.pixel_bytes * pixels + result + copies
+    return file.width * file.height <= MOST_PIXELS and needed <= MEMORY_LIMIT_BYTES
 
 
-def _jpeg_scale(file: PhotoFile) -> int:
-    """By how much the decoder brings a JPEG down while it decodes: 1, 2, 4 or 8, as Pillow's draft chooses."""
+def _advice(file: PhotoFile) -> str:
+    """What helps. A plain JPEG, which is brought down while it is decoded, does where it is not one, nor narrow."""
+    smaller = f"scale it down to {FITS_MEGAPIXELS} megapixels"
+    plain = replace(file, kind="JPEG", pixel_bytes=4, decoder_bytes=0)
+    return f"{smaller}, or save it as a plain JPEG, not a progressive one" if _fits(plain) else smaller
+
+
+def _scale(file: PhotoFile) -> int:
+    """By how much the decoder brings a picture down: a JPEG by 1, 2, 4 or 8, as Pillow's draft chooses."""
+    if file.kind != "JPEG":
+        return 1
     room = min(file.width, file.height) // WORKING_SIDE_PX
     return max(scale for scale in (1, 2, 4, 8) if scale <= max(1, room))
 

@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from functions.render_video.srgb import matrix_profile
 
@@ -18,6 +18,10 @@ PROFILE_LIMIT_BYTES = 4 * 1024 * 1024
 """A large CMYK press profile has 2 MiB."""
 MOST_SCANS = 40
 """Passes over a progressive JPEG: encoders write 10 or so, and each one costs time for the whole picture."""
+MOST_PIECES = 50_000
+"""Segments or chunks of a file, each of which costs some microseconds and a hundred bytes, here and in the decoder,
+however little it holds. A JPEG's profile comes in 255 at most, and 20 MiB of it are 320 full ones; a PNG written 512
+bytes at a time has 40,000 in 20 MiB, and encoders write 8 KiB and more."""
 
 DAMAGED = "is damaged; save it again as JPEG or PNG and send that"
 CUT_OFF = "is cut off; send the whole file"
@@ -32,6 +36,7 @@ class PhotoFile:
     """A file of which only the picture is left, and what its other parts say about that picture.
 
     `decoder_bytes` is what the decoder holds beside the picture it fills; `pixel_bytes` what that has for each pixel.
+    `several_passes`: a JPEG that is progressive, or has one component after the other.
     """
 
     kind: Literal["JPEG", "PNG", "WEBP"]
@@ -40,12 +45,13 @@ class PhotoFile:
     picture: bytes
     pixel_bytes: int
     decoder_bytes: int = 0
+    several_passes: bool = False
     profile: bytes | None = None
     exif: bytes | None = None
 
 
 def read_photo_file(data: bytes) -> PhotoFile:
-    """Take the picture out of a file. NoPicture: there is none."""
+    """Take the picture out of a file. NoPicture: there is none, or it is in too many pieces."""
     try:
         if data.startswith(b"\xff\xd8\xff"):
             return _jpeg(data)
@@ -58,11 +64,24 @@ def read_photo_file(data: bytes) -> PhotoFile:
     raise NoPicture("is no JPEG, PNG or WebP; send one of these")
 
 
+PieceT = TypeVar("PieceT")
+
+
+def _counted(pieces: Iterable[PieceT]) -> Iterator[PieceT]:
+    """As they come, so that no more than so many are ever held. NoPicture: there are too many."""
+    for number, piece in enumerate(pieces):
+        if number == MOST_PIECES:
+            raise NoPicture("is stored in too many pieces; save it again as JPEG or PNG and send that")
+        yield piece
+
+
 # JPEG: segments behind markers, then scans of entropy-coded data --------------------------------------------------
 
 END_OF_JPEG = b"\xff\xd9"
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")
-_MARKER_AFTER_SCAN = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+# Of all bytes FF before a code, the last suffices: to look for a run of them takes the square of its length.
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
+_MARKER_AFTER_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+_PADDING = re.compile(rb"\xff{2,}")
 _ALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 _END, _SCAN = 0xD9, 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -72,7 +91,7 @@ _TABLES = frozenset({0xC4, 0xCC, 0xDB, 0xDD, 0xE0, 0xEE})
 
 
 class _Segment(NamedTuple):
-    """What follows a marker. `whole` is as it stands in the file: with the marker, and of a scan with its data."""
+    """A marker and what follows it. `whole` is as it stands in the file, of a scan with its data."""
 
     code: int
     content: bytes
@@ -85,6 +104,7 @@ def _segments(data: bytes) -> Iterator[_Segment]:
     while marker is not None:
         code, start = marker[1][0], marker.end()
         if code in _ALONE:
+            yield _Segment(code, b"", b"")
             marker = _MARKER.search(data, start)
             continue
         if code == _END:
@@ -94,13 +114,15 @@ def _segments(data: bytes) -> Iterator[_Segment]:
         content, whole = data[start + 2 : start + length], data[start - 1 : start + length]
         marker = (_MARKER_AFTER_SCAN if code == _SCAN else _MARKER).search(data, start + length)
         if code == _SCAN:
-            # A last byte FF is half a marker.
-            whole = data[start - 1 :].rstrip(b"\xff") if marker is None else data[start - 1 : marker.start()]
+            # Its last bytes FF belong to a marker, or are half of one. Among others, the decoder begins anew at the
+            # first of them with every 64 KiB that it is given.
+            scan = data[start - 1 : None if marker is None else marker.start()]
+            whole = _PADDING.sub(b"\xff", scan).rstrip(b"\xff")
         yield _Segment(code, content, b"\xff" + whole)
 
 
 def _jpeg(data: bytes) -> PhotoFile:
-    segments = list(_segments(data))
+    segments = list(_counted(_segments(data)))
     frames = [segment for segment in segments if segment.code in _FRAMES]
     scans = [segment.content for segment in segments if segment.code == _SCAN]
     if not frames or not scans:
@@ -117,6 +139,7 @@ def _jpeg(data: bytes) -> PhotoFile:
         picture=data[:2] + b"".join(segment.whole for segment in segments if segment.code in shown),
         pixel_bytes=1 if components == 1 else 4,
         decoder_bytes=_coefficient_bytes(width * height, frames[0].content) if several_passes else 0,
+        several_passes=several_passes,
         profile=_jpeg_profile(segments),
         exif=next((found.content for found in segments if found.content.startswith(b"Exif\0\0")), None),
     )
@@ -152,21 +175,33 @@ _SHOWN = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT"})
 _SRGB_GAMMA = 45455
 
 
-def _png(data: bytes) -> PhotoFile:
-    kept = [data[:8]]
-    said: dict[bytes, bytes] = {}
+class _Chunk(NamedTuple):
+    """Of a PNG. One that is cut off has less of its content, or of its checksum."""
+
+    kind: bytes
+    content: bytes
+    checksum: bytes
+
+
+def _chunks(data: bytes) -> Iterator[_Chunk]:
+    """Up to the end chunk, or to the end of the data."""
     at = 8
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
-        content, checksum = data[at + 8 : at + 8 + length], data[at + 8 + length : at + 12 + length]
-        at += 12 + length
         if kind == b"IEND":
-            break
+            return
+        yield _Chunk(kind, data[at + 8 : at + 8 + length], data[at + 8 + length : at + 12 + length])
+        at += 12 + length
+
+
+def _png(data: bytes) -> PhotoFile:
+    kept = [data[:8]]
+    said: dict[bytes, bytes] = {}
+    for kind, content, checksum in _counted(_chunks(data)):
         if kind in _SHOWN:
-            if len(checksum) < 4:
-                # The file ends here. The decoder finds out whether the picture does as well.
-                length, checksum = len(content), struct.pack(">I", zlib.crc32(kind + content))
-            kept.append(struct.pack(">I", length) + kind + content + checksum)
+            # Where the file ends in it, the decoder finds out whether the picture does as well.
+            sound = checksum if len(checksum) == 4 else struct.pack(">I", zlib.crc32(kind + content))
+            kept.append(struct.pack(">I", len(content)) + kind + content + sound)
         if kind not in (b"IDAT", b"PLTE") and checksum == struct.pack(">I", zlib.crc32(kind + content)):
             said.setdefault(kind, content)
     if b"IHDR" not in said:
@@ -212,16 +247,22 @@ _ANIMATION_BYTES = 12
 """Pillow decodes every WebP as an animation: two canvases in RGBA, and a copy on the way to the picture."""
 
 
-def _webp(data: bytes) -> PhotoFile:
-    parts: dict[bytes, bytes] = {}
+def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and content of each. NoPicture: the file ends in one of the picture's."""
     at = 12
     while at + 8 <= len(data):
         kind, length = struct.unpack_from("<4sI", data, at)
         content = data[at + 8 : at + 8 + length]
         if kind in (b"VP8 ", b"VP8L", b"ANMF", b"ALPH") and len(content) < length:
             raise NoPicture(CUT_OFF)
-        parts.setdefault(kind, content)  # of an animation, the first frame
+        yield kind, content
         at += 8 + length + length % 2
+
+
+def _webp(data: bytes) -> PhotoFile:
+    parts: dict[bytes, bytes] = {}
+    for kind, content in _counted(_riff_chunks(data)):
+        parts.setdefault(kind, content)  # of an animation, the first frame
     if b"VP8X" in parts:
         flags = parts[b"VP8X"][0]
         parts[b"VP8X"] = bytes([flags & _ALPHA_AND_ANIMATION]) + parts[b"VP8X"][1:]

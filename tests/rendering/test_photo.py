@@ -3,11 +3,13 @@
 import contextlib
 import io
 import re
+import signal
 import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from functions.render_video import photo as photos
-from functions.render_video.photo import MEMORY_LIMIT_BYTES, decode_photo
+from functions.render_video.photo import FITS_MEGAPIXELS, MEMORY_LIMIT_BYTES, decode_photo
+from functions.render_video.photo_file import MOST_PIECES, read_photo_file
 from functions.render_video.srgb import matrix_profile
 from shared.errors import PhotoRefused
 
@@ -362,6 +365,78 @@ def test_whatever_a_decoder_raises_makes_the_photo_invalid(error: Exception, mon
         decode_photo(PNG, NAME)
 
 
+# Pieces ---------------------------------------------------------------------------------------------------------------
+
+
+def after_start(file: bytes, *segments: bytes) -> bytes:
+    """A JPEG with segments more."""
+    return file[:2] + b"".join(segments) + file[2:]
+
+
+def webp_of(chunks: bytes) -> bytes:
+    body = WEBP[8:] + chunks
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+IN_PIECES: dict[str, Callable[[int], bytes]] = {
+    "segments of a JPEG": lambda number: after_start(JPEG, b"\xff\xfe\0\2" * number),
+    "markers alone": lambda number: after_start(JPEG, b"\xff\x01" * number),
+    "tables": lambda number: after_start(JPEG, b"\xff\xdb\0\2" * number),
+    "texts of a PNG": lambda number: after_header(PNG, chunk(b"tEXt", b"") * number),
+    "empty pixels": lambda number: after_header(PNG, chunk(b"IDAT", b"") * number),
+    "chunks of as many kinds": lambda number: after_header(
+        PNG, *(chunk(b"%c%c%cx" % tuple(n // 26**i % 26 + 97 for i in range(3)), b"") for n in range(number))
+    ),
+    "chunks of a WebP": lambda number: webp_of(b"".join(struct.pack("<I4x", n) for n in range(number))),
+}
+
+
+@pytest.mark.parametrize("make", IN_PIECES.values(), ids=IN_PIECES)
+def test_a_photo_in_too_many_pieces_is_refused_before_it_is_decoded(
+    make: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert difference(decoded(make(1000)), scene()) < 2
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(PhotoRefused, match=f"^{NAME} is stored in too many pieces; save it again as JPEG or PNG"):
+        decode_photo(make(MOST_PIECES + 1), NAME)
+
+
+def test_what_cameras_and_editors_write_is_not_too_many_pieces() -> None:
+    app1 = b"\xff\xe1" + struct.pack(">H", 65_535) + b"http://ns.adobe.com/xmp/extension/\0".ljust(65_533)
+    profile = a_file(scene(), "JPEG", quality=95, icc_profile=bytes(255 * 65_519))  # 255 segments, the most there are
+    assert profile.count(b"ICC_PROFILE\0") == 255
+    assert difference(decoded(after_start(profile, app1 * 40)), scene()) < 2
+    assert difference(decoded(after_start(JPEG, app1 * 310)), scene()) < 2
+    noise = np.random.default_rng(0).integers(0, 256, (2600, 2600, 3), dtype=np.uint8)
+    file = png(noise.reshape(2600, -1), 8, 2)
+    at = file.index(b"IDAT") - 4
+    packed = file[at + 8 : -16]
+    assert 19 * 2**20 < len(packed) < 20 * 2**20
+    pixels = (chunk(b"IDAT", packed[start : start + 512]) for start in range(0, len(packed), 512))
+    assert decoded(file[:at] + b"".join(pixels) + file[-12:]).shape == (2600, 2600, 3)
+
+
+@pytest.mark.parametrize("before", [b"\xff\xda", b"\xff\xd9"], ids=["before a segment", "in the pixels"])
+def test_padding_of_a_jpeg_costs_what_its_bytes_do(before: bytes) -> None:
+    """Bytes FF before a marker, or in the data, are padding; each search from each of them would take hours."""
+    at = JPEG.rindex(before)
+    file = JPEG[:at] + bytes([0xFF]) * 15_000_000 + b"\0" + JPEG[at:]
+    with deadline(10):
+        decode_photo(file, NAME)
+
+
+@contextlib.contextmanager
+def deadline(seconds: int) -> Iterator[None]:
+    """End the test, even inside of a search."""
+    before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail(f"took over {seconds} s"))
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 # Memory ---------------------------------------------------------------------------------------------------------------
 
 
@@ -476,3 +551,52 @@ def test_a_large_photo_is_brought_down_while_it_is_decoded_and_still_covers_ever
         short, long = sorted(decode_photo(file, NAME).size)
         assert photos.WORKING_SIDE_PX <= short < 2 * photos.WORKING_SIDE_PX
         assert long / short == pytest.approx(1.5, abs=0.01)
+
+
+def of_size(file: bytes, width: int, height: int) -> bytes:
+    """A JPEG whose header says another size."""
+    at = re.search(rb"\xff[\xc0\xc2]\0\x11\x08", file)
+    assert at is not None
+    return file[: at.end()] + struct.pack(">HH", height, width) + file[at.end() + 4 :]
+
+
+PLAIN_HELPS = "or save it as a plain JPEG, not a progressive one"
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (
+            of_size(JPEG, 65500, 1200),
+            "has 65500x1200 pixels, 79 megapixels, more than can be decoded of a file of this",
+        ),
+        (of_size(PROGRESSIVE, 8900, 8900), "79 megapixels, more than can be decoded of a progressive JPEG"),
+        (of_size(PROGRESSIVE, 65500, 1200), "79 megapixels, more than can be decoded of a progressive JPEG"),
+        (of_size(JPEG, 20000, 20000), "400 megapixels, more than can be decoded of a file of this kind and shape"),
+        (gigantic_webp(), "268 megapixels, more than can be decoded of a file of this kind and shape"),
+    ],
+    ids=["narrow", "progressive", "narrow and progressive", "large", "WebP"],
+)
+def test_what_is_advised_of_a_large_photo_helps(file: bytes, said: str) -> None:
+    with pytest.raises(PhotoRefused) as refused:
+        decode_photo(file, NAME)
+    told = str(refused.value)
+    assert said in told
+    assert f"scale it down to {FITS_MEGAPIXELS} megapixels" in told
+    found = re.search(r"has (\d+)x(\d+) pixels", told)
+    assert found is not None
+    plain = of_size(JPEG, *map(int, found.groups()))
+    assert (PLAIN_HELPS in told) is photos._fits(read_photo_file(plain))
+
+
+@pytest.mark.parametrize("ratio", [1, 4 / 3, 100, 4000])
+def test_the_size_that_is_advised_fits_for_every_kind(ratio: float) -> None:
+    height = int((FITS_MEGAPIXELS * 1_000_000 / ratio) ** 0.5)
+    width = FITS_MEGAPIXELS * 1_000_000 // height
+    inks = a_file(scene().convert("CMYK"), "JPEG", progressive=True, subsampling=0)
+    for file in (JPEG, PROGRESSIVE, inks):
+        found = read_photo_file(file)
+        assert photos._fits(replace(found, width=width, height=height, decoder_bytes=8 * width * height))
+    for file in (PNG, WEBP):
+        found = read_photo_file(file)
+        assert photos._fits(replace(found, width=width, height=height, decoder_bytes=12 * width * height))
