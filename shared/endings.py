@@ -20,7 +20,9 @@ class Ending(Enum):
     DEAD = "dead"
     """The record goes to the dead letter topic."""
     HALTED = "halted"
-    """The record stays where it is, uncommitted, and the worker stops: the next one would end the same way."""
+    """The record stays where it is, uncommitted, and the worker stops: the next one would end the same way. A
+    ConfigurationError with which the function's `check` agrees is HELD instead: the worker began well, and goes on once
+    that is mended."""
 
 
 ENDINGS: tuple[tuple[type[BaseException], Ending], ...] = (

@@ -38,6 +38,16 @@ def json_line(document: str) -> str:
     )
 
 
+def words_of(error: BaseException, longest: int = LONGEST) -> str:
+    """What an error says of itself, cut where it is too long. Its kind alone where asking for its words is an error,
+    too: they are made by code of its own.
+    """
+    try:
+        return str(error)[:longest] or type(error).__name__
+    except Exception:  # noqa: BLE001 - whatever that code does
+        return type(error).__name__
+
+
 def _escaped(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from shared.kafka.client import DEAD_LETTER_SUFFIX, retry_delay
-from shared.printable import one_line
+from shared.printable import one_line, words_of
 from shared.settings import KafkaSettings
 
 Headers = list[tuple[str, bytes]]
@@ -147,7 +147,7 @@ def failed(
         reason=reason,
         stage=stage,
         exception=f"{type(error).__module__}.{type(error).__qualname__}",
-        message=_cut(str(error), _MESSAGE_CHARACTERS),
+        message=_cut(words_of(error, _MESSAGE_CHARACTERS + 1), _MESSAGE_CHARACTERS),
         # A defect needs its place in the code; a failure that was raised on purpose says all in its message.
         trace=_trace(error) if defect else "",
     )

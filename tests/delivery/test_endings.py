@@ -1,6 +1,7 @@
 """The one table from each way a handler can end to what becomes of its record."""
 
 import errno
+import logging
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from kafka.errors import InvalidRecordError, MessageSizeTooLargeError
 
 from shared.endings import Ending, ending_of
-from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, TemporaryError, Unavailable
+from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, Superseded, TemporaryError, Unavailable
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.kafka.runtime.handling import Handling
@@ -99,6 +100,60 @@ def test_what_this_machine_has_run_out_of_is_no_fault_of_a_record(error: Excepti
 )
 def test_other_errors_of_the_system_are_defects(error: Exception) -> None:
     assert Clockwork(Answering(raising(error)), KafkaSettings(retries_in_place=0)).end().ending is Ending.DEAD
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Refused(Unspeakable, PermanentError):
+    pass
+
+
+class Later(Unspeakable, TemporaryError):
+    pass
+
+
+class Repeated(Unspeakable, Superseded):
+    pass
+
+
+class Unreasoned(PermanentError):
+    """Never says why: its base class was not asked to begin."""
+
+    def __init__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "ending", "told"),
+    [
+        (Unspeakable(), Ending.DEAD, "Unspeakable"),
+        (Refused("", reason="no-name"), Ending.DEAD, "Refused"),
+        (Later(""), Ending.RETRIED, "Later"),
+        (Repeated(""), Ending.SUPERSEDED, ""),
+        (Unreasoned(), Ending.DEAD, "Unreasoned was raised, which cannot be told"),
+        (ValueError("x" * 1_000_000), Ending.DEAD, "x" * 1_999 + "…"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_that_cannot_be_told_ends_its_record_as_any_other(
+    error: Exception, ending: Ending, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        outcome = Clockwork(Answering(raising(error)), KafkaSettings(retries_in_place=0)).end()
+    assert outcome.ending is ending
+    for output in outcome.outputs:
+        assert dict(output.headers)["__connect.errors.exception.message"].decode().startswith(told)
+    assert len(caplog.text) < 10_000
+
+
+def test_a_defect_of_an_error_is_told_with_the_place_where_it_arose() -> None:
+    (letter,) = Clockwork(Answering(raising(Unreasoned())), KafkaSettings()).end().outputs
+    headers = dict(letter.headers)
+    assert headers["skureel.reason"] == b"defect"
+    assert b"in behave" in headers["__connect.errors.exception.stacktrace"]
 
 
 def test_a_photo_that_is_not_there_yet_is_waited_for_without_a_thread() -> None:

@@ -144,16 +144,31 @@ def test_draining_hands_back_what_is_held(kafka: KafkaSettings) -> None:
     assert nothing_was_rejected(kafka)
 
 
-def test_what_a_check_cannot_mend_stops_the_worker(kafka: KafkaSettings) -> None:
-    class Misconfigured(Standing):
-        def check(self) -> None:
-            raise ConfigurationError("bucket skureel does not exist")
+@pytest.mark.parametrize("raised", [Unavailable, ConfigurationError])
+def test_credentials_that_are_changed_hold_consumption_and_end_no_worker(
+    kafka: KafkaSettings, raised: type[Exception]
+) -> None:
+    """Whether the handler takes it for an outage or names it itself."""
 
-    function = Misconfigured()
+    class Revoked(Standing):
+        def _use(self, event: Event[Any]) -> None:
+            if self.away.is_set():
+                raise raised("access refused")
+
+        def check(self) -> None:
+            if self.away.is_set():
+                raise ConfigurationError("bucket skureel does not exist")
+
+    function = Revoked()
     function.away.set()
-    publish_products(kafka, ["p-1"])
-    with pytest.raises(ConfigurationError, match="does not exist"):
-        Worker(function, kafka).run()
+    publish_products(kafka, PRODUCTS)
+    with running(function, kafka) as worker:
+        eventually(lambda: value(worker, "skureel_holding") == 1)
+        assert "bucket skureel does not exist" in (worker.unready_reason() or "")
+        assert worker.live()
+        function.away.clear()
+        eventually(lambda: sorted(answered(kafka)) == sorted(PRODUCTS), 60)
+        eventually(worker.ready)
     assert nothing_was_rejected(kafka)
 
 
@@ -188,6 +203,18 @@ def test_a_check_that_has_a_defect_makes_no_dead_letter() -> None:
         raise KeyError("defect")
 
     assert checking(broken, Unavailable("no answer")).end().ending is Ending.HELD
+
+
+def test_what_is_mended_while_it_is_asked_about_stops_no_worker_that_holds() -> None:
+    answers = deque([ConfigurationError("access refused")])
+
+    def refused_once() -> None:
+        if answers:
+            raise answers.popleft()
+
+    clockwork = checking(refused_once)
+    clockwork.holding = True
+    assert clockwork.end().ending is Ending.HELD
 
 
 def test_while_consumption_holds_no_handler_begins_before_the_check_passes() -> None:
@@ -261,11 +288,24 @@ def test_an_outage_is_told_once_a_minute(caplog: pytest.LogCaptureFixture) -> No
 # The workbench.
 
 
+class Unspeakable(Unavailable):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_an_outage_that_cannot_be_told_holds_all_the_same() -> None:
+    outage = Outage("w")
+    assert outage.failed(1, Unspeakable(""), Unspeakable(""), now=0)
+    assert (outage.reason(0) or "").endswith("Unspeakable")
+
+
 class Bench:
     """A workbench whose handler fails with `Unavailable` for some, and whose clock is moved by hand."""
 
     def __init__(self, cursed: set[int]) -> None:
         self.now = 0.0
+        self.breaks: BaseException | None = None
+        """What handling raises, against its word."""
         self._cursed = cursed
         self.tracker = PartitionTracker(TopicPartition("t", 0))
         self.woken = threading.Event()
@@ -285,6 +325,8 @@ class Bench:
         return 0.0
 
     def finish(self, work: Work) -> Outcome:
+        if self.breaks is not None:
+            raise self.breaks
         if work.record.offset in self._cursed:
             return Outcome(Ending.HELD, [], Unavailable("no answer"))
         return Outcome(Ending.EMITTED, [])
@@ -295,8 +337,8 @@ class Bench:
     def refused(self, work: Work, error: BaseException | None) -> Outcome:
         raise AssertionError
 
-    def turn(self, arrived: deque[int]) -> None:
-        """Come round once, a second later."""
+    def turn(self, arrived: deque[int]) -> BaseException | None:
+        """Come round once, a second later. Returns what stops the worker."""
         self.now += 1
         self.bench.hold_or_go_on()
         room = self.bench.room()
@@ -308,7 +350,7 @@ class Bench:
         assert all(map(self.tracker.take, works))
         self.bench.hand_out(0, works)
         eventually(lambda: len(self.bench.pool.finished) == self.bench.in_work)
-        self.bench.collect(lambda _: True)
+        return self.bench.collect(lambda _: True)
 
 
 @pytest.fixture
@@ -343,3 +385,19 @@ def test_a_success_in_turn_with_failures_ends_the_hold(bench: Bench) -> None:
     while arrived or bench.outage.holding:
         bench.turn(arrived)
         assert bench.now < 10 * LONGEST_WAIT_SECONDS
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a defect of our own"), KeyError("k"), Unavailable("no answer")])
+def test_a_record_whose_handling_breaks_ends_at_once(bench: Bench, error: Exception) -> None:
+    bench.breaks = error
+    assert bench.turn(deque([1, 2, 3])) is None
+    assert bench.tracker.unfinished == 0
+    bench.breaks = None
+    bench.turn(deque([100]))
+    assert bench.tracker.unfinished == 0, "no thread was left"
+
+
+def test_handling_that_breaks_beyond_repair_stops_the_worker(bench: Bench) -> None:
+    bench.breaks = SystemExit(3)
+    assert bench.turn(deque([1])) is bench.breaks
+    assert bench.tracker.unfinished == 1

@@ -54,6 +54,24 @@ def test_the_most_urgent_lane_comes_first(tracker: PartitionTracker) -> None:
     assert handled == ["first", "live-1", "live-2", "bulk-1", "bulk-2"]
 
 
+def test_a_thread_outlives_whatever_its_work_raises(tracker: PartitionTracker) -> None:
+    def handle(work: Work) -> Outcome:
+        if work.record.key == b"bad":
+            raise SystemExit("against its word")
+        return Outcome(Ending.EMITTED, [])
+
+    pool = HandlerPool(handle, threads=1, lanes=1, wake=threading.Event())
+    pool.submit(0, [work("bad", tracker), work("good", tracker)])
+    try:
+        eventually(lambda: len(pool.finished) == 2)
+    finally:
+        assert pool.close(10)
+    (_, raised), (_, outcome) = pool.finished
+    assert isinstance(raised, SystemExit)
+    assert outcome == Outcome(Ending.EMITTED, [])
+    assert pool.oldest_seconds() == 0
+
+
 def test_what_went_to_another_owner_is_not_handled_here(tracker: PartitionTracker) -> None:
     lost = PartitionTracker(TopicPartition("t", 2))
     with one_busy_thread() as (pool, go_on, handled):

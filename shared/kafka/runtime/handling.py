@@ -24,6 +24,7 @@ from shared.kafka.reading import event_of
 from shared.kafka.runtime.rejecting import Rejecting
 from shared.kafka.runtime.tracker import Outcome, Work
 from shared.machine import own_machine
+from shared.printable import words_of
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -118,10 +119,10 @@ class Handling:
         except BaseException as error:  # noqa: BLE001 - the table decides about every one of them
             seconds = time.perf_counter() - started
             ending = ending_of(error)
-            if ending is Ending.HELD:
+            if ending is Ending.HELD or isinstance(error, ConfigurationError):
                 return self._held(error, attempts, seconds)
             if ending is Ending.SUPERSEDED:
-                log.info("%s: %s", named(work.record), error)
+                log.info("%s: %s", named(work.record), words_of(error))
             if ending in _SENDING_NOTHING:
                 return Outcome(ending, [], error, attempts, seconds)
             return self._rejecting.rejected(work.record, error, stage=stage, attempts=attempts, seconds=seconds)
@@ -144,14 +145,20 @@ class Handling:
             return self._function.handle(event)
 
     def _held(self, error: BaseException, attempts: int, seconds: float) -> Outcome:
-        """Ask the function's `check` whether it is an outage; the worker decides what to make of it."""
+        """Ask the function's `check` whether it is an outage; the worker decides what to make of it.
+
+        Credentials that are changed, or a bucket that is gone, are an outage as well: when the worker began they were
+        right, so that somebody will mend them, and a worker that ends would only be started again. Where `check`
+        finds nothing wrong a ConfigurationError is about something else, and every record would meet it.
+        """
         try:
             self._function.check()
-        except ConfigurationError as found:
-            return Outcome(Ending.HALTED, [], found, attempts, seconds)
         except Exception as found:  # noqa: BLE001 - whatever is wrong with asking, it is not the record
             return Outcome(Ending.HELD, [], error, attempts, seconds, found)
-        return Outcome(Ending.HELD, [], error, attempts, seconds)
+        except BaseException as found:  # noqa: BLE001 - as the table has it
+            return Outcome(ending_of(found), [], found, attempts, seconds)
+        # While consumption holds it may just have been mended.
+        return Outcome(Ending.HELD if self._holding() else ending_of(error), [], error, attempts, seconds)
 
     def failed(self, work: Work, error: BaseException, *, attempts: int) -> Outcome:
         """The retry or dead letter that a record becomes which failed with `error`, told beside its handler."""

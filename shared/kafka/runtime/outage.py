@@ -12,6 +12,8 @@ others; and one that failed again and again is at fault itself after all.
 
 import logging
 
+from shared.printable import words_of
+
 log = logging.getLogger(__name__)
 
 RUN = 5
@@ -103,7 +105,7 @@ class Outage:
 
     def _begin(self, why: BaseException | None, now: float) -> None:
         self.holding = True
-        self._why = str(why)
+        self._why = "" if why is None else words_of(why)
         self._since = now
         self._wait = FIRST_WAIT_SECONDS
         self._due = self._new_due = now + self._wait

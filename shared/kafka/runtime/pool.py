@@ -26,10 +26,10 @@ class HandlerPool:
         wake: threading.Event,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`handle` must not raise. `wake` is set whenever a result lies ready."""
-        self.finished: deque[tuple[Work, Outcome | None]] = deque()
-        """Records whose handling ended, in the order in which it did, and how; emptied by the owner. None: its
-        partition went to another owner."""
+        """`handle` should not raise; the thread goes on if it does. `wake` is set whenever a result lies ready."""
+        self.finished: deque[tuple[Work, Outcome | BaseException | None]] = deque()
+        """Records whose handling ended, in the order in which it did, and how; emptied by the owner. An exception: what
+        `handle` raised, against its word. None: its partition went to another owner."""
         self._handle = handle
         self._wake = wake
         self._clock = clock
@@ -114,11 +114,14 @@ class HandlerPool:
     def _run(self, handler: "_Handler") -> None:
         while not handler.relieved and (work := self._next()) is not None:
             # A partition that went to another owner: its records are handled there.
-            outcome = None
+            outcome: Outcome | BaseException | None = None
             if work.tracker.alive:
                 work.started_at = self._clock()
                 handler.work = work
-                outcome = self._handle(work)
+                try:
+                    outcome = self._handle(work)
+                except BaseException as error:  # noqa: BLE001 - the owner decides; the others need this thread
+                    outcome = error
                 handler.work = None
             self.finished.append((work, outcome))
             if not self._wake.is_set():

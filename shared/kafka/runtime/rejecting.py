@@ -17,6 +17,7 @@ from shared.kafka.client import DEAD_LETTER_SUFFIX, HEADER_ROOM_BYTES, base_topi
 from shared.kafka.producing import Outgoing
 from shared.kafka.runtime.tracker import Outcome, Work
 from shared.kafka.story import Story
+from shared.printable import words_of
 from shared.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,17 @@ class Rejecting:
     def rejected(
         self, record: Any, error: BaseException, *, stage: str, attempts: int, seconds: float = 0.0
     ) -> Outcome:
-        """How a record ends whose handling raised."""
+        """How a record ends whose handling raised. Never raises itself, whatever the error does when it is asked what
+        it is: then the record is a dead letter, for a defect that is named after it.
+        """
+        try:
+            return self._rejected(record, error, stage=stage, attempts=attempts, seconds=seconds)
+        except Exception as second:  # noqa: BLE001 - as above
+            defect = RuntimeError(f"{type(error).__name__} was raised, which cannot be told ({type(second).__name__})")
+            defect.with_traceback(error.__traceback__)
+            return self._rejected(record, defect, stage=stage, attempts=attempts, seconds=seconds)
+
+    def _rejected(self, record: Any, error: BaseException, *, stage: str, attempts: int, seconds: float) -> Outcome:
         now = self._clock()
         delays = self._settings.retry_delays_seconds
         told = self.story_of(record)
@@ -64,11 +75,12 @@ class Rejecting:
         if ending is Ending.RETRIED:
             delay = self._delay(told, error)
             told = told._replace(rounds=told.rounds + 1)
-            log.warning("%s failed: %s; retrying in %g s (%d of %d)", where, error, delay, told.rounds, len(delays))
+            again = f"retrying in {delay:g} s ({told.rounds} of {len(delays)})"
+            log.warning("%s failed: %s; %s", where, words_of(error), again)
             target, partition = retry_topic(topic, delay), record.partition
         else:
             shown = f"skureel deadletters show {place_of(told)}"
-            log.error("%s is a dead letter (%s): %s; see `%s`", where, told.reason, error, shown)
+            log.error("%s is a dead letter (%s): %s; see `%s`", where, told.reason, words_of(error), shown)
             target, partition = topic + DEAD_LETTER_SUFFIX, None
         headers = stories.written(record.headers, told, group=self._group, client_id=self._client_id)
         output = self._fitting(Outgoing(target, record.key, record.value, headers, partition), where)

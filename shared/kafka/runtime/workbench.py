@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-from shared.endings import Ending, reason_of
+from shared.endings import Ending, ending_of, reason_of
 from shared.errors import Overdue
 from shared.kafka.client import named
 from shared.kafka.runtime.handling import RecordHandling
@@ -15,6 +15,7 @@ from shared.kafka.runtime.outage import MOST_FAILURES, RUN, Outage
 from shared.kafka.runtime.pool import HandlerPool
 from shared.kafka.runtime.tracker import Outcome, PartitionTracker, Work
 from shared.metrics import RuntimeMetrics
+from shared.printable import words_of
 
 log = logging.getLogger(__name__)
 
@@ -122,23 +123,31 @@ class Workbench:
             tried = self._note_tried(work)
             if not work.tracker.alive or outcome is None:
                 continue
-            if outcome.ending is Ending.HALTED:
-                stops = stops or outcome.error
-                log.error("%s stops the worker: %s", named(work.record), outcome.error)
-                continue
+            if isinstance(outcome, BaseException):
+                outcome = self._own_failure(work, outcome, attempts=1)
             if outcome.ending is Ending.HELD:
                 if self._hold(work, outcome):
                     continue
-                outcome = self._handling.failed(work, outcome.error or Exception(), attempts=outcome.attempts)
+                outcome = self._own_failure(work, outcome.error or Exception(), attempts=outcome.attempts)
             elif outcome.ending is Ending.EMITTED:
                 self._outage.succeeded(tried=tried, now=self._clock())
             elif tried:
                 self._outage.try_at_once(self._clock())
+            if outcome.ending is Ending.HALTED:
+                stops = stops or outcome.error or RuntimeError("a handler stops the worker")
+                log.error("%s stops the worker: %s", named(work.record), words_of(stops))
+                continue
             self._end(work, outcome, may_start)
             endings[work.record.topic, outcome.ending] += 1
         for (topic, ending), number in endings.items():
             self._metrics.records.labels(topic, ending.value).inc(number)
         return stops
+
+    def _own_failure(self, work: Work, error: BaseException, *, attempts: int) -> Outcome:
+        """How a record ends whose failure is no outage's, or was not even told by its handling."""
+        if ending_of(error) is Ending.HALTED:
+            return Outcome(Ending.HALTED, [], error)
+        return self._handling.failed(work, error, attempts=attempts)
 
     def _end(self, work: Work, outcome: Outcome, may_start: Callable[[Work], bool]) -> None:
         """Note how a record ended, and hand out the one with an equal key that waited for it."""
