@@ -38,6 +38,7 @@ def test_a_word_in_the_middle_belongs_to_the_one_behind_it(name: str, thing: str
         ("洗碗机滤网 可拆洗", "洗碗机滤网"),
         ("运动耳机充电仓 单只", "耳机充电仓"),
         ("皮鞋蜡 50ml", "皮鞋蜡"),
+        ("保鲜膜切割器 家用", "保鲜膜切割器"),
     ],
 )
 def test_an_unlisted_compound_is_named_whole_and_never_as_what_it_is_for(name: str, thing: str) -> None:

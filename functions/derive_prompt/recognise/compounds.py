@@ -31,7 +31,7 @@ def whole_at(place: int, units: list[Unit], text: str) -> Whole | None:
     before = units[place - 1]
     if _only_packs(before, unit):
         return None
-    whole = _compound(before, unit) or _in_longer_word(before, unit)
+    whole = _compound(before, unit) or _in_longer_word(before, unit) or _by_its_last_character(before, unit)
     if whole is not None:
         return Whole(place - 1, whole)
     first = units[place - 2] if place > 1 and is_run(units[place - 2 : place], text) else None
@@ -96,6 +96,19 @@ def _may_open_a_compound(before: Unit, unit: Unit) -> bool:
         return False
     names = before.meaning is not None or (chinese and _may_name(before))
     return names and before.text not in descriptive_words()
+
+
+def _by_its_last_character(before: Unit, unit: Unit) -> Meaning | None:
+    """What an unlisted Chinese word behind a thing makes of it, by its last character: 保鲜膜 + 切割器."""
+    word = unit.text
+    ending = vocabulary().endings.get(word[-1])
+    unlisted = unit.meaning is None and unit.ending is None and unit.tag != "not" and len(word) > 1
+    if ending is None or not unlisted or before.meaning is None or before.end != unit.start:
+        return None
+    if word in descriptive_words() or word in _FOLLOWING or only_says_a_pack(word):
+        return None
+    own = in_own_word(ending.kind, before.text + word)
+    return Meaning(own, own.id)
 
 
 def ending_is_unlisted(unit: Unit) -> bool:
