@@ -1,19 +1,31 @@
 """Every setting, read in this one place: environment variables `SKUREEL_<GROUP>__<NAME>`, grouped, typed, documented.
 
-Units are in the names. Lists are items with commas between, or JSON: `[]` is the empty one. An empty variable is one
+Units are in the names. Lists are items with commas between, or JSON: `[]` is the empty one. White space around a value
+counts for nothing, nor does a byte order mark: secrets that were made from files have such. An empty variable is one
 that is not set. `skureel config` prints this table, in words that can be set again; tests pin the promised defaults.
 """
 
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.bounds import Seed
@@ -30,8 +42,35 @@ _HIDDEN = "**********"
 _GIVEN_CHARACTERS = 100
 
 
+_AROUND = "\ufeff\u200b" + "".join(filter(str.isspace, map(chr, range(0x3001))))
+"""What may stand around a value: white space, also of no width, and the byte order mark."""
+_IN_NO_LINE = frozenset({"Cc", "Zl", "Zp"})
+"""Unicode categories: controls, line breaks among them, and separators of lines and paragraphs."""
+
+
 class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, values: object) -> object:
+        if not isinstance(values, Mapping):
+            return values
+        bare = {name: value.strip(_AROUND) if isinstance(value, str) else value for name, value in values.items()}
+        return {name: value for name, value in bare.items() if value or not values[name]}
+
+    @field_validator("*")
+    @classmethod
+    def _one_line(cls, value: object) -> object:
+        """No setting has more, and headers, requests and logs can hold no more."""
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        if isinstance(value, str | SecretStr | Path) and not text.isprintable():
+            kinds = set(map(unicodedata.category, text))
+            if "Cs" in kinds:
+                raise ValueError("it is not UTF-8")
+            if kinds & _IN_NO_LINE:
+                raise ValueError("a line break or another control character is in it")
+        return value
 
 
 def _listed(value: object) -> object:
@@ -70,6 +109,8 @@ def _store_host(text: str) -> str:
         raise ValueError("the keys have settings of their own")
     if "://" in text:
         raise ValueError("SKUREEL_OBJECTS__SECURE says whether it speaks TLS, and no scheme")
+    if not text.isascii() or set(text) & set(_AROUND):
+        raise ValueError("no host is named so; names beyond ASCII have an xn-- form")
     return text.rstrip("/")
 
 
@@ -92,6 +133,29 @@ def _public_host(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def _servers(text: str) -> str:
+    servers = [server.strip(_AROUND) for server in text.split(",")]
+    if any(set(server) & set(_AROUND) for server in servers):
+        raise ValueError("a blank is in an address")
+    return ",".join(servers)
+
+
+def _in_header(text: str) -> str:
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("it travels in a header, which cannot hold that")
+    return text
+
+
+def _secret_in_header(secret: SecretStr | None) -> SecretStr | None:
+    if secret is not None:
+        _in_header(secret.get_secret_value())
+    return secret
+
+
+Servers = Annotated[str, AfterValidator(_servers), Wanted("host:port, comma separated, e.g. one:9092,two:9092")]
+Secret = Annotated[SecretStr | None, Wanted("one line of text")]
+HeaderText = Annotated[str, AfterValidator(_in_header), Wanted("printable ASCII without blanks")]
+HeaderSecret = Annotated[SecretStr | None, AfterValidator(_secret_in_header), Wanted("printable ASCII without blanks")]
 Endpoint = Annotated[
     str, AfterValidator(_store_host), Wanted("host:port without http:// and without user name, e.g. store:9000")
 ]
@@ -113,7 +177,7 @@ PublicHost = Annotated[
 class KafkaSettings(_Group):
     """How Kafka is reached, and how the worker treats it."""
 
-    bootstrap_servers: str | None = None
+    bootstrap_servers: Servers | None = None
     """Brokers as host:port, comma separated. Empty: `skureel demo` starts an embedded one; all else asks for it."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """Transport security and authentication of the broker's listener."""
@@ -121,7 +185,7 @@ class KafkaSettings(_Group):
     """SASL mechanism; needed with a SASL_ protocol."""
     sasl_username: str | None = None
     """SASL user name."""
-    sasl_password: SecretStr | None = None
+    sasl_password: Secret = None
     """SASL password."""
     ssl_cafile: Path | None = None
     """PEM file with the authorities that sign the brokers' certificates; empty: the system's."""
@@ -177,9 +241,9 @@ class ObjectSettings(_Group):
 
     endpoint: Endpoint | None = None
     """host:port without scheme. Empty: `skureel demo` starts an embedded store; everything else asks for it."""
-    access_key: str | None = None
+    access_key: HeaderText | None = None
     """Access key."""
-    secret_key: SecretStr | None = None
+    secret_key: Secret = None
     """Secret key."""
     bucket: Annotated[
         str,
@@ -189,7 +253,7 @@ class ObjectSettings(_Group):
     """Bucket of clips, posters and records."""
     secure: bool = True
     """TLS to the store."""
-    region: str = "us-east-1"
+    region: HeaderText = "us-east-1"
     """Region to sign for; MinIO takes any."""
     addressing: Literal["auto", "path", "virtual"] = "auto"
     """Where addresses name the bucket: path (store:9000/bucket/key) or virtual (bucket.store/key); auto: virtual at
@@ -264,7 +328,7 @@ class ReaderSettings(_Group):
     Empty: no reader, or whichever model the endpoint has."""
     endpoint: ApiUrl | None = None
     """A server that speaks OpenAI's chat completions with JSON Schema, e.g. https://llm.example.com/v1."""
-    key: SecretStr | None = None
+    key: HeaderSecret = None
     """Key for the endpoint, sent as a bearer token."""
     revision: str | None = None
     """Any text, to be changed when the endpoint's model changes behind its name: answers kept before count no more."""
@@ -389,13 +453,16 @@ def _problems(group: type[_Group], values: Mapping[str, str]) -> dict[str, str]:
         for name in sorted(firsts, key=list(values).index):
             problem = firsts[name]
             why = f": {problem['ctx']['error']}" if problem["type"] == "value_error" else ""
-            problems[name] = f"{_given(values[name])} was given{why}; give {wanted(group.model_fields[name])}"
+            given = _given(group, name, values[name])
+            problems[name] = f"{given} was given{why}; give {wanted(group.model_fields[name])}"
         return problems
     return {}
 
 
-def _given(text: str) -> str:
-    """A wrong value as it may be told: without what may be a password before a host, or a signature in a query."""
+def _given(group: type[_Group], name: str, text: str) -> str:
+    """A wrong value as it may be told: no secret, no password before a host, no signature in a query."""
+    if SecretStr in get_args(group.model_fields[name].annotation):
+        return _HIDDEN
     before, at, host = text.rpartition("@")
     shown, query, _ = (f"{_HIDDEN}@{host}" if at and before else text).partition("?")
     return repr(one_line(f"{shown}?{_HIDDEN}" if query else shown, _GIVEN_CHARACTERS))
@@ -412,7 +479,7 @@ def survey() -> Iterator[SettingRow]:
         values = _given_to(group_name, group)
         wrong = _problems(group, values)
         taken[group_name] = group.model_validate({name: value for name, value in values.items() if name not in wrong})
-        refused |= {_variable(group_name, name): _given(values[name]) for name in wrong}
+        refused |= {_variable(group_name, name): _given(group, name, values[name]) for name in wrong}
     for row in describe(Settings.model_construct(**taken)):
         given = refused.get(row.variable)
         yield row if given is None else row._replace(value=given, is_default=False, is_wrong=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.errors import ConfigurationError, WrongSettings
-from shared.settings import SettingRow, Settings, describe, load_settings
+from shared.settings import SettingRow, Settings, describe, load_settings, survey
 from shared.wanted import wanted
 
 
@@ -192,8 +192,9 @@ def test_what_config_prints_can_be_read_again(hosts: str, delays: str, monkeypat
 
 @pytest.mark.parametrize("row", list(describe(Settings.model_construct())), ids=lambda row: row.variable)
 def test_an_empty_variable_is_one_that_is_not_set(row: SettingRow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(row.variable, "")
-    assert load_settings() == Settings.model_construct()
+    for empty in ("", " ", "\n", "\ufeff\r\n"):
+        monkeypatch.setenv(row.variable, empty)
+        assert load_settings() == Settings.model_construct()
 
 
 @pytest.mark.parametrize(
@@ -210,3 +211,83 @@ def test_a_password_in_an_address_is_not_shown(
     monkeypatch.setenv(f"SKUREEL_{name}", value)
     (row,) = (row for row in describe(Settings()) if row.variable == f"SKUREEL_{name}")
     assert row.value == shown
+
+
+AROUND = [("", "\n"), ("", "\r\n"), (" ", " "), ("\t", "\u00a0"), ("\ufeff", ""), ("\ufeff ", "\u3000\n\n")]
+SOME = {
+    "KAFKA__BOOTSTRAP_SERVERS": "one:9092,two:9092",
+    "KAFKA__SASL_USERNAME": "me",
+    "KAFKA__SASL_PASSWORD": "hu sh",
+    "KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+    "KAFKA__SSL_CAFILE": "/etc/ca.pem",
+    "KAFKA__HANDLER_THREADS": "8",
+    "KAFKA__RETRY_DELAYS_SECONDS": "30,300",
+    "OBJECTS__ENDPOINT": "store:9000",
+    "OBJECTS__ACCESS_KEY": "admin",
+    "OBJECTS__SECRET_KEY": "hush",
+    "OBJECTS__BUCKET": "clips",
+    "OBJECTS__REGION": "eu-1",
+    "OBJECTS__SECURE": "false",
+    "OBJECTS__PUBLIC_URL": "https://cdn.example.com",
+    "MODEL__DEVICE": "cuda:1",
+    "RENDER__IMAGE_HOSTS": '["a.example.com"]',
+    "RENDER__SEED": "7",
+    "READER__KEY": "hush",
+    "HEALTH__HOST": "::",
+}
+
+
+@pytest.mark.parametrize(("before", "after"), AROUND, ids=ascii)
+def test_what_stands_around_a_value_is_none_of_it(before: str, after: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret made from a file ends with a line break, and editors put a byte order mark before it."""
+    for name, value in SOME.items():
+        monkeypatch.setenv(f"SKUREEL_{name}", value)
+    plain = load_settings()
+    assert plain != Settings.model_construct()
+    for name, value in SOME.items():
+        monkeypatch.setenv(f"SKUREEL_{name}", before + value + after)
+    assert load_settings() == plain
+
+
+def test_servers_may_stand_on_a_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKUREEL_KAFKA__BOOTSTRAP_SERVERS", "one:9092,\n  two:9092\n")
+    assert load_settings().kafka.bootstrap_servers == "one:9092,two:9092"
+
+
+@pytest.mark.parametrize("inside", ["\n", "\r", "\t", "\x1b", "\x7f", "\x85", "\u2028", "\udcff"], ids=ascii)
+@pytest.mark.parametrize("name", [name for name, value in SOME.items() if len(value) > 1 and value[0] not in "[3"])
+def test_what_no_line_can_hold_is_refused_by_its_variable(
+    name: str, inside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = SOME[name]
+    monkeypatch.setenv(f"SKUREEL_{name}", f"{value[:1]}{inside}{value[1:]}")
+    with pytest.raises(WrongSettings) as caught:
+        load_settings()
+    (told,) = caught.value.problems
+    assert told.startswith(f"SKUREEL_{name}: ")
+    assert "was given" in told
+    assert "; give " in told
+    assert told.isprintable()
+    if name in ("KAFKA__SASL_PASSWORD", "OBJECTS__SECRET_KEY", "READER__KEY"):
+        assert "**********" in told
+        assert "ush" not in told
+        assert "u sh" not in told
+
+
+@pytest.mark.parametrize("name", ["OBJECTS__ACCESS_KEY", "OBJECTS__REGION", "OBJECTS__ENDPOINT", "READER__KEY"])
+@pytest.mark.parametrize("value", ["商店", "hüsh", "hu sh", "hu\u00a0sh"])
+def test_what_no_header_can_hold_is_refused_by_its_variable(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"SKUREEL_{name}", value)
+    with pytest.raises(WrongSettings, match=rf"^SKUREEL_{name}: .* was given: .*; give ") as caught:
+        load_settings()
+    assert value not in str(caught.value) or name != "READER__KEY"
+
+
+def test_the_survey_shows_no_secret_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKUREEL_OBJECTS__SECRET_KEY", "hu\nsh")
+    shown = []
+    with pytest.raises(WrongSettings):
+        shown.extend(row.value for row in survey())
+    assert not any("hu" in value for value in shown)
