@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from functions.cli.frame import EXIT_FAILED, Command, read_settings
-from functions.cli.printing import counted, say, say_event, tell
+from functions.cli.printing import say, say_event, tell
 from functions.cli.products_file import ProductsFile, mapping_option, product_ids
 from shared.errors import PermanentError
 from shared.events import ENTRY_TYPES, EVENT_TYPES
+from shared.plural import counted
 
 if TYPE_CHECKING:
     from functions.replay_events import Rate

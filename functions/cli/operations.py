@@ -1,15 +1,20 @@
 """What operators run and ask: `skureel run`, `topics`, `lag`, `deadletters`, `config`, `doctor` and `schemas`."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from functions.cli.frame import EXIT_FAILED, Command, Commands, read_settings
-from functions.cli.printing import counted, give, say, tell
+from functions.cli.printing import give, say, tell
 from functions.registry import FUNCTIONS
-from shared.printable import one_line_of_bytes
+from shared.plural import counted
+from shared.printable import LONGEST, one_line_of_bytes
 from shared.settings import survey
+
+if TYPE_CHECKING:
+    from shared.kafka import DeadLetter, Lag
 
 KEY_CHARACTERS = 80
 TOLD_HOPELESS = 20
@@ -52,8 +57,9 @@ def create_topics_command(partitions: int, replication: int | None) -> None:
         tell("all topics are there")
 
 
-@click.command(cls=Command, example="skureel lag")
-def lag() -> None:
+@click.command(cls=Command, example="skureel lag --all")
+@click.option("--all", "every", is_flag=True, help="List the partitions where nothing waits, too.")
+def lag(every: bool) -> None:
     """Say how far each function is behind, by topic and partition, in offsets.
 
     Offsets are what the scaler counts: records, those in work too, and the markers that end transactions. What a retry
@@ -63,18 +69,12 @@ def lag() -> None:
     from shared.kafka import read_lag
 
     parts = list(read_lag(read_settings().kafka, CONSUMES, CARRIES))
+    shown = [part for part in parts if every or part.offsets]
+    for line in _lag_table(shown):
+        say(line)
     behind: Counter[str] = Counter()
-    table = [("function", "topic", "partition", "committed", "end", "offsets")]
     for part in parts:
-        committed = "-" if part.committed is None else str(part.committed)
-        row = (part.function, part.topic, str(part.partition), committed, str(part.end), str(part.offsets))
-        table.append(row)
         behind[part.function] += part.offsets
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for function, topic, *numbers in table:
-        cells = [function.ljust(widths[0]), topic.ljust(widths[1])]
-        cells += [number.rjust(width) for number, width in zip(numbers, widths[2:], strict=True)]
-        say(" ".join(cells))
     late = [
         f"{function} has {counted(offsets, 'offset')} waiting or due"
         if function in CARRIES
@@ -83,6 +83,24 @@ def lag() -> None:
         if offsets
     ]
     tell("; ".join(late) or "no function is behind")
+    quiet = len(parts) - len(shown)
+    if shown and quiet:
+        tell(f"{quiet} of {counted(len(parts), 'partition')} not listed, for nothing waits there; --all lists them")
+
+
+def _lag_table(parts: Sequence["Lag"]) -> Iterator[str]:
+    """A line for each, under a head; none where there are none."""
+    if not parts:
+        return
+    table = [("function", "topic", "partition", "committed", "end", "offsets")]
+    for part in parts:
+        committed = "-" if part.committed is None else str(part.committed)
+        table.append((part.function, part.topic, str(part.partition), committed, str(part.end), str(part.offsets)))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for function, topic, *numbers in table:
+        cells = [function.ljust(widths[0]), topic.ljust(widths[1])]
+        cells += [number.rjust(width) for number, width in zip(numbers, widths[2:], strict=True)]
+        yield " ".join(cells)
 
 
 @click.group(cls=Commands)
@@ -95,8 +113,8 @@ def deadletters() -> None:
 def list_command(topics: Sequence[str]) -> None:
     """One line a dead letter: its place, key, when and how often it failed, its replays, and why.
 
-    The key is the product's id. "sent again" marks those that a replay without PLACE has come past. What was sent by
-    PLACE is noted nowhere: if it failed again, a later letter of the same key has one replay more.
+    The key is the product's id. "sent again" marks those that a replay without PLACE has come past, and those of whose
+    record a later letter tells. What was sent by PLACE and has not failed again is noted nowhere.
     """
     from shared.kafka import list_dead_letters
 
@@ -106,12 +124,12 @@ def list_command(topics: Sequence[str]) -> None:
         story = letter.story
         # A parked letter was passed over, not sent.
         mark = " (parked)" if letter.parked else " (sent again)" if letter.sent_again and not letter.stays else ""
-        key = one_line_of_bytes(letter.key, KEY_CHARACTERS) if letter.key else "no key"
         since = story.first_failed_at or "no time"
         often = f"{counted(story.attempts, 'attempt')}, {counted(story.replays, 'replay')}"
-        say(f"{letter.place}  {key}  {since}  {often}  {story.reason or 'no reason'}{mark}: {story.message}")
+        key, reason = _key(letter, KEY_CHARACTERS), story.reason or "no reason"
+        say(f"{letter.place}  {key}  {since}  {often}  {reason}{mark}: {story.message}")
     if found:
-        tell(f"{counted(found, 'dead letter')}; what was sent again by its place is not marked")
+        tell(f"{counted(found, 'dead letter')}; what was sent by its place is marked once it failed again")
     else:
         tell("there are no dead letters")
 
@@ -123,9 +141,11 @@ def show(place: str, value: bool) -> None:
     """Headers, story and size of the dead letter at PLACE (topic:partition:offset), or its exact bytes.
 
     PLACE is the dead letter's own, as `skureel deadletters list` says it, or that of its record in the topic of events,
-    as the log says it: where it first was, or where it came back to. Of such a record the last dead letter is meant.
+    as the log says it: where it first was, or where it came back to. Of such a record the last dead letter is meant,
+    and the places of the earlier ones are told.
     """
     from shared.kafka import show_dead_letter
+    from shared.kafka.story import WRITTEN_AT
 
     letter = show_dead_letter(read_settings().kafka, place)
     if value:
@@ -133,9 +153,19 @@ def show(place: str, value: bool) -> None:
         return
     say(f"place: {letter.place}")
     for name, raw in letter.headers:
-        say(f"{name}: {one_line_of_bytes(raw)}", longest=2 * len(name) + 20_000)
-    say(f"key: {one_line_of_bytes(letter.key)}")
-    say("value: none" if letter.value is None else f"value: {len(letter.value)} bytes; --value writes them")
+        told = letter.story.written_at if name == WRITTEN_AT else ""
+        say(f"{name}: {told or one_line_of_bytes(raw)}", longest=2 * len(name) + 20_000)
+    say(f"key: {_key(letter)}")
+    size = "no value" if letter.value is None else f"{counted(len(letter.value), 'byte')}; --value writes them"
+    say(f"value: {size}")
+    if letter.earlier:
+        tell(f"its record has {counted(len(letter.earlier), 'earlier dead letter')}: {', '.join(letter.earlier)}")
+
+
+def _key(letter: "DeadLetter", longest: int = LONGEST) -> str:
+    if letter.key is None:
+        return "no key"
+    return one_line_of_bytes(letter.key, longest) or "empty key"
 
 
 @deadletters.command("replay", example="skureel deadletters replay product.created.dlq:0:17")
@@ -144,6 +174,7 @@ def show(place: str, value: bool) -> None:
 def replay_dead_letters_command(places: Sequence[str], topics: Sequence[str]) -> None:
     """Send dead letters to where they came from: those at PLACE, or all that no replay without PLACE has sent yet.
 
+    Without PLACE, of several letters of one record only the last is sent.
     PLACE is any that `skureel deadletters show` takes.
     """
     from shared.kafka import replay_dead_letters
@@ -152,6 +183,8 @@ def replay_dead_letters_command(places: Sequence[str], topics: Sequence[str]) ->
         raise click.UsageError("PLACE says its topic already; leave out --topic, or PLACE")
     done = replay_dead_letters(read_settings().kafka, places, topics=topics)
     say(f"sent {done.sent} again")
+    if done.overtaken:
+        tell(f"left out {counted(done.overtaken, 'letter')} of whose record a later letter tells")
     for why in (*done.parked, *done.hopeless[:TOLD_HOPELESS]):
         tell(why)
     if len(done.hopeless) > TOLD_HOPELESS:

@@ -20,11 +20,6 @@ def tell(text: str, *, longest: int = LONGEST) -> None:
     click.echo(one_line(text, longest), err=True)
 
 
-def counted(number: int, thing: str) -> str:
-    """ "1 event", "2 events"."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
 def say_event(event: Event[Any]) -> None:
     """An event as one line of structured CloudEvents JSON, out at once: whoever reads a pipe must not wait."""
     click.echo(json_line(to_structured(event).decode()))

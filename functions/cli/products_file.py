@@ -13,12 +13,13 @@ from typing import Any, BinaryIO, NamedTuple
 import click
 from pydantic import ValidationError
 
-from functions.cli.printing import counted, tell
+from functions.cli.printing import tell
 from shared.errors import PermanentError
 from shared.events import ENTRY_TYPES, Event, Product
 from shared.events.cloudevents import MAX_DATA_BYTES, from_structured
 from shared.events.reading import read
 from shared.feeds import Columns, Item, Notes, read_feed, read_mapping
+from shared.plural import counted
 from shared.printable import one_line
 from shared.validation import described
 

@@ -6,6 +6,7 @@ import click
 
 from functions.cli.frame import Commands, read_settings
 from functions.cli.printing import say, tell
+from shared.plural import counted
 
 
 @click.group(cls=Commands)
@@ -50,7 +51,7 @@ def sweep(delete: bool, hours: int) -> None:
     for video_id in leftovers.unreadable:
         tell(f"video {video_id}: its record cannot be read, so its files were left alone")
     done = "deleted" if delete else "left over; --delete removes them"
-    tell(f"{files} files, {size_bytes / 1e6:.1f} MB, and {uploads} unfinished uploads {done}")
+    tell(f"{counted(files, 'file')}, {size_bytes / 1e6:.1f} MB, and {counted(uploads, 'unfinished upload')} {done}")
 
 
 COMMANDS = (store,)

@@ -19,11 +19,11 @@ from functions.replay_events.notebook import Mark, Notebook, Step
 from functions.replay_events.pace import Pace, Rate
 from functions.replay_events.plan import Cost, Derive, Find, Plan, cost_of, describe, make_plan
 from functions.replay_events.selection import LatestEvents, Selection, Window
-from shared.errors import ConfigurationError, PermanentError
+from shared.errors import PermanentError
 from shared.events import ENTRY_TYPES, BulkVideoRequested, Event, type_of_answer
 from shared.events.payload import Payload
 from shared.events.sequence import EXTENSION as SEQUENCE
-from shared.kafka import Bookmark, History, Ledger, Partition
+from shared.kafka import Bookmark, History, Ledger, Partition, missing_topics, topic_name
 from shared.settings import KafkaSettings
 
 __all__ = ["Pace", "Plan", "Rate", "Replay", "Selection", "describe"]
@@ -116,10 +116,7 @@ class Replay:
                 )
             )
             if not self._history.ends:
-                raise ConfigurationError(
-                    f"{self._kafka.bootstrap_servers} has no topic of {' or '.join(ENTRY_TYPES)} under the prefix "
-                    f"{self._kafka.topic_prefix!r}; check SKUREEL_KAFKA__TOPIC_PREFIX, or run `skureel topics create`"
-                )
+                raise missing_topics(self._kafka, [topic_name(self._kafka, name) for name in ENTRY_TYPES])
             self._notebook = stack.enter_context(Notebook())
             self._ledger = stack.enter_context(Ledger(self._kafka, self._selection.name))
             self.run = self._unfinished_run() or self._new_run()

@@ -10,9 +10,10 @@ from functions.replay_events.notebook import Cause, Mark, Notebook, Step
 from functions.replay_events.pace import Rate
 from functions.replay_events.selection import LatestEvents, Selection
 from shared.clips import ClipRecord
-from shared.errors import PermanentError, TemporaryError
+from shared.errors import PermanentError, PhotoNotYet, TemporaryError
 from shared.events import Event, Product, RenderSpec, VideoReady, VideoRejected, VideoRequested
 from shared.kafka import Past
+from shared.plural import counted
 
 Derive = Callable[[Event[Product]], VideoRequested | VideoRejected]
 """A product's request, whether its clip is there or not, or its rejection."""
@@ -55,6 +56,8 @@ class Plan:
     rejected: int = 0
     in_review: int = 0
     other_template: int = 0
+    without_photo: int = 0
+    """Products that name a photo which is not there, or not given: their merchants' matter."""
     failed: int = 0
     failures: list[str] = field(default_factory=list)
     """A sentence for each of the first products whose request could not be derived."""
@@ -67,7 +70,9 @@ class Plan:
     @property
     def products(self) -> int:
         """How many products there are, whatever becomes of them. Those of other categories are not among them."""
-        left_out = self.out_of_date + self.rejected + self.in_review + self.other_template + self.failed
+        left_out = (
+            self.out_of_date + self.rejected + self.in_review + self.other_template + self.without_photo + self.failed
+        )
         return self.to_send + self.done_before + left_out
 
     def steps(self) -> Iterator[Step]:
@@ -107,7 +112,10 @@ def _request(plan: Plan, past: Past, selection: Selection, derive: Derive) -> Vi
         answer = derive(past.event)
     except (TemporaryError, PermanentError) as error:
         if selection.wants_category(product, None):
-            plan.failed += 1
+            if isinstance(error, PhotoNotYet):
+                plan.without_photo += 1
+            else:
+                plan.failed += 1
             if len(plan.failures) < TOLD_FAILURES:
                 plan.failures.append(f"{product.product_id}: {error}")
         return None
@@ -149,7 +157,7 @@ def _kind(spec: RenderSpec) -> Kind:
 
 
 def cost_of(to_draw: Mapping[Kind, int], recent: Iterable[VideoReady]) -> Cost:
-    """What drawing these takes the GPU, by the median of recent clips of the same weights, size and steps."""
+    """What drawing these takes one device, by the median of recent clips of the same weights, size and steps."""
     measured: dict[Kind, list[float]] = {}
     for ready in recent:
         seconds = [ready.timings_seconds[stage] for stage in GPU_STAGES if stage in ready.timings_seconds]
@@ -169,25 +177,27 @@ def cost_of(to_draw: Mapping[Kind, int], recent: Iterable[VideoReady]) -> Cost:
 def describe(plan: Plan, cost: Cost, rate: Rate, *, unreadable: int = 0) -> Iterator[str]:
     """The plan in a few lines for people."""
     if unreadable:
-        yield f"unread    {unreadable} in all, of whatever product, are no events"
+        yield f"unread    {unreadable}: records of whatever product that are no events"
     yield f"products  {plan.products}"
     if plan.done_before:
-        yield f"done      {plan.done_before} were answered before this replay was interrupted"
+        yield f"done      {plan.done_before}: answered before this replay was interrupted"
     left_out = {
-        "have a newer event, which is left to answer them": plan.out_of_date,
-        "are rejected by the screening of today": plan.rejected,
-        "have a clip that waits for a person's decision": plan.in_review,
-        "have a template of another version": plan.other_template,
+        "a newer event is left to answer them": plan.out_of_date,
+        "rejected by the screening of today": plan.rejected,
+        "their clip waits for a person's decision": plan.in_review,
+        "their template has another version": plan.other_template,
+        "their photo cannot be had": plan.without_photo,
         "could not be derived": plan.failed,
     }
     for reason, number in left_out.items():
         if number:
-            yield f"left out  {number} {reason}"
+            yield f"left out  {number}: {reason}"
     for sentence in plan.failures:
         yield f"          {sentence}"
-    yield f"to send   {plan.requests} requests into the bulk lane, {plan.answers} answers whose clip is there"
-    yield f"to draw   {cost.videos} videos"
-    yield f"GPU time  {_gpu_time(cost)}"
+    requests, answers = counted(plan.requests, "request"), counted(plan.answers, "answer")
+    yield f"to send   {requests} into the bulk lane, {answers} for which there is a clip"
+    yield f"to draw   {counted(cost.videos, 'video')}"
+    yield f"drawing   {_drawing_time(cost)}"
     yield f"sending   takes {_duration(plan.to_send / rate.per_second)} at {rate}"
 
 
@@ -200,13 +210,15 @@ def _of_generation(request: VideoRequested, generation: int) -> VideoRequested:
     return request.model_copy(update={"spec": spec, "video_id": spec.video_id})
 
 
-def _gpu_time(cost: Cost) -> str:
+def _drawing_time(cost: Cost) -> str:
     known = cost.videos - cost.unknown
     if not cost.videos:
-        return "none"
+        return "takes no time"
     if not known:
-        return "unknown: no recent video.ready tells how long this model takes for this size and these steps"
-    told = f"about {cost.seconds:.0f} s by the median of {cost.samples} recent clips of their kind"
+        return "takes an unknown time: no recent video.ready tells it of this model, this size and these steps"
+    told = (
+        f"takes about {_duration(cost.seconds)} by the median of {counted(cost.samples, 'recent clip')} of their kind"
+    )
     return told if not cost.unknown else f"{told} for {known} of them, unknown for {cost.unknown}"
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
+from shared.plural import counted
+
 SHOWN = 20
 """Bad rows that are told one by one, and columns that are told by name."""
 _KEPT_NAMES = 1000
@@ -50,10 +52,10 @@ class Notes:
     def told(self) -> Iterator[str]:
         """What is to be said when all has been read, but for the bad rows."""
         for fact, (count, first) in list(self._remarks.items())[:SHOWN]:
-            yield f"{self.name}: {fact} ({_rows(count)}, the first in line {first})"
+            yield f"{self.name}: {fact} ({counted(count, 'row')}, the first in line {first})"
         if self._unread:
             ranked = sorted(self._unread.items(), key=lambda item: -item[1])
-            named = ", ".join(f"{column} ({_rows(count)})" for column, count in ranked[:SHOWN])
+            named = ", ".join(f"{column} ({counted(count, 'row')})" for column, count in ranked[:SHOWN])
             more = f" and {len(ranked) - SHOWN} more" if len(ranked) > SHOWN or self._unnamed else ""
             yield (
                 f"{self.name}: not understood, and kept as it is: {named}{more}; "
@@ -66,8 +68,4 @@ class Notes:
             return None
         lines = ", ".join(map(str, self._bad_lines))
         more = f" and {self.bad - len(self._bad_lines)} more" if self.bad > len(self._bad_lines) else ""
-        return f"{self.name}: {_rows(self.bad)} could not be read (line{'s'[: self.bad > 1]} {lines}{more})"
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count} rows"
+        return f"{self.name}: {counted(self.bad, 'row')} could not be read (line{'s'[: self.bad > 1]} {lines}{more})"

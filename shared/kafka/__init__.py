@@ -5,6 +5,7 @@ The only package that imports the Kafka client. Functions never see it: they tak
 
 from shared.kafka.client import topic_name
 from shared.kafka.codecs import missing_codecs
+from shared.kafka.failures import missing_topics
 from shared.kafka.operating.deadletters import (
     DeadLetter,
     Replayed,
@@ -36,6 +37,7 @@ __all__ = [
     "create_topics",
     "list_dead_letters",
     "missing_codecs",
+    "missing_topics",
     "needed_topics",
     "read_lag",
     "replay_dead_letters",

@@ -65,10 +65,12 @@ def translation(
 
 
 def missing_topics(settings: KafkaSettings, names: Iterable[str]) -> ConfigurationError:
-    """The error for topics, by their full names, that are not there."""
+    """The error for topics, by their full names, none of which is there."""
+    first, *more = names
+    has, them = (f"none of the topics {', '.join((first, *more))}", "them") if more else (f"no topic {first}", "it")
     return ConfigurationError(
-        f"Kafka at {settings.bootstrap_servers} has no topic {', '.join(names)}, or does not let this user see it; run "
-        "`skureel topics create`, or check SKUREEL_KAFKA__TOPIC_PREFIX and ACLs"
+        f"Kafka at {settings.bootstrap_servers} has {has}, or does not let this user see {them}; run `skureel topics "
+        "create`, or check SKUREEL_KAFKA__TOPIC_PREFIX and ACLs"
     )
 
 

@@ -72,6 +72,11 @@ class Story(NamedTuple):
     message: str = ""
     trace: str = ""
 
+    @property
+    def written_at(self) -> str:
+        """The same in ISO 8601; empty where it is not known."""
+        return _iso(self.written_at_ms / 1000) if self.written_at_ms else ""
+
 
 def read(headers: Iterable[tuple[str, bytes | None]]) -> Story:
     """Read the story in a record's headers. What is missing or broken reads as the default: it never makes poison."""
@@ -163,7 +168,7 @@ def written(headers: Iterable[tuple[str, bytes | None]], story: Story, *, group:
         CONNECT + "connector.name": group,
         CONNECT + "task.id": client_id,
         CONNECT + "stage": story.stage,
-        CONNECT + "class.name": "shared.kafka.Worker",
+        CONNECT + "class.name": "shared.kafka.runtime.worker.Worker",
         CONNECT + "exception.class.name": story.exception,
         CONNECT + "exception.message": story.message,
         CONNECT + "exception.stacktrace": story.trace,

@@ -43,6 +43,7 @@ def produce_id(*arguments: str) -> str:
 
 
 def test_a_clip_and_its_poster_are_written_and_labelled(painter: Painter) -> None:
+    Path("new/folder").mkdir(parents=True)
     result = generate("a red mug", "-o", "new/folder/mug.MP4")
     assert result.exit_code == 0, result.stderr
     assert f"new/folder/mug.MP4: {WIDTH}x{HEIGHT}, {FRAMES} frames at {FPS} fps" in result.stderr

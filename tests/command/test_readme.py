@@ -71,5 +71,9 @@ def test_the_files_from_poll_to_commit_exist_and_are_few() -> None:
 
 def test_every_make_target_of_the_readme_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"^make ([a-z]+)", README, re.MULTILINE):
+    targets = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    assert targets is not None
+    told = re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE)
+    assert {*told} == {*targets[1].split()} - {"clean", "format"}
+    for target in told:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

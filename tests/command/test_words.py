@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,8 +21,9 @@ from functions.cli.command import main
 from functions.cli.frame import Command
 from functions.registry import FUNCTIONS, PORTS
 from shared.errors import TemporaryError
-from shared.kafka import Lag, Publisher, Replayed, create_topics
+from shared.kafka import DeadLetter, Lag, Publisher, Replayed, create_topics
 from shared.kafka.client import connection, group_name
+from shared.kafka.story import read as read_story
 from shared.settings import KafkaSettings, Settings, child_environment, describe, load_settings
 from tests.servers import make_topics
 
@@ -142,8 +144,8 @@ def test_topics_that_are_missing_are_named(real_kafka: KafkaSettings, tmp_path: 
         (("publish", str(file)), "product.created"),
         (("tail", "video.ready", "--timeout", "2"), "video.ready"),
         (("tail", "--timeout", "2"), "video.review"),
-        (("lag",), "topic"),
-        (("deadletters", "list"), "dead letter topics"),
+        (("lag",), "none of the topics"),
+        (("deadletters", "list"), "product.created.dlq"),
     ):
         result = skureel(*arguments, settings=real_kafka)
         assert result.exit_code == 2, arguments
@@ -211,7 +213,7 @@ def test_nothing_foreign_reaches_the_terminal_raw(nasty_letter: KafkaSettings) -
         assert result.exit_code == 0
         assert_harmless(result.output)
     assert len(listed.stdout.splitlines()) == 1
-    assert listed.stderr == "1 dead letter; what was sent again by its place is not marked\n"
+    assert listed.stderr == "1 dead letter; what was sent by its place is marked once it failed again\n"
     assert "  \\x1b[2J" in listed.stdout, "the key is not shown"
     assert "0 attempts, 0 replays" in listed.stdout
     assert place in listed.stdout
@@ -421,6 +423,39 @@ def test_what_waits_in_retry_topics_is_not_called_behind(monkeypatch: pytest.Mon
     ]
     monkeypatch.setattr("shared.kafka.read_lag", lambda *_: parts)
     assert skureel("lag").stderr == "derive_prompt is 1 offset behind; redeliver has 5 offsets waiting or due\n"
+
+
+def test_times_are_shown_as_times_and_what_is_not_there_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    headers: list[tuple[str, bytes | None]] = [("skureel.written-at", b"1795908414789")]
+    letter = DeadLetter("t.dlq", 0, 9, 0, None, None, headers, read_story(headers), earlier=("t.dlq:0:3", "t.dlq:0:5"))
+    monkeypatch.setattr("shared.kafka.show_dead_letter", lambda *_: letter)
+    shown = skureel("deadletters", "show", "t:0:1")
+    assert shown.stdout.splitlines() == [
+        "place: t.dlq:0:9",
+        "skureel.written-at: 2026-11-28T23:26:54.789Z",
+        "key: no key",
+        "value: no value",
+    ]
+    assert shown.stderr == "its record has 2 earlier dead letters: t.dlq:0:3, t.dlq:0:5\n"
+    monkeypatch.setattr("shared.kafka.list_dead_letters", lambda *_: [letter, replace(letter, key=b"")])
+    assert [line.split("  ")[1] for line in skureel("deadletters", "list").stdout.splitlines()] == [
+        "no key",
+        "empty key",
+    ]
+
+
+def test_letters_that_are_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.kafka.replay_dead_letters", lambda *_, **__: Replayed(2, (), (), 1))
+    result = skureel("deadletters", "replay")
+    assert (result.exit_code, result.stdout) == (0, "sent 2 again\n")
+    assert result.stderr == "left out 1 letter of whose record a later letter tells\n"
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    place = tmp_path / "none" / "a.mp4"
+    result = skureel("generate", "a mug", "-o", str(place))
+    assert (result.exit_code, place.parent.exists()) == (2, False)
+    assert f"{place} cannot be written: No such file or directory" in result.stderr
 
 
 def test_of_many_letters_that_fail_again_some_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

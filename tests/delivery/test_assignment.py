@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from kafka import TopicPartition
 
 from shared.kafka.runtime.assignment import assign_evenly
+from shared.kafka.runtime.membership import names
 
 TOPICS = ("live", "live.retry", "bulk", "bulk.retry")
 
@@ -68,3 +69,10 @@ def test_a_topic_goes_only_to_members_that_read_it() -> None:
     )
     assert {partition.topic for partition in assigned["a"]} == {"live"}
     assert {TopicPartition("new", 0), TopicPartition("new", 1)} <= assigned["b"]
+
+
+def test_many_partitions_are_few_words() -> None:
+    partitions = {TopicPartition(topic, number) for topic in ("a", "b") for number in (0, 1, 2, 10, 4)}
+    assert names(partitions) == "a[0-2,4,10], b[0-2,4,10]"
+    assert names([TopicPartition("a", 7)]) == "a[7]"
+    assert names([]) == "nothing"

@@ -295,7 +295,7 @@ def test_clips_survive_a_store_that_is_away_for_twenty_seconds(
         breakable_minio.kill() if fault == "killed" else breakable_minio.pause()
         back = time.monotonic() + AWAY_SECONDS
         clips.ask(16)
-        eventually(lambda: any("holding for" in worker.log() for worker in clips.workers.workers), PATIENCE_SECONDS)
+        eventually(lambda: any("losing nothing" in worker.log() for worker in clips.workers.workers), PATIENCE_SECONDS)
         # Some of what was begun has no store to go to, nor a worker. None can start without a store.
         clips.workers.kill(clips.workers.workers[0])
         eventually(lambda: time.monotonic() > back, 2 * AWAY_SECONDS)

@@ -8,7 +8,7 @@ import pytest
 
 from shared.errors import ConfigurationError, PermanentError
 from shared.events import Event
-from shared.kafka import Publisher, create_topics, list_dead_letters, replay_dead_letters, show_dead_letter
+from shared.kafka import Publisher, Worker, create_topics, list_dead_letters, replay_dead_letters, show_dead_letter
 from shared.kafka.operating.deadletters import parse_place
 from shared.kafka.story import MOST_REPLAYS
 from shared.settings import KafkaSettings
@@ -53,21 +53,24 @@ def test_a_dead_letter_is_listed_shown_and_sent_again(kafka_broker: KafkaSetting
         done = replay_dead_letters(kafka_broker, [letters[b"p-1"].place])
         assert (done.sent, done.parked) == (1, ())
         eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 4)
-    assert not any(letter.sent_again for letter in list_dead_letters(kafka_broker, topics))
+    marked = [letter.place for letter in list_dead_letters(kafka_broker, topics) if letter.sent_again]
+    assert marked == [letters[b"p-1"].place]
     before = Counter(record.key for record in records_of(kafka_broker, CREATED))
-    assert replay_dead_letters(kafka_broker, topics=topics).sent == 4
+    done = replay_dead_letters(kafka_broker, topics=topics)
+    assert (done.sent, done.overtaken) == (3, 1)
     after = Counter(record.key for record in records_of(kafka_broker, CREATED))
-    assert after - before == {b"p-1": 2, b"p-2": 1, b"\xff": 1}
+    assert after - before == {b"p-1": 1, b"p-2": 1, b"\xff": 1}
     assert replay_dead_letters(kafka_broker, topics=topics).sent == 0, "the same letters were sent again"
     assert all(letter.sent_again for letter in list_dead_letters(kafka_broker, topics))
     function.mended = True
     with running(function, kafka_broker):
-        eventually(lambda: sorted(answered(kafka_broker)) == ["p-1", "p-1", "p-2"])
+        eventually(lambda: sorted(answered(kafka_broker)) == ["p-1", "p-2"])
         eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == 5)
     (open_letter,) = (letter for letter in list_dead_letters(kafka_broker, topics) if not letter.sent_again)
     assert (open_letter.key, open_letter.story.replays) == (b"\xff", 1)
     again = [record for record in records_of(kafka_broker, CREATED + ".dlq") if record.key == b"\xff"]
     assert [record.value for record in again] == [b"\x00poison"] * 2
+    assert headers_of(again[0])["__connect.errors.class.name"] == f"{Worker.__module__}.{Worker.__qualname__}"
     first, second = (headers_of(record) for record in again)
     assert second["skureel.first-failed-at"] == first["skureel.first-failed-at"]
     assert (first["skureel.replays"], second["skureel.replays"]) == ("0", "1")
@@ -104,6 +107,41 @@ def test_replays_of_a_letter_that_always_fails_come_to_an_end(kafka_broker: Kafk
     assert len(function.handled) == MOST_REPLAYS + 1
     sizes = [sum(len(raw) for _, raw in record.headers) for record in records_of(kafka_broker, CREATED + ".dlq")]
     assert max(sizes) - min(sizes) <= 2, "headers grow with every replay"
+
+
+def test_a_record_that_failed_again_is_not_sent_twice(kafka_broker: KafkaSettings) -> None:
+    make_delivery_topics(kafka_broker, partitions=1)
+    publish_products(kafka_broker, ["p-1", "p-2"])
+
+    def await_letters(count: int) -> None:
+        eventually(lambda: len(records_of(kafka_broker, CREATED + ".dlq")) == count)
+
+    with running(Mended(), kafka_broker):
+        await_letters(2)
+        first = next(letter for letter in list_dead_letters(kafka_broker) if letter.key == b"p-1")
+        replay_dead_letters(kafka_broker, [first.place])
+        await_letters(3)
+        done = replay_dead_letters(kafka_broker)
+        assert (done.sent, done.overtaken) == (2, 1)
+        await_letters(5)
+        done = replay_dead_letters(kafka_broker)
+        assert (done.sent, done.overtaken) == (2, 0)
+        await_letters(7)
+
+
+def test_a_letter_of_other_bytes_from_the_same_place_is_one_of_its_own(kafka_broker: KafkaSettings) -> None:
+    """A topic that was made anew counts from 0 again, and a forged story may name any place."""
+    make_delivery_topics(kafka_broker, partitions=1)
+    place = [
+        (f"__connect.errors.{name}", raw) for name, raw in (("topic", b"t"), ("partition", b"0"), ("offset", b"7"))
+    ]
+    with Publisher(kafka_broker) as publisher:
+        for value, replays in ((b"genuine", b"0"), (b"forged", b"1"), (b"genuine", b"1")):
+            headers = [*place, ("skureel.replays", replays)]
+            publisher.publish_raw(kafka_broker.topic_prefix + CREATED + ".dlq", b"k", value, headers)
+    done = replay_dead_letters(kafka_broker)
+    assert (done.sent, done.overtaken) == (2, 1)
+    assert sorted(record.value for record in records_of(kafka_broker, CREATED)) == [b"forged", b"genuine"]
 
 
 @pytest.mark.parametrize("place", ["", "topic", "topic:0", "topic:a:1", "topic:0:-1", "topic:0:٣", "t:0:" + "9" * 30])
@@ -185,7 +223,9 @@ def test_every_place_that_the_log_names_of_a_record_is_taken(
     origin = f"{topic}:{first.story.partition}:{first.story.offset}"
     assert places[0] == origin
     for place in (again.place, came_back, origin):
-        assert show_dead_letter(kafka_broker, place).place == again.place
+        shown = show_dead_letter(kafka_broker, place)
+        assert shown.place == again.place
+        assert shown.earlier == (() if place == again.place else (first.place,))
     assert replay_dead_letters(kafka_broker, [again.place, came_back, origin]).sent == 1
     for place in (f"{topic}:0:{again.offset + 1000}", f"{topic}:99:0"):
         with pytest.raises(PermanentError, match="there is no dead letter at"):

@@ -14,7 +14,7 @@ from model_store.manifest import Manifest, write_manifest
 from model_store.sampling import SamplerConfig
 from shared.clips import ClipStore
 from shared.drawing import ClipNumbers
-from shared.errors import TemporaryError
+from shared.errors import PhotoNotYet, TemporaryError
 from shared.events import Event, Product
 from shared.kafka import Publisher
 from shared.objects import ObjectStore
@@ -98,9 +98,9 @@ def command(embedded_kafka: KafkaSettings, embedded_objects: ObjectSettings, tmp
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(command: Command, embedded_kafka: KafkaSettings) -> None:
     told = command.lines("replay", "--dry-run", "--rate", "2/s")
     assert "products  3" in told
-    assert "to send   3 requests into the bulk lane, 0 answers whose clip is there" in told
+    assert "to send   3 requests into the bulk lane, 0 answers for which there is a clip" in told
     assert "to draw   2 videos" in told
-    assert any(line.startswith("GPU time  unknown") for line in told)
+    assert any(line.startswith("drawing   takes an unknown time") for line in told)
     assert "sending   takes 1.5 s at 2/s" in told
     assert sent(embedded_kafka) == []
 
@@ -120,8 +120,8 @@ def test_another_model_gives_new_ids_and_the_old_clips_stay(
             clips.objects.put_new(key, b"x", "video/mp4")
 
     told = command.lines("replay", "--rate", "1000/s")
-    assert "to send   0 requests into the bulk lane, 3 answers whose clip is there" in told
-    assert "GPU time  none" in told
+    assert "to send   0 requests into the bulk lane, 3 answers for which there is a clip" in told
+    assert "drawing   takes no time" in told
     assert products_of(sent(embedded_kafka, READY)) == ["cup", "cup-pack-of-2", "lamp"]
 
     other = model(tmp_path / "second", "second")
@@ -141,7 +141,7 @@ def test_options_select(command: Command, tmp_path: Path) -> None:
     feed = tmp_path / "feed.csv"
     feed.write_text("sku,title\ncup,Cup\nlamp,Lamp\n", encoding="utf-8")
     assert "products  2" in command.lines("replay", "--dry-run", "--products", str(feed))
-    assert "left out  3 have a template of another version" in command.lines(
+    assert "left out  3: their template has another version" in command.lines(
         "replay", "--dry-run", "--template-version", "999"
     )
 
@@ -182,8 +182,18 @@ def test_what_could_not_be_derived_is_said_last(command: Command, monkeypatch: p
     assert result.stderr.splitlines()[-1] == "1 product could not be derived; mend what is said of them above"
 
 
+def test_a_photo_that_is_missing_is_its_merchants_matter(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_photo(*_: object) -> None:
+        raise PhotoNotYet("image 'uploads/a.png' is not there or may not be read; upload it")
+
+    monkeypatch.setattr(Requests, "of", without_photo)
+    told = command.lines("replay", "--dry-run", "--product", "cup")
+    at = told.index("left out  1: their photo cannot be had")
+    assert told[at + 1] == "          cup: image 'uploads/a.png' is not there or may not be read; upload it"
+
+
 def test_lag_is_a_table(command: Command) -> None:
-    result = command("lag")
+    result = command("lag", "--all")
     assert result.exit_code == 0
     heading, *rows = result.stdout.splitlines()
     assert heading.split() == ["function", "topic", "partition", "committed", "end", "offsets"]
@@ -191,3 +201,10 @@ def test_lag_is_a_table(command: Command) -> None:
     assert sum(int(row.split()[-1]) for row in rows) == len(PRODUCTS)
     assert {row.split()[3] for row in rows} == {"-"}
     assert result.stderr == "derive_prompt is 3 offsets behind\n"
+    short = command("lag")
+    behind = [row.split() for row in rows if row.split()[-1] != "0"]
+    assert [line.split() for line in short.stdout.splitlines()] == [heading.split(), *behind]
+    told, left_out = short.stderr.splitlines()
+    assert told == "derive_prompt is 3 offsets behind"
+    quiet = f"{len(rows) - len(behind)} of {len(rows)} partitions"
+    assert left_out == f"{quiet} not listed, for nothing waits there; --all lists them"

@@ -88,11 +88,11 @@ def test_another_models_times_tell_nothing(notebook: Notebook) -> None:
 @pytest.mark.parametrize(
     ("cost", "told"),
     [
-        (Cost(0, 0.0, 0, 0), "GPU time  none"),
-        (Cost(3, 12.4, 0, 7), "GPU time  about 12 s by the median of 7 recent clips of their kind"),
+        (Cost(0, 0.0, 0, 0), "drawing   takes no time"),
+        (Cost(3, 12.4, 0, 7), "drawing   takes about 12.4 s by the median of 7 recent clips of their kind"),
         (
             Cost(3, 8.0, 1, 7),
-            "GPU time  about 8 s by the median of 7 recent clips of their kind for 2 of them, unknown for 1",
+            "drawing   takes about 8.0 s by the median of 7 recent clips of their kind for 2 of them, unknown for 1",
         ),
     ],
 )
@@ -113,12 +113,12 @@ def test_the_plan_tells_what_is_left_out_and_why(notebook: Notebook) -> None:
     )
     told = "\n".join(describe(plan, cost_of(plan.to_draw, []), Rate(4.0), unreadable=5))
     for line in (
-        "unread    5 in all, of whatever product, are no events",
+        "unread    5: records of whatever product that are no events",
         "products  4",
-        "left out  1 are rejected by the screening of today",
-        "left out  1 could not be derived\n          c: its photo is gone; upload it",
-        "to send   1 requests into the bulk lane, 1 answers whose clip is there",
-        "to draw   1 videos",
+        "left out  1: rejected by the screening of today",
+        "left out  1: could not be derived\n          c: its photo is gone; upload it",
+        "to send   1 request into the bulk lane, 1 answer for which there is a clip",
+        "to draw   1 video",
         "sending   takes 0.5 s at 4/s",
     ):
         assert line in told

@@ -6,16 +6,17 @@
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaTimeoutError
 
-from shared.errors import ConfigurationError, PermanentError, TemporaryError
+from shared.errors import PermanentError, TemporaryError
 from shared.kafka import story as stories
 from shared.kafka.client import DEAD_LETTER_SUFFIX, GROUP_PREFIX, base_topic, place_of
-from shared.kafka.failures import translated
+from shared.kafka.failures import missing_topics, translated
 from shared.kafka.operating.topics import needed_topics
 from shared.kafka.operating.window import LogWindow
 from shared.kafka.producing import Outgoing, Sender
@@ -27,6 +28,9 @@ _SUBJECT = "dead letters"
 _COMMITTED_MS = 10_000
 _PORTION_LETTERS = 500
 _PORTION_BYTES = 8 * 1024 * 1024
+
+_Record = tuple[str, int, int, bytes]
+"""A record that failed: where it first was, and the digest of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,10 @@ class DeadLetter:
     headers: list[tuple[str, bytes | None]] = field(repr=False)
     story: Story
     sent_again: bool = False
-    """Whether a replay of its whole topic has come past it, in `list_dead_letters` alone. A replay by place leaves no
-    note: what it sent comes back, if it fails, as a letter with one replay more."""
+    """Whether a replay of its whole topic has come past it, or a later letter tells of its record, in
+    `list_dead_letters` alone. A replay by place leaves no note but the letter of what failed again."""
+    earlier: tuple[str, ...] = ()
+    """The places of earlier letters of its record, where `show_dead_letter` was asked for that record."""
 
     @property
     def parked(self) -> bool:
@@ -75,6 +81,17 @@ class DeadLetter:
         """`topic:partition:offset`."""
         return place_of(self)
 
+    @property
+    def age(self) -> tuple[int, int, int]:
+        """The greater, the later among the letters of one record."""
+        return self.story.replays, self.time_ms, self.offset
+
+    @property
+    def record(self) -> _Record:
+        """What record it is of. Its bytes are part of that: a topic that was made anew has the same places, and whoever
+        forges a story is believed of what they sent themselves."""
+        return self.story.topic, self.story.partition, self.story.offset, sha256(self.value or b"").digest()
+
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
@@ -85,6 +102,8 @@ class Replayed:
     """Why letters stay, one sentence each: they were sent again too often, or were too large to be kept."""
     hopeless: tuple[str, ...] = ()
     """A sentence for each letter that was sent and will fail again as it is."""
+    overtaken: int = 0
+    """How many were left out, since a later letter tells of the same record."""
 
 
 def dead_letter_topics(settings: KafkaSettings) -> tuple[str, ...]:
@@ -102,8 +121,11 @@ def list_dead_letters(settings: KafkaSettings, topics: Collection[str] = ()) -> 
     with _open(settings, isolation_level="read_uncommitted") as window:
         done = _done(settings, window, _partitions(settings, window, topics))
     with _open(settings) as window:
-        for letter in _read(window, dict.fromkeys(_partitions(settings, window, topics), 0)):
-            yield replace(letter, sent_again=letter.offset < done[TopicPartition(letter.topic, letter.partition)])
+        partitions = _partitions(settings, window, topics)
+        latest = _latest(window, partitions)
+        for letter in _read(window, dict.fromkeys(partitions, 0)):
+            passed = letter.offset < done[TopicPartition(letter.topic, letter.partition)]
+            yield replace(letter, sent_again=passed or _is_overtaken(letter, latest))
 
 
 def show_dead_letter(settings: KafkaSettings, place: str) -> DeadLetter:
@@ -130,7 +152,8 @@ def show_dead_letter(settings: KafkaSettings, place: str) -> DeadLetter:
                 if (letter.story.topic, letter.story.partition, letter.story.offset) == came_from
             ]
             if letters:
-                return max(letters, key=lambda letter: letter.time_ms)
+                *earlier, last = sorted(letters, key=lambda letter: letter.age)
+                return replace(last, earlier=tuple(letter.place for letter in earlier))
     raise PermanentError(
         f"there is no dead letter at {place}; `skureel deadletters list` names those there are",
         reason="no-such-dead-letter",
@@ -160,9 +183,9 @@ def replay_dead_letters(
     """Send dead letters to the topics they came from, with their exact bytes and own headers.
 
     With `places`, as `show_dead_letter` takes them, those; each call sends them once more. Without, all of `topics`
-    (every dead letter topic if none is named) that no earlier such call has sent: how far it came is committed in the
-    transaction that sends them, so that an interrupted replay goes on where it stopped. A letter that was sent again
-    `MOST_REPLAYS` times is parked.
+    (every dead letter topic if none is named) that no earlier such call has sent, and of one record only the last: how
+    far it came is committed in the transaction that sends them, so that an interrupted replay goes on where it stopped.
+    A letter that was sent again `MOST_REPLAYS` times is parked.
 
     Raises as `list_dead_letters`. Records of other topics are never sent: each would come to where it lies already.
     """
@@ -187,12 +210,18 @@ def replay_dead_letters(
         _open(settings) as window,
     ):
         done = _done(settings, window, _partitions(settings, window, topics))
-        portions = _portions(_read(window, done))
-        replayed = [_send(sender, portion, _past(portion)) for portion in portions]
+        latest = _latest(window, done)
+        overtaken = 0
+        replayed = []
+        for portion in _portions(_read(window, done)):
+            last = [letter for letter in portion if not _is_overtaken(letter, latest)]
+            overtaken += len(portion) - len(last)
+            replayed.append(_send(sender, last, _past(portion)))
     return Replayed(
         sum(some.sent for some in replayed),
         tuple(why for some in replayed for why in some.parked),
         tuple(why for some in replayed for why in some.hopeless),
+        overtaken,
     )
 
 
@@ -228,13 +257,11 @@ def _partitions(settings: KafkaSettings, window: LogWindow, topics: Collection[s
     for topic in topics:
         if topic not in there:
             raise PermanentError(
-                f"{settings.bootstrap_servers} has no topic {topic}; give its full name", reason="no-such-topic"
+                f"Kafka at {settings.bootstrap_servers} has no topic {topic}; give its full name",
+                reason="no-such-topic",
             )
     if not found:
-        raise ConfigurationError(
-            f"{settings.bootstrap_servers} has no dead letter topics under the prefix "
-            f"{settings.topic_prefix!r}; check SKUREEL_KAFKA__TOPIC_PREFIX, or run `skureel topics create`"
-        )
+        raise missing_topics(settings, dead_letter_topics(settings))
     return found
 
 
@@ -259,6 +286,20 @@ def _read(window: LogWindow, starts: Mapping[TopicPartition, int]) -> Iterator[D
     for record in window.read_up_to(ends):
         if record.offset < ends[TopicPartition(record.topic, record.partition)]:
             yield _letter(record)
+
+
+def _latest(window: LogWindow, partitions: Collection[TopicPartition]) -> dict[_Record, tuple[int, int, int]]:
+    """The age of the last letter of each record that was sent again."""
+    latest: dict[_Record, tuple[int, int, int]] = {}
+    for letter in _read(window, dict.fromkeys(partitions, 0)):
+        if letter.story.replays:
+            latest[letter.record] = max(letter.age, latest.get(letter.record, letter.age))
+    return latest
+
+
+def _is_overtaken(letter: DeadLetter, latest: Mapping[_Record, tuple[int, int, int]]) -> bool:
+    """Whether a later letter tells of the same record: what is sent of it is that one."""
+    return letter.age < latest.get(letter.record, letter.age)
 
 
 def _letter(record: Any) -> DeadLetter:

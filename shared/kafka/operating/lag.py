@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.errors import ConfigurationError
 from shared.kafka.client import any_retry_topic, group_name, topic_name
-from shared.kafka.failures import translated
+from shared.kafka.failures import missing_topics, translated
 from shared.kafka.operating.window import LogWindow
 from shared.settings import KafkaSettings
 
@@ -48,10 +47,7 @@ def read_lag(
             found = True
             yield part
     if not found:
-        raise ConfigurationError(
-            f"{settings.bootstrap_servers} has no topic of {', '.join(read)} under the prefix "
-            f"{settings.topic_prefix!r}; check SKUREEL_KAFKA__TOPIC_PREFIX, or run `skureel topics create`"
-        )
+        raise missing_topics(settings, [topic_name(settings, name) for types in consumed.values() for name in types])
 
 
 def _lag_of_group(settings: KafkaSettings, function: str, topics: str) -> Iterator[Lag]:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from typing import Any, Protocol
 
 from kafka import AsyncConsumerRebalanceListener, TopicPartition
@@ -296,5 +297,15 @@ def _refusals_told(group: str) -> Iterator[None]:
 
 
 def names(partitions: Iterable[TopicPartition]) -> str:
-    """Partitions as the log has them."""
-    return ", ".join(sorted(f"{partition.topic}[{partition.partition}]" for partition in partitions)) or "nothing"
+    """Partitions as the log has them: `product.created[0-5,8]`."""
+    numbers: dict[str, list[int]] = {}
+    for topic, number in sorted(partitions):
+        numbers.setdefault(topic, []).append(number)
+    return ", ".join(f"{topic}[{','.join(_runs(found))}]" for topic, found in numbers.items()) or "nothing"
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[str]:
+    """Ascending numbers, those that follow on each other as first and last."""
+    for _, together in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
+        run = [number for _, number in together]
+        yield str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}"

@@ -101,7 +101,9 @@ class Outage:
         """What holds, and since when, for an operator; None: nothing does."""
         if not self.holding:
             return None
-        return f"holding for {now - self._since:.0f} s, losing nothing, until this is over: {self._why}"
+        seconds = round(now - self._since)
+        since = f"for {seconds} s" if seconds else "from now on"
+        return f"holding {since}, losing nothing, until this is over: {self._why}"
 
     def _begin(self, why: BaseException | None, now: float) -> None:
         self.holding = True
