@@ -32,8 +32,9 @@ log = logging.getLogger(__name__)
 class HealthServer:
     """`/health/live`, `/health/ready` (200 or 503) and `/metrics`, while the context is open.
 
-    `live` and `unready` are called from the server's threads. `unready` says why nothing can be taken, for whoever
-    looks at the body of a 503, and None where it can. Ready implies live.
+    `live`, `unready` and `notice` are called from the server's threads. `unready` says why nothing can be taken, for
+    whoever looks at the body of a 503, and None where it can; `notice` what is wrong all the same, for the body of a
+    200. Ready implies live.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class HealthServer:
         live: Callable[[], bool],
         unready: Callable[[], str | None],
         registry: CollectorRegistry,
+        notice: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._live = live
         self._unready = unready
+        self._notice = notice
         self._registry = registry
         self._server: ThreadingHTTPServer | None = None
         self.port = 0
@@ -82,7 +85,7 @@ class HealthServer:
             return _verdict("live", self._live())
         if path == "/health/ready":
             reason = self._unready() if self._live() else "the worker has not come round for too long"
-            return _verdict("ready", reason is None, reason)
+            return _verdict("ready", reason is None, reason, self._notice() if reason is None else None)
         return HTTPStatus.NOT_FOUND, "application/json", b'{"error": "no such page"}'
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -188,7 +191,10 @@ def _listening(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> _
     return Server((str(address[0]), port), handler)
 
 
-def _verdict(name: str, holds: bool, reason: str | None = None) -> tuple[HTTPStatus, str, bytes]:
+def _verdict(
+    name: str, holds: bool, reason: str | None = None, notice: str | None = None
+) -> tuple[HTTPStatus, str, bytes]:
     status = HTTPStatus.OK if holds else HTTPStatus.SERVICE_UNAVAILABLE
-    body = {name: holds} if reason is None else {name: holds, "reason": one_line(reason)}
+    told = {"reason": reason, "notice": notice}
+    body = {name: holds, **{key: one_line(text) for key, text in told.items() if text is not None}}
     return status, "application/json", json.dumps(body).encode()

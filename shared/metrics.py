@@ -104,6 +104,11 @@ class RuntimeMetrics:
             "Partitions of which a part cannot be read on, nor passed over.",
             registry=self.registry,
         )
+        self.waiting_partitions = Gauge(
+            "skureel_waiting_partitions",
+            "Partitions of which no more can be read for minutes, for a transaction that somebody does not end.",
+            registry=self.registry,
+        )
         self.paused = Gauge("skureel_paused_partitions", "Partitions paused now.", registry=self.registry)
         self.oldest_in_work = Gauge(
             "skureel_oldest_in_work_seconds",

@@ -50,6 +50,8 @@ _SILENCE_SECONDS = 10.0
 """How long a broker may give nothing of a partition of which it has more, before that is told."""
 _SILENCE_ANSWERS = 3
 """And how often it must have answered meanwhile."""
+_TRANSACTION_SECONDS = 120.0
+"""How long a transaction may be open before that is told: twice what producers grant theirs by default."""
 
 
 def read_patiently(consumer: Any, limits: Limits) -> None:
@@ -66,6 +68,20 @@ def held_partitions(consumer: Any) -> Mapping[TopicPartition, str]:
     """The partitions that cannot be read on, each with the reason. They are asked for again at least every minute."""
     held: Mapping[TopicPartition, str] = consumer._fetcher.held()
     return held
+
+
+def open_transactions(consumer: Any) -> Mapping[TopicPartition, str]:
+    """The partitions of which no more can be had for minutes, for a transaction that somebody opened and does not end,
+    each with what to do."""
+    told: Mapping[TopicPartition, str] = consumer._fetcher.open_transactions()
+    return told
+
+
+def readable_end(consumer: Any, partition: TopicPartition) -> int | None:
+    """Below which offset records can be had of a partition, as last heard: of committed ones below the last stable
+    offset. None: nobody has said so yet, or the partition is held."""
+    end: int | None = consumer._fetcher.readable_end(partition)
+    return end
 
 
 class Silence(Exception):
@@ -86,6 +102,13 @@ class _Wait(NamedTuple):
     answers: int
 
 
+@dataclass(slots=True)
+class _OpenTransaction:
+    offset: int
+    since: float
+    told: bool = False
+
+
 class _PatientFetcher(Fetcher):  # type: ignore[misc]  # kafka-python is untyped
     """A fetcher that no batch can stop, and that gives no more than it is asked for, of each partition in its turn.
 
@@ -103,12 +126,27 @@ class _PatientFetcher(Fetcher):  # type: ignore[misc]  # kafka-python is untyped
         self._holds: dict[TopicPartition, _Hold] = {}
         self._ends: dict[TopicPartition, int] = {}
         """Below which offset there is something to be had of each partition, as last heard."""
+        self._log_ends: dict[TopicPartition, int] = {}
+        """How far the log of each goes: beyond that by the transactions that are open."""
         self._waits: dict[TopicPartition, _Wait] = {}
+        self._open_transactions: dict[TopicPartition, _OpenTransaction] = {}
         self._answers = 0
 
     def held(self) -> dict[TopicPartition, str]:
         """The held partitions and why."""
         return {partition: hold.why for partition, hold in list(self._holds.items())}
+
+    def open_transactions(self) -> dict[TopicPartition, str]:
+        """The partitions that wait for a transaction's end for long, and what to do."""
+        return {
+            partition: f"a transaction has been open for {self._clock() - found.since:.0f} s at offset {found.offset}"
+            for partition, found in list(self._open_transactions.items())
+            if found.told
+        }
+
+    def readable_end(self, partition: TopicPartition) -> int | None:
+        """Below which offset there is something to be had of a partition; None where it is held, or unheard of."""
+        return None if partition in self._holds else self._ends.get(partition)
 
     def fetched_records(self, max_records: int | None = None, update_offsets: bool = True) -> tuple[Any, bool]:
         """At most so many records, the least lately served partition's first.
@@ -119,6 +157,7 @@ class _PatientFetcher(Fetcher):  # type: ignore[misc]  # kafka-python is untyped
         self._open_fetches()
         self._forget_holds()
         self._notice_silence()
+        self._notice_open_transactions()
         drained: dict[TopicPartition, list[Any]] = defaultdict(list)
         for partition in list(self._unread):
             if left == 0:
@@ -147,6 +186,7 @@ class _PatientFetcher(Fetcher):  # type: ignore[misc]  # kafka-python is untyped
             partition = fetch.topic_partition
             data = fetch.partition_data
             self._ends[partition] = data.last_stable_offset if self._isolation_level else data.high_watermark
+            self._log_ends[partition] = data.high_watermark
             if self._subscriptions.is_paused(partition):
                 # What comes for a paused partition would be thrown away.
                 self._completed_fetches.append(fetch)
@@ -215,6 +255,36 @@ class _PatientFetcher(Fetcher):  # type: ignore[misc]  # kafka-python is untyped
                 self._waits[partition] = _Wait(offset, now, self._answers)
             elif now - wait.since >= _SILENCE_SECONDS and self._answers - wait.answers >= _SILENCE_ANSWERS:
                 self._hold(partition, offset, Silence(f"the broker gives nothing, and has {end - offset} offsets more"))
+
+    def _notice_open_transactions(self) -> None:
+        """A producer that died in the middle, and whose name nobody takes again, keeps everybody from reading what is
+        behind, until the broker ends it: never, where it was lost there (KIP-890).
+
+        An end that stands where it stood has stood all the while. Of a partition that is not asked for, nobody knows.
+        """
+        now = self._clock()
+        for partition, end in self._ends.items():
+            found = self._open_transactions.get(partition)
+            is_open = end < self._log_ends[partition] and self._subscriptions.is_assigned(partition)
+            asked = is_open and self._subscriptions.is_fetchable(partition)
+            if not is_open or found is None or found.offset != end or not (asked or found.told):
+                self._open_transactions.pop(partition, None)
+                if asked:
+                    self._open_transactions[partition] = _OpenTransaction(end, now)
+            elif not found.told and now - found.since >= _TRANSACTION_SECONDS:
+                found.told = True
+                log.error(
+                    "%s[%d]: a transaction has been open for %.0f s at offset %d, and nothing behind it can be read "
+                    "before it ends; if its producer is gone, end it with `kafka-transactions.sh --bootstrap-server "
+                    "HOST:PORT abort --topic %s --partition %d --start-offset %d` (see also its `find-hanging`)",
+                    partition.topic,
+                    partition.partition,
+                    now - found.since,
+                    end,
+                    partition.topic,
+                    partition.partition,
+                    end,
+                )
 
     def _forget_holds(self) -> None:
         """A partition that was taken away, or read from elsewhere, is held no longer."""

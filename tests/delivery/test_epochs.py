@@ -67,7 +67,7 @@ class Client:
         self.generation = 0
         self.positions: dict[TopicPartition, int] = {}
         self._paused: set[TopicPartition] = set()
-        self._fetcher = SimpleNamespace(held=dict)
+        self._fetcher = SimpleNamespace(held=dict, open_transactions=dict, readable_end=lambda partition: None)
 
     def position(self, partition: TopicPartition, timeout_ms: int) -> int:
         return self.positions[partition]

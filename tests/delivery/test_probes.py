@@ -63,6 +63,14 @@ def test_probes_answer_by_status_and_body(live: bool, ready: bool) -> None:
         assert get(server.port, "/elsewhere")[0] == 404
 
 
+def test_who_is_ready_says_what_is_wrong_all_the_same() -> None:
+    with HealthServer(
+        LOOPBACK, live=lambda: True, unready=lambda: None, notice=lambda: "one is held", registry=CollectorRegistry()
+    ) as server:
+        status, body = get(server.port, "/health/ready")
+    assert (status, json.loads(body)) == (200, {"ready": True, "notice": "one is held"})
+
+
 def test_a_probe_that_fails_is_one_line_of_the_log(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,9 +11,10 @@ from kafka import KafkaProducer
 from prometheus_client import generate_latest
 
 from shared.errors import TemporaryError
+from shared.events import Event
 from shared.events.cloudevents import to_kafka
-from shared.kafka import History, Unreadable, list_dead_letters, replay_dead_letters, tail
-from shared.kafka.client import connection
+from shared.kafka import History, Publisher, Unreadable, list_dead_letters, replay_dead_letters, tail
+from shared.kafka.client import connection, retry_topic
 from shared.settings import KafkaSettings
 from tests.delivery.conftest import SESSION_MS, with_short_sessions
 from tests.delivery.harness import (
@@ -27,10 +28,11 @@ from tests.delivery.harness import (
     running,
 )
 from tests.polling import eventually
-from tests.servers import RealKafka
+from tests.servers import RealKafka, make_topics
 
 pytestmark = pytest.mark.connected
 
+UPDATED = "product.updated"
 BATCH = 5
 LENGTH_AT = 8
 RECORDS_AT = 80
@@ -134,6 +136,27 @@ def test_a_length_that_cannot_be_holds_its_partition_and_says_so(
         assert worker.live()
     told = [record.getMessage() for record in caplog.records if record.name == "shared.kafka.mends"]
     assert f"{CREATED}[1] cannot be read on from offset 5: the broker gives nothing, and has 10 offsets more" in told[0]
+
+
+class Lanes(Answering):
+    consumes = (CREATED, UPDATED)
+
+
+def test_a_held_partition_holds_up_no_less_urgent_lane(breakable_kafka: RealKafka, settings: KafkaSettings) -> None:
+    publish(settings)
+    make_topics(
+        settings, UPDATED, UPDATED + ".dlq", *(retry_topic(UPDATED, delay) for delay in (30.0, 300.0)), partitions=3
+    )
+    damage(breakable_kafka, settings, 1, 0, LENGTH_AT)
+    updates = [f"u-{number}" for number in range(9)]
+    with Publisher(settings) as publisher:
+        for product_id in updates:
+            event = product_event(product_id)
+            publisher.publish(Event(UPDATED, event.source, event.id, event.data, event.time))
+    with running(Lanes(), settings) as worker:
+        eventually(lambda: set(updates) <= set(answered(settings)), 60)
+        assert worker.ready(), "a roll-out must not wait for a broker's disk"
+        assert f"{settings.topic_prefix}{CREATED}[1]: " in (worker.notice() or "")
 
 
 def test_what_operators_read_goes_on_behind_the_damage_and_names_it(

@@ -204,13 +204,20 @@ class Membership:
             self._consumer.seek(partition, offset)
 
     @property
-    def held(self) -> int:
-        """How many partitions cannot be read on, nor passed over: the client tells of each, and asks for it again."""
-        return len(mends.held_partitions(self._consumer))
+    def held(self) -> Mapping[TopicPartition, str]:
+        """The partitions that cannot be read on, nor passed over, and why: the client asks for each again. From any
+        thread."""
+        return {} if self._consumer is None else mends.held_partitions(self._consumer)
+
+    @property
+    def waiting(self) -> Mapping[TopicPartition, str]:
+        """The partitions of which nothing can be had until somebody's transaction ends. From any thread."""
+        return {} if self._consumer is None else mends.open_transactions(self._consumer)
 
     def has_unread(self, partition: TopicPartition) -> bool:
-        """Whether the log goes further than it was read."""
-        end = self._consumer.highwater(partition)
+        """Whether there is more to be had of a partition than was read: not what a transaction that is still open
+        keeps back, nor anything of one that is held."""
+        end = mends.readable_end(self._consumer, partition)
         # Not the last record's offset: behind it may lie nothing but transaction markers.
         position = self.position(partition)
         return end is not None and position is not None and position < end

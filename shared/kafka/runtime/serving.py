@@ -60,7 +60,10 @@ def serve(function: Function | Carrier, settings: KafkaSettings, health_settings
     else:
         previous = {}
     try:
-        with HealthServer(health_settings, live=live, unready=unready, registry=worker.metrics.registry) as health:
+        registry = worker.metrics.registry
+        with HealthServer(
+            health_settings, live=live, unready=unready, notice=worker.notice, registry=registry
+        ) as health:
             log.info("%s: probes and metrics on port %d", function.name, health.port)
             with warm(function):
                 warming = False

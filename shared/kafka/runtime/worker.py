@@ -51,6 +51,8 @@ _CLOSE_SECONDS = 10.0
 _LEAVE_SECONDS = 3 * _CLOSE_SECONDS
 """Leaving takes no longer, with its three waits."""
 _WATCH_SECONDS = 0.5
+_MOST_NOTICED = 5
+"""Partitions that are named where some are held."""
 
 
 class Phase(Enum):
@@ -183,6 +185,18 @@ class Worker:
             return f"{self.function.name} is not warm"
         now = time.monotonic()
         return self._outage.reason(now) or self._settlement.reason(now)
+
+    def notice(self) -> str | None:
+        """What an operator must see to, although this worker takes records: partitions of which it has no more; None:
+        there are none.
+
+        They make it no less ready. All others go on, and a roll-out that waited for each new process to be ready
+        would wait for a broker's disk, or for a stranger's transaction.
+        """
+        told = {**self._membership.waiting, **self._membership.held}
+        shown = [f"{names([partition])}: {told[partition]}" for partition in sorted(told)[:_MOST_NOTICED]]
+        more = f"; and {len(told) - len(shown)} more" if len(told) > len(shown) else ""
+        return f"held, while all others go on: {'; '.join(shown)}{more}" if told else None
 
     @property
     def assigned(self) -> frozenset[TopicPartition]:
@@ -341,7 +355,8 @@ class Worker:
         reads = self._phase is Phase.RUNNING and self._workbench.room() != 0
         readable = self._flow.readable(trackers) if reads else set()
         self.metrics.paused.set(self._membership.read_only(readable))
-        self.metrics.held_partitions.set(self._membership.held)
+        self.metrics.held_partitions.set(len(self._membership.held))
+        self.metrics.waiting_partitions.set(len(self._membership.waiting))
         self.metrics.in_flight.set(self._books.in_flight)
         self.metrics.watermark_gap.set(self._books.unfinished)
 
