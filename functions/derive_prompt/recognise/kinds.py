@@ -260,7 +260,7 @@ def _in_number_of(word: str, kind: Kind) -> str | None:
 
 
 def _is_plural(word: str) -> bool:
-    return word.endswith("s") and (word.endswith("sses") or not word.endswith(("ss", "lens", "canvas", "us")))
+    return word.endswith("s") and (word.endswith("sses") or not word.endswith(("ss", "lens", "canvas", "atlas", "us")))
 
 
 _OF_SEVERAL = (

@@ -102,7 +102,7 @@ def _families() -> frozenset[str]:
 
 def _number(english: str, article: str | None) -> Iterator[str]:
     head = re.split(r" (?:of|with|for|and) ", english)[0]
-    plural = head.endswith("s") and not head.endswith(("ss", "us", "is", "lens", "canvas"))
+    plural = head.endswith("s") and not head.endswith(("ss", "us", "is", "lens", "canvas", "atlas"))
     if plural and article is None:
         yield f"'a {english}' is no English: it needs an `en_count`"
     if article == "a set of" and english.endswith((" set", " kit")):
