@@ -8,7 +8,8 @@ A clip's files are named by their content below the video id, and the record, wr
 
 So two renders of one video id (a redelivery on another GPU, say) can never mix their files. Whoever writes the record
 first decides; the other reads it and emits the same. Files that no record names are left-overs of a crash. A record
-whose files somebody removed counts as none, and the next one takes its place.
+whose files somebody removed counts as none, and so does garbage in its place: the clip is drawn again, and of all that
+draw it one record takes that place. A record of another release is never overwritten: its clip is waited for.
 """
 
 import logging
@@ -20,10 +21,10 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import tenacity
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from shared.bucket import CLIPS
-from shared.errors import PermanentError, TemporaryError, Unavailable
+from shared.errors import DamagedRecord, PermanentError, TemporaryError, Unavailable, UnreadableRecord
 from shared.events import (
     Clip,
     Experiment,
@@ -39,6 +40,7 @@ from shared.events import (
 from shared.events.payload import Payload
 from shared.events.video import Seconds
 from shared.objects import ObjectStore, UrlTrial
+from shared.printable import one_line
 from shared.validation import described
 
 RECORD_LIMIT_BYTES = 1024 * 1024
@@ -141,11 +143,15 @@ class ClipStore:
         self.objects.check(reads=[CLIPS])
 
     def find(self, video_id: str) -> ClipRecord | None:
-        """The record of a video id, or None where nothing has been rendered or its files are gone.
+        """The record of a video id, or None where nothing has been rendered, its files are gone or it is damaged.
 
-        One request to the store, and one for each file that a record names.
+        One request to the store, and one for each file that a record names. UnreadableRecord: it is another release's.
         """
-        record = self.recorded(video_id)
+        try:
+            record = self.recorded(video_id)
+        except DamagedRecord as damage:
+            log.warning("%s; the clip is drawn again, and its record replaced", damage)
+            return None
         if record is None:
             return None
         with _our_own():
@@ -156,9 +162,17 @@ class ClipStore:
         return self.addressed(record)
 
     def recorded(self, video_id: str) -> ClipRecord | None:
-        """The record of a video id as it was stored, whether or not its files are there."""
+        """The record of a video id as it was stored, whether or not its files are there.
+
+        DamagedRecord: something else lies in its place. UnreadableRecord: it is another release's.
+        """
         with _our_own():
-            stored = self.objects.get(_record_key(video_id), limit_bytes=RECORD_LIMIT_BYTES)
+            try:
+                stored = self.objects.get(_record_key(video_id), limit_bytes=RECORD_LIMIT_BYTES)
+            except PermanentError as error:
+                if error.reason != "object-too-large":
+                    raise
+                raise _damaged(video_id, "is larger than any record") from error
         return None if stored is None else _parse(video_id, stored)
 
     def try_url(self) -> UrlTrial | None:
@@ -240,20 +254,35 @@ def _record_key(video_id: str) -> str:
     return f"{CLIPS}{video_id}/record.json"
 
 
+class _Named(BaseModel):
+    """What every release's record has."""
+
+    video_id: str
+
+
 def _parse(video_id: str, stored: bytes) -> ClipRecord:
+    try:
+        named = _Named.model_validate_json(stored).video_id
+    except ValidationError as error:
+        raise _damaged(video_id, "is no clip's record") from error
+    if named != video_id:
+        raise _damaged(video_id, f"is that of {one_line(named, 12)}")
     try:
         record = ClipRecord.model_validate_json(stored)
     except ValidationError as error:
         raise _unreadable(video_id, described(error)) from error
-    for told, named in (("its video id", record.video_id), ("its spec", record.spec.video_id)):
-        if named != video_id:
-            raise _unreadable(video_id, f"{told} is that of {named[:12]}")
+    if record.spec.video_id != video_id:
+        raise _unreadable(video_id, f"its spec is that of {record.spec.video_id[:12]}")
     return record
 
 
-def _unreadable(video_id: str, fact: str) -> TemporaryError:
-    """Not permanent: whoever operates the bucket can mend or delete the object, and the event then goes through."""
-    return TemporaryError(
-        f"video {video_id[:12]}: {_record_key(video_id)} is not a readable record ({fact}); "
-        "delete the object to have the clip rendered again"
+def _damaged(video_id: str, fact: str) -> DamagedRecord:
+    return DamagedRecord(f"video {video_id[:12]}: {_record_key(video_id)} {fact}")
+
+
+def _unreadable(video_id: str, fact: str) -> UnreadableRecord:
+    """A newer release may have written it: to draw the clip again would take from that one what it has said."""
+    return UnreadableRecord(
+        f"video {video_id[:12]}: {_record_key(video_id)} is none that this release of skureel can read ({fact}); "
+        "upgrade this worker if a newer one wrote it, or delete the object to have the clip drawn again"
     )

@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from shared.errors import ConfigurationError, Overdue, PermanentError, Superseded, TemporaryError, Unavailable
+from shared.errors import ConfigurationError, PermanentError, Superseded, TemporaryError, Unavailable
 
 
 class Ending(Enum):
@@ -43,9 +43,5 @@ def ending_of(error: BaseException) -> Ending:
 
 
 def reason_of(error: BaseException) -> str:
-    """The slug in headers and metrics. Every one but a PermanentError's own is from this short list."""
-    if isinstance(error, PermanentError):
-        return error.reason
-    if isinstance(error, Overdue):
-        return "overdue"
-    return "temporary" if isinstance(error, TemporaryError) else "defect"
+    """The slug in headers and metrics: the error's own. An error that was not raised on purpose is a defect."""
+    return error.reason if isinstance(error, PermanentError | TemporaryError) else "defect"

@@ -3,6 +3,8 @@
     SkureelError
     ├── TemporaryError        the same work may succeed later: retried, then a dead letter
     │   ├── Overdue           its handler took too long and was given up
+    │   ├── UnreadableRecord  a clip's stored record is one of another release
+    │   ├── DamagedRecord     what is stored in the place of a clip's record is none: it is drawn again
     │   ├── PhotoNotYet       a product's photo cannot be had: waited for, then the product is rejected
     │   ├── DeviceOutOfMemory the device could not hold this clip, and has let go of it
     │   └── Unavailable       what the work stands on does not answer: no fault of the record
@@ -20,6 +22,7 @@ called, never further up.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 PHOTO_WAIT_SECONDS = 15.0
 INVALID_IMAGE = "invalid-image"
@@ -35,8 +38,11 @@ class SkureelError(Exception):
 class TemporaryError(SkureelError):
     """The same work may succeed later, e.g. the object store does not answer.
 
-    `delay_seconds` asks for at least that wait before the next attempt; None leaves it to the retry policy.
+    `delay_seconds` asks for at least that wait before the next attempt; None leaves it to the retry policy. `reason` is
+    the slug of the kind; of most it says no more than this.
     """
+
+    reason: ClassVar[str] = "temporary"
 
     def __init__(self, message: str, *, delay_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -55,6 +61,19 @@ class PhotoNotYet(TemporaryError):
 
 class Overdue(TemporaryError):
     """A handler has had its record for longer than any may take, and was given up."""
+
+    reason = "overdue"
+
+
+class UnreadableRecord(TemporaryError):
+    """A clip's stored record is one of another release, or was changed by hand. It is kept as it is: a newer worker may
+    answer the next attempt, or whoever operates the bucket mend or delete it."""
+
+    reason = "unreadable-record"
+
+
+class DamagedRecord(TemporaryError):
+    """What is stored in the place of a clip's record is none of it. Whoever draws the clip next replaces it."""
 
 
 class DeviceOutOfMemory(TemporaryError):

@@ -10,7 +10,17 @@ import pytest
 from kafka.errors import InvalidRecordError, MessageSizeTooLargeError
 
 from shared.endings import Ending, ending_of
-from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, Superseded, TemporaryError, Unavailable
+from shared.errors import (
+    ConfigurationError,
+    DamagedRecord,
+    Overdue,
+    PermanentError,
+    PhotoNotYet,
+    Superseded,
+    TemporaryError,
+    Unavailable,
+    UnreadableRecord,
+)
 from shared.events import Event
 from shared.events.cloudevents import to_kafka
 from shared.kafka.runtime.handling import Handling
@@ -154,6 +164,27 @@ def test_a_defect_of_an_error_is_told_with_the_place_where_it_arose() -> None:
     headers = dict(letter.headers)
     assert headers["skureel.reason"] == b"defect"
     assert b"in behave" in headers["__connect.errors.exception.stacktrace"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UnreadableRecord("of a newer release; upgrade"), b"unreadable-record"),
+        (Overdue("too long"), b"overdue"),
+        (DamagedRecord("garbage"), b"temporary"),
+        (TemporaryError("later"), b"temporary"),
+    ],
+)
+def test_what_is_retried_and_comes_to_nothing_says_in_its_dead_letter_what_it_waited_for(
+    error: TemporaryError, reason: bytes
+) -> None:
+    clockwork = Clockwork(Answering(raising(error)), KafkaSettings(retries_in_place=0, retry_delays_seconds=(1.0,)))
+    (waiting,) = clockwork.end().outputs
+    assert dict(waiting.headers)["skureel.reason"] == reason
+    (letter,) = clockwork.end(topic=waiting.topic, headers=waiting.headers).outputs
+    assert letter.topic == CREATED + ".dlq"
+    assert dict(letter.headers)["skureel.reason"] == reason
+    assert dict(letter.headers)["__connect.errors.exception.message"].decode() == str(error)
 
 
 def test_a_photo_that_is_not_there_yet_is_waited_for_without_a_thread() -> None:

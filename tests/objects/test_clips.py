@@ -1,5 +1,6 @@
 """A clip is kept whatever a store does for a moment, and is there only while all of its files are."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from pydantic import SecretStr
 from functions.derive_prompt import SpecMaker
 from functions.derive_prompt.recognise.understanding import visible_fields
 from shared.clips import STORING_ATTEMPTS, ClipRecord, ClipStore, closed_url
-from shared.errors import TemporaryError, Unavailable
+from shared.errors import TemporaryError, Unavailable, UnreadableRecord
 from shared.objects import ObjectStore
 from shared.settings import ObjectSettings, Settings
 from tests.objects.faulty_server import answering, http_answer
@@ -107,14 +108,79 @@ def test_a_record_whose_file_is_gone_counts_as_none(
     assert clips.find(kept.video_id) is None
 
 
-@pytest.mark.parametrize("mended", [{}, {"video_id": "b" * 64}], ids=["another's record", "another's spec"])
-def test_a_record_is_believed_of_the_video_id_that_it_names(
-    clips: ClipStore, kept: ClipRecord, mended: dict[str, str]
+def put_record(clips: ClipStore, video_id: str, stored: bytes) -> None:
+    key = f"videos/{video_id}/record.json"
+    clips.objects.delete(key)
+    assert clips.objects.put_new(key, stored, "application/json")
+
+
+GARBAGE: dict[str, Callable[[ClipRecord], bytes]] = {
+    "nothing": lambda kept: b"",
+    "a page": lambda kept: b"<html>hello</html>",
+    "zeros": lambda kept: bytes(1000),
+    "no UTF-8": lambda kept: b"\xff" * 100,
+    "cut off": lambda kept: kept.model_dump_json().encode()[:-40],
+    "a list": lambda kept: b"[]",
+    "an object": lambda kept: b"{}",
+    "too deep": lambda kept: b"[" * 100_000,
+    "a long number": lambda kept: b"9" * 5000,
+    "too large": lambda kept: b" " * 1_200_000,
+    "another's record": lambda kept: kept.model_copy(update={"video_id": "b" * 64}).model_dump_json().encode(),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
+def test_the_next_clip_takes_the_place_of_garbage_and_holds(
+    clips: ClipStore, kept: ClipRecord, tmp_path: Path, garbage: Callable[[ClipRecord], bytes], waits: list[float]
 ) -> None:
-    copy = kept.model_copy(update=mended)
-    clips.objects.put_new(f"videos/{'b' * 64}/record.json", copy.model_dump_json().encode(), "application/json")
-    with pytest.raises(TemporaryError, match=f"not a readable record .* is that of {kept.video_id[:12]}.*delete the"):
-        clips.find("b" * 64)
+    put_record(clips, kept.video_id, garbage(kept))
+    assert clips.find(kept.video_id) is None
+    again = keep(clips, tmp_path, "b" * 64)
+    assert clips.find(kept.video_id) == clips.addressed(again)
+    late = keep(clips, tmp_path, "c" * 64)
+    assert list(late.keys()) == list(again.keys()) != list(kept.keys())
+    assert waits == []
+
+
+def test_of_two_that_replace_garbage_the_first_one_decides(
+    clips: ClipStore, kept: ClipRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_record(clips, kept.video_id, b"garbage")
+    replace = ObjectStore.replace
+    quick: list[ClipRecord] = []
+
+    def overtaken(store: ObjectStore, *args: Any, **kwargs: Any) -> bool:
+        monkeypatch.setattr(ObjectStore, "replace", replace)
+        quick.append(keep(clips, tmp_path, "c" * 64))
+        return replace(store, *args, **kwargs)
+
+    monkeypatch.setattr(ObjectStore, "replace", overtaken)
+    slow = keep(clips, tmp_path, "b" * 64)
+    assert list(slow.keys()) == list(quick[0].keys())
+
+
+FOREIGN: dict[str, Callable[[dict[str, Any]], None]] = {
+    "another outcome": lambda record: record.update(outcome="archived"),
+    "a field less": lambda record: record.pop("seed"),
+    "a field of another type": lambda record: record.update(label="cn"),
+    "another spec": lambda record: record["spec"].update(prompt="something else"),
+}
+
+
+@pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN)
+def test_the_record_of_another_release_is_waited_for_and_never_replaced(
+    clips: ClipStore, kept: ClipRecord, tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    record = json.loads(kept.model_dump_json())
+    change(record)
+    stored = json.dumps(record).encode()
+    put_record(clips, kept.video_id, stored)
+    for use in (lambda: clips.find(kept.video_id), lambda: keep(clips, tmp_path, "b" * 64)):
+        with pytest.raises(
+            UnreadableRecord, match=r"none that this release .* can read \(.*\); upgrade .* or delete the"
+        ):
+            use()
+    assert clips.objects.get(f"videos/{kept.video_id}/record.json") == stored
 
 
 def test_the_next_clip_takes_the_place_of_a_record_whose_file_is_gone(

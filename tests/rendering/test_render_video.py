@@ -21,7 +21,8 @@ from functions.render_video.labels import Labeller, read_label
 from model_store.manifest import ModelFile, write_manifest
 from model_store.sampling import SamplerConfig
 from shared.clips import ClipStore
-from shared.errors import ConfigurationError, NotANumber, PermanentError, TemporaryError, Unavailable
+from shared.endings import reason_of
+from shared.errors import ConfigurationError, NotANumber, PermanentError, TemporaryError, Unavailable, UnreadableRecord
 from shared.events import Event, Experiment, ModelReference, Reason, RenderSpec, TemplateReference, VideoRequested
 from shared.objects import ObjectStore
 from shared.photos import Photos
@@ -393,11 +394,27 @@ def test_a_request_that_fails_for_another_reason_is_not_the_merchants_fault(
         function.handle(request(spec()))
 
 
-def test_a_record_that_cannot_be_read_is_not_lost(start: Start, store: ClipStore) -> None:
+def test_garbage_in_the_place_of_a_record_has_the_clip_drawn_again_and_every_product_answered(
+    start: Start, store: ClipStore
+) -> None:
     function, _ = start(moving_disc)
-    store.objects.put_new(f"videos/{spec().video_id}/record.json", b"{}", "application/json")
-    with pytest.raises(TemporaryError, match="delete the object"):
+    store.objects.put_new(f"videos/{spec().video_id}/record.json", b"<html>hello</html>", "application/json")
+    (first,), (second,) = function.handle(request(spec())), function.handle(request(spec()))
+    assert (first.data.cache_hit, second.data.cache_hit) == (False, True)
+    assert first.data.master.key == second.data.master.key
+
+
+def test_the_record_of_another_release_has_its_product_wait_with_a_reason_of_its_own(
+    start: Start, store: ClipStore
+) -> None:
+    function, painter = start(moving_disc)
+    key, stored = f"videos/{spec().video_id}/record.json", f'{{"video_id": "{spec().video_id}", "outcome": "archived"}}'
+    store.objects.put_new(key, stored.encode(), "application/json")
+    with pytest.raises(UnreadableRecord, match="delete the object") as waits:
         function.handle(request(spec()))
+    assert reason_of(waits.value) == "unreadable-record"
+    assert store.objects.get(key) == stored.encode()
+    assert painter.specs == []
 
 
 def test_the_model_is_proved_before_it_is_used(start: Start, model: Path) -> None:
