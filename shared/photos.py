@@ -23,7 +23,8 @@ from shared.deadlines import pool_manager, within
 from shared.errors import ConfigurationError, PermanentError, PhotoNotYet, PhotoRefused, Unavailable
 from shared.objects import ObjectStore
 from shared.objects.failures import DENIED_REASON
-from shared.objects.keys import check_key
+from shared.objects.keys import fault_of
+from shared.printable import one_line
 from shared.settings import RenderSettings
 
 log = logging.getLogger(__name__)
@@ -99,10 +100,12 @@ class Photos:
     def _uploaded(self, key: str) -> bytes:
         if not key.startswith(self._prefix):
             self._refuse_place(key)
-        try:
-            check_key(key)
-        except PermanentError as error:
-            raise PhotoRefused(f"image {_shown(key)} is no name of an upload: {error}") from error
+        fault = fault_of(key)
+        if fault is not None:
+            raise PhotoRefused(
+                f"image {_shown(key)} is no name that an upload can have, for it {fault}; upload the picture under "
+                "another name and publish the product again"
+            )
         refusal: Exception | None = None
         try:
             photo = self._objects.get(key, limit_bytes=LIMIT_BYTES)
@@ -212,7 +215,8 @@ def _key(sha256: str) -> str:
 
 
 def _shown(image: str) -> str:
-    return repr(image if len(image) <= _SHOWN_CHARACTERS else f"{image[:_SHOWN_CHARACTERS]}...")
+    shown = one_line(image)
+    return f"'{shown if len(shown) <= _SHOWN_CHARACTERS else f'{shown[:_SHOWN_CHARACTERS]}...'}'"
 
 
 def _too_large(image: str) -> PhotoRefused:

@@ -132,19 +132,29 @@ def test_an_allowed_host_that_is_none_ends_the_start(host: str, embedded_objects
 @pytest.mark.parametrize(
     "image",
     [
-        "uploads/上传/杯子.jpg",
         "uploads/../photos/x",
         "uploads/a//b.jpg",
         "uploads/" + "x" * 1017,
         "uploads/\x00",
         "uploads/a\nb",
         "uploads/a\\..\\b",
+        "uploads/" + "\u200b" * 400,
+        "uploads/" + "品" * 86,
     ],
 )
-def test_a_photo_under_a_name_that_is_no_key_is_refused(image: str, photos: Photos) -> None:
-    with pytest.raises(PhotoRefused, match="a key is a relative path") as refused:
+def test_a_photo_under_a_name_that_is_no_key_is_refused_in_a_merchants_words(image: str, photos: Photos) -> None:
+    told = "^image '.*' is no name that an upload can have, for it has .*; upload the picture under another name"
+    with pytest.raises(PhotoRefused, match=told) as refused:
         photos.digest(image)
     assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 350
+    assert not any(word in str(refused.value) for word in ("object", "key", "segment", "''"))
+
+
+@pytest.mark.parametrize("image", ["uploads/上传/商品.jpg", "uploads/e\u0301te\u0301 👩\u200d👧.jpg"])
+def test_a_photo_may_have_a_name_in_any_script(image: str, photos: Photos) -> None:
+    photos._objects.put_new(image, PNG, "image/png")
+    assert photos.load(photos.digest(image)) == PNG
 
 
 @pytest.mark.parametrize(
