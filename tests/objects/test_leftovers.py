@@ -135,7 +135,7 @@ def test_the_command_says_what_it_would_delete_and_deletes_when_told_to(
     monkeypatch.setattr("functions.cli.store.timedelta", lambda hours: timedelta(hours=hours - 100))
     told = sweep(object_store, monkeypatch)
     assert f"{key}  9 bytes" in told.stdout
-    assert "1 files, 0.0 MB, and 0 unfinished uploads left over; --delete removes them" in told.stderr
+    assert "1 file, 0.0 MB, and 0 unfinished uploads left over; --delete removes them" in told.stderr
     assert clips.objects.head(key) is not None
     assert "deleted" in sweep(object_store, monkeypatch, "--delete").stderr
     assert clips.objects.head(key) is None
