@@ -9,8 +9,8 @@ from shared.endings import Ending
 from shared.kafka import Worker
 from shared.kafka.producing import Outgoing
 from shared.kafka.runtime.release import Release, Verdict
-from shared.kafka.runtime.settlement import MOST_BYTES, MOST_RECORDS
-from shared.kafka.runtime.tracker import Outcome, PartitionTracker, Work
+from shared.kafka.runtime.settlement import MOST_BYTES
+from shared.kafka.runtime.tracker import MOST_RECORDS, Outcome, PartitionTracker, Work
 from shared.settings import KafkaSettings
 from tests.delivery.harness import Answering
 from tests.delivery.test_epochs import PARTITIONS, Client, Handlers, Log, Transactions, read, release, stage

@@ -45,11 +45,12 @@ def test_releases_that_fail_for_a_minute_are_told_with_the_brokers_words() -> No
     outbox: Any = Refusing()
     handling: Any = SimpleNamespace(released=lambda works: None)
     unused: Any = None
+    membership: Any = SimpleNamespace(missing=(), suspect=lambda topics: None)
     settlement = Settlement(
         KafkaSettings(),
         group="g",
         books=books,
-        membership=unused,
+        membership=membership,
         handling=handling,
         metrics=RuntimeMetrics(),
         open_outbox=lambda: outbox,

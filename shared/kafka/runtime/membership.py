@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 _LOOK_FOR_TOPICS_SECONDS = 5.0
 """How often missing topics are asked for; the client by itself asks every five minutes."""
+_ANSWER_SECONDS = 0.5
+"""How long the cluster is given to say which topics it has."""
 _METADATA_MS = 30_000
 """How soon it is noticed that there are more topics of a pattern, or more partitions of a topic."""
 _TELL_AGAIN_SECONDS = 60.0
@@ -79,6 +81,9 @@ class Membership:
         self._unheard = False
         self._missing: tuple[str, ...] = ()
         """Topics that the cluster does not have, as it said itself."""
+        self._suspected: set[str] = set()
+        """Topics that something could not be sent to."""
+        self._writes = dict.fromkeys(subscription.writes)
         self._topics_asked: Any = None
         self._topics_due = 0.0
         self._missing_told = -_TELL_AGAIN_SECONDS
@@ -97,6 +102,16 @@ class Membership:
         if self._unheard:
             return f"the group has not answered for {self._settings.session_timeout_ms / 1000:g} s"
         return None if self._stable else "not a member of the group yet"
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Topics that the cluster does not have, as it said itself."""
+        return self._missing
+
+    def suspect(self, topics: Collection[str]) -> None:
+        """Look soon whether these are there: something could not be sent."""
+        self._suspected.update(topics)
+        self._topics_due = 0.0
 
     def join(self) -> None:
         """Ask to join the group; `poll` brings it about. Raises ConfigurationError where that is not allowed, and
@@ -155,7 +170,16 @@ class Membership:
             return
         self._topics_due = now + _LOOK_FOR_TOPICS_SECONDS
         cluster = mends.cluster_of(self._consumer)
-        needed = (*self._subscription.topics, *self._subscription.writes)
+        if self._subscription.pattern is None:
+            # The client forgets them where another member of the group reads more topics than this one.
+            mends.know_topics(self._consumer, {*self._writes, *self._suspected})
+        if self._suspected:
+            self._writes |= dict.fromkeys(sorted(self._suspected))
+            self._suspected.clear()
+            self._topics_asked = cluster.request_update()
+            self._topics_due = now + _ANSWER_SECONDS
+            return
+        needed = (*self._subscription.topics, *self._writes)
         missing = tuple(topic for topic in needed if not cluster.partitions_for_topic(topic))
         if not missing:
             self._missing = ()
@@ -173,7 +197,7 @@ class Membership:
                 )
         # What was not there at the first look may only not have been asked for yet.
         self._topics_asked = cluster.request_update()
-        self._topics_due = now + (_LOOK_FOR_TOPICS_SECONDS if self._missing else 0.5)
+        self._topics_due = now + (_LOOK_FOR_TOPICS_SECONDS if self._missing else _ANSWER_SECONDS)
 
     def read_only(self, readable: Collection[TopicPartition]) -> int:
         """Pause and resume so that these partitions alone are read. Returns how many are paused."""

@@ -1,8 +1,9 @@
 """When finished records are released, and what the end of a release means for the books.
 
 A release is put together on the owner's thread, leaves through the outbox, and comes back with a verdict. Where it
-failed, the next one is half as large, down to one record: whatever it was that the broker could not take in its time,
-one release finds it.
+failed, each of its partitions goes alone next (`turns`), half as much each time, down to one record: whatever it was
+that the broker could not take in its time, one release finds it, and the others go out meanwhile. What leads to a topic
+that the cluster does not have is left out until it is there.
 """
 
 import logging
@@ -21,7 +22,8 @@ from shared.kafka.runtime.membership import Membership
 from shared.kafka.runtime.outbox import Outbox
 from shared.kafka.runtime.rejecting import OUTPUT_REFUSED
 from shared.kafka.runtime.release import Ended, Release, Verdict, verdict_of
-from shared.kafka.runtime.tracker import Part, PartitionTracker, Work
+from shared.kafka.runtime.tracker import MOST_RECORDS, Part, PartitionTracker, Work
+from shared.kafka.runtime.turns import Turns, is_due
 from shared.metrics import RuntimeMetrics
 from shared.settings import KafkaSettings
 
@@ -32,8 +34,6 @@ _AGAIN_SECONDS = 0.1
 """After a release that failed, before the next."""
 _FAILING_SECONDS = 60.0
 """Releases that fail for longer are told: a broker that restarts is back by then."""
-MOST_RECORDS = 1_000
-"""Of one release: a transaction costs the broker the same whatever its size, and beyond this nothing is gained."""
 MOST_BYTES = 16 * 1024 * 1024
 """Of one release's outputs, unless a single record has more: two seconds of sending, far below any timeout."""
 
@@ -64,7 +64,7 @@ class Settlement:
         self._outbox: Outbox | None = None
         self._uncertain: Ended | None = None
         """What nobody could tell yet whether it was committed."""
-        self._most_records = MOST_RECORDS
+        self._turns = Turns()
         self._finished_since: float | None = None
         self._failing: tuple[float, BaseException | None] | None = None
         """While no release succeeds: since when, in monotonic time, and what the last one failed with."""
@@ -97,6 +97,17 @@ class Settlement:
         """Whether finished records wait to be gathered into a release."""
         return self._finished_since is not None
 
+    @property
+    def outstanding(self) -> int:
+        """Finished records that can be released now, as far as anybody knows: not those that lead to a missing topic,
+        nor those of a partition that failed alone and whose time has not come."""
+        now = time.monotonic()
+        return sum(tracker.finished for tracker in self._sendable(self._books.trackers) if is_due(tracker, now))
+
+    def _sendable(self, trackers: Iterable[PartitionTracker]) -> list[PartitionTracker]:
+        missing = self._membership.missing
+        return [tracker for tracker in trackers if not tracker.lacks(missing)]
+
     def reason(self, now: float) -> str | None:
         """Why nothing is released, for an operator, once that has lasted; None: it is, or nothing waits for it. From
         any thread.
@@ -110,7 +121,7 @@ class Settlement:
 
     def note_finished(self) -> None:
         """Records may have been finished: from the first on a release is gathered."""
-        if self._finished_since is None and self._books.finished:
+        if self._finished_since is None and self.outstanding:
             self._finished_since = time.monotonic()
 
     def seconds_until_gathered(self) -> float:
@@ -142,8 +153,8 @@ class Settlement:
             return
         parts = self._releasable(self._books.trackers, positions=True)
         self._idle_due = now + _IDLE_COMMIT_SECONDS
-        left = self._books.finished - sum(len(part.works) for part in parts)
-        self._finished_since = now - self._settings.commit_interval_seconds if left else None
+        left = self.outstanding - sum(len(part.works) for part in parts)
+        self._finished_since = now - self._settings.commit_interval_seconds if left > 0 else None
         if parts:
             self._put(self._outbox, parts)
 
@@ -162,15 +173,20 @@ class Settlement:
         return True
 
     def _releasable(self, trackers: Iterable[PartitionTracker], *, positions: bool) -> list[Part]:
-        """What goes into one release, within its bounds: who has waited longest comes first."""
+        """What goes into one release, within its bounds."""
         parts: list[Part] = []
-        records, size = self._most_records, MOST_BYTES
-        for tracker in sorted(trackers, key=lambda tracker: tracker.released_at):
+        records, size = MOST_RECORDS, MOST_BYTES
+        for tracker in self._turns.next(self._sendable(trackers), time.monotonic()):
             if records <= 0 or size <= 0:
                 break
             asks = positions and not tracker.unfinished and not tracker.arrived
             position = self._membership.position(tracker.partition) if asks else None
-            part = tracker.releasable(position, most=records, most_bytes=size)
+            part = tracker.releasable(
+                position,
+                most=min(records, tracker.most_records),
+                most_bytes=size,
+                missing=self._membership.missing,
+            )
             if part is not None:
                 parts.append(part)
                 records -= len(part.works)
@@ -237,7 +253,7 @@ class Settlement:
             ) from ended.error
         if ended.verdict is Verdict.RELEASED:
             self._failing = None
-            self._most_records = min(2 * self._most_records, MOST_RECORDS)
+            self._turns.succeeded(ended.release, time.monotonic())
             self._metrics.release_seconds.observe(time.monotonic() - ended.release.started)
             self._metrics.release_records.observe(len(ended.release.works()))
             self._handling.released(ended.release.works())
@@ -258,7 +274,8 @@ class Settlement:
         )
         log.warning("%s: not committed (%s): %s", self._group, ended.verdict.value, places)
         if ended.verdict is Verdict.FAILED:
-            self._most_records = max(1, len(ended.release.works()) // 2)
+            self._turns.failed(ended.release, time.monotonic())
+            self._membership.suspect({output.topic for work in ended.release.works() for output in work.outputs})
         for work in ended.refused:
             self._replace_output(work, ended.error)
         self._due = time.monotonic() + _AGAIN_SECONDS

@@ -4,7 +4,7 @@ Pure bookkeeping, used by the owner thread alone. No Kafka, no threads, no clock
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -14,6 +14,9 @@ from kafka import TopicPartition
 from shared.endings import Ending
 from shared.kafka.producing import Outgoing
 from shared.kafka.reading import next_offset, size_of
+
+MOST_RECORDS = 1_000
+"""Of one release: a transaction costs the broker the same whatever its size, and beyond this nothing is gained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,10 @@ class Work:
         """The offset that covers it and nothing behind it."""
         return next_offset(self.record)
 
+    def leads_to(self, topics: Collection[str]) -> bool:
+        """Whether something is still to be sent to one of these."""
+        return bool(topics) and any(output.topic in topics for output in self.outputs)
+
     def end(self, outcome: Outcome) -> None:
         """Note how it ended, or, if its outputs are refused, how it ends instead."""
         self.outcome = outcome
@@ -70,6 +77,18 @@ class Part:
     tracker: "PartitionTracker"
     works: list[Work]
     offset: int
+
+
+@dataclass(slots=True)
+class Trial:
+    """A partition whose release failed, and none has succeeded since (`turns`)."""
+
+    began: float
+    """Monotonic time of the first failure."""
+    failures: int = 0
+    """Those while others succeeded."""
+    due: float = 0.0
+    """Monotonic time before which it is not tried again."""
 
 
 class PartitionTracker:
@@ -97,6 +116,10 @@ class PartitionTracker:
         """Monotonic time before which the first of them must not be taken."""
         self.released_at = 0.0
         """Monotonic time of the last release that was put together of it: who waits longest comes first."""
+        self.most_records = MOST_RECORDS
+        """How many may go out at once: half as many after each failure, down to one."""
+        self.trial: Trial | None = None
+        """None while its releases go through."""
         self.size_bytes = 0
         """Bytes of the records taken and not yet committed."""
         self._open: deque[Work] = deque()
@@ -186,16 +209,21 @@ class PartitionTracker:
         return None
 
     def releasable(
-        self, position: int | None, *, most: int | None = None, most_bytes: int | None = None
+        self,
+        position: int | None,
+        *,
+        most: int | None = None,
+        most_bytes: int | None = None,
+        missing: Collection[str] = (),
     ) -> Part | None:
         """What may be committed now; None if all of it was done. Of the finished records the first ones, at most that
-        many, with outputs of at most that many bytes, but for the very first.
+        many, with outputs of at most that many bytes, but for the very first, and of none to a topic that is missing.
 
         `position` is the consumer's: when the partition is drained it may lie beyond the last record, past the
         transaction markers that are no records, and lag reads 0 only if these are committed too.
         """
-        if most is not None or most_bytes is not None:
-            works = self._first_finished(most, most_bytes)
+        if most is not None or most_bytes is not None or missing:
+            works = self._first_finished(most, most_bytes, missing)
             if len(works) < len(self._finished):
                 return Part(self, works, works[-1].next_offset) if works else None
         offset = self._drained_up_to(position)
@@ -206,12 +234,16 @@ class PartitionTracker:
         # An idle partition's first position is committed as well, so that lag is known from the first minute on.
         return Part(self, list(self._finished), offset)
 
-    def _first_finished(self, most: int | None, most_bytes: int | None) -> list[Work]:
+    def lacks(self, missing: Collection[str]) -> bool:
+        """Whether the next of the finished records leads to a topic that is missing: nothing can be released."""
+        return bool(self._finished) and self._finished[0].leads_to(missing)
+
+    def _first_finished(self, most: int | None, most_bytes: int | None, missing: Collection[str]) -> list[Work]:
         works: list[Work] = []
         size = 0
         for work in islice(self._finished, most):
             size += work.output_bytes
-            if works and most_bytes is not None and size > most_bytes:
+            if (works and most_bytes is not None and size > most_bytes) or work.leads_to(missing):
                 break
             works.append(work)
         return works

@@ -405,7 +405,15 @@ class Worker:
             )
             self.abandon()
             return False
-        return not (self._workbench.in_work or self._settlement.busy or self._books.finished)
+        if self._workbench.in_work or self._settlement.busy or self._settlement.outstanding:
+            return False
+        if self._books.finished:
+            log.warning(
+                "%s: %d finished records cannot be released now; they are repeated by the next owner",
+                self.group,
+                self._books.finished,
+            )
+        return True
 
     def _close(self) -> None:
         abandoned = self._phase is Phase.ABANDONED
