@@ -19,6 +19,9 @@ from kafka.errors import (
 from shared.errors import ConfigurationError, PermanentError, SkureelError, TemporaryError
 from shared.settings import KafkaSettings
 
+MAKE_TOPICS = "run `skureel topics create`, or check SKUREEL_KAFKA__TOPIC_PREFIX and ACLs"
+"""What to do where topics are missing."""
+
 
 @contextmanager
 def translated(settings: KafkaSettings, subject: str, next_step: str = "try again") -> Iterator[None]:
@@ -46,10 +49,7 @@ def translation(
         case AuthorizationError():
             return ConfigurationError(f"{where} does not allow it ({_told(error)}); check credentials and ACLs")
         case UnknownTopicOrPartitionError() | InvalidTopicError():
-            return ConfigurationError(
-                f"{where} lacks a topic ({_told(error)}); run `skureel topics create`, or check "
-                "SKUREEL_KAFKA__TOPIC_PREFIX"
-            )
+            return ConfigurationError(f"{where} lacks a topic ({_told(error)}); {MAKE_TOPICS}")
         case ProducerFencedError() | InvalidProducerEpochError():
             return PermanentError(
                 f"{subject}: the same was started elsewhere and goes on there; this one ends", reason="superseded"
@@ -66,12 +66,15 @@ def translation(
 
 def missing_topics(settings: KafkaSettings, names: Iterable[str]) -> ConfigurationError:
     """The error for topics, by their full names, none of which is there."""
+    return ConfigurationError(f"Kafka at {settings.bootstrap_servers} {lacks(names)}; {MAKE_TOPICS}")
+
+
+def lacks(names: Iterable[str]) -> str:
+    """What is said of a Kafka that has none of these topics."""
     first, *more = names
-    has, them = (f"none of the topics {', '.join((first, *more))}", "them") if more else (f"no topic {first}", "it")
-    return ConfigurationError(
-        f"Kafka at {settings.bootstrap_servers} has {has}, or does not let this user see {them}; run `skureel topics "
-        "create`, or check SKUREEL_KAFKA__TOPIC_PREFIX and ACLs"
-    )
+    if more:
+        return f"has none of the topics {', '.join((first, *more))}, or does not let this user see them"
+    return f"has no topic {first}, or does not let this user see it"
 
 
 def _told(error: BaseException) -> str:

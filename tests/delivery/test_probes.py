@@ -250,7 +250,8 @@ def test_a_worker_without_its_topics_says_so_and_is_not_ready(
     with running(Answering(), real_kafka) as worker:
         eventually(lambda: "run `skureel topics create`" in caplog.text)
         topic = real_kafka.topic_prefix + "product.created"
-        assert f"has no {topic}, {topic}.dlq, {topic}.retry.30s, {topic}.retry.300s, or does not" in caplog.text
+        needed = ", ".join(topic + ending for ending in ("", ".dlq", ".retry.30s", ".retry.300s"))
+        assert f"has none of the topics {needed}, or does not" in caplog.text
         assert worker.live()
         assert not worker.ready()
         make_delivery_topics(real_kafka, partitions=2)
@@ -274,10 +275,10 @@ def test_a_worker_that_lacks_a_topic_it_writes_to_says_so_and_is_not_ready(
     needed += ["video.requested", "video.ready", ANSWER]
     make_topics(real_kafka, *(topic for topic in needed if topic != missing))
     with running(Derive(), real_kafka) as worker:
-        eventually(lambda: f"has no {real_kafka.topic_prefix}{missing}, or does not" in caplog.text)
+        eventually(lambda: f"has no topic {real_kafka.topic_prefix}{missing}, or does not" in caplog.text)
         assert worker.live()
         assert not worker.ready()
-        assert f"Kafka has no {real_kafka.topic_prefix}{missing}" in (worker.unready_reason() or "")
+        assert f"Kafka has no topic {real_kafka.topic_prefix}{missing}" in (worker.unready_reason() or "")
         make_topics(real_kafka, missing)
         eventually(worker.ready)
 

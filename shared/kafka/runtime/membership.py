@@ -26,6 +26,7 @@ from kafka.structs import MemberState
 from shared.errors import ConfigurationError
 from shared.kafka import mends
 from shared.kafka.client import open_consumer
+from shared.kafka.failures import MAKE_TOPICS, lacks
 from shared.kafka.runtime.assignment import EvenAssignor
 from shared.kafka.runtime.subscription import Subscription
 from shared.settings import KafkaSettings
@@ -98,7 +99,7 @@ class Membership:
     def trouble(self) -> str | None:
         """Why no records can be expected, or None."""
         if self._missing:
-            return f"Kafka has no {', '.join(self._missing)}, or does not let this user see it"
+            return f"Kafka {lacks(self._missing)}"
         if self._unheard:
             return f"the group has not answered for {self._settings.session_timeout_ms / 1000:g} s"
         return None if self._stable else "not a member of the group yet"
@@ -189,12 +190,7 @@ class Membership:
             self._missing = missing
             if now - self._missing_told >= _TELL_AGAIN_SECONDS:
                 self._missing_told = now
-                log.error(
-                    "%s: Kafka has no %s, or does not let this user see it; run `skureel topics create`, or check "
-                    "SKUREEL_KAFKA__TOPIC_PREFIX and ACLs; asking on",
-                    self._group,
-                    ", ".join(missing),
-                )
+                log.error("%s: Kafka %s; %s; asking on", self._group, lacks(missing), MAKE_TOPICS)
         # What was not there at the first look may only not have been asked for yet.
         self._topics_asked = cluster.request_update()
         self._topics_due = now + (_LOOK_FOR_TOPICS_SECONDS if self._missing else _ANSWER_SECONDS)
