@@ -3,8 +3,9 @@
 A template's text has the places {thing}, {looks}, {motion} and, where somebody wears the thing, {model}. `motions` are
 for what is known from text alone. From one photo nothing behind is known: `from_photo` has light, air and small turns,
 nobody's hand, nothing that opens. A motion that a template lacks is its default one. `elsewhere` are scenes for kinds
-that do not fit into the template's own: a ladder lies on no bench. A template that changes its text gets a new version:
-both are in the render spec.
+that do not fit into the template's own: a ladder lies on no bench. Such a scene is said in words of its own, by the name
+of a `scene` that templates share (`scenes.toml`), or by another default motion in the template's own scene alone. A
+template that changes its text gets a new version: both are in the render spec.
 """
 
 import string
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from functions.derive_prompt.vocabulary import table
 from shared.errors import ConfigurationError
@@ -40,8 +41,7 @@ class Generic:
     motion: str = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(NamedTuple):
     """A text with places, and what moves in it where a kind has no motion of its own."""
 
     text: dict[Locale, str]
@@ -58,7 +58,7 @@ class Template:
     motions: dict[str, dict[Locale, str]]
     from_photo: dict[str, dict[Locale, str]]
     elsewhere: dict[str, Scene]
-    """By the kind's id."""
+    """By the kind's id, or that of an ending of compounds."""
     generic: Generic
     takes_material: bool
     takes_wearer: bool
@@ -86,7 +86,7 @@ def read_template(document: dict[str, Any], name: str) -> Template:
     try:
         template = Template(
             reference=TemplateReference(id=document["id"], version=document["version"]),
-            text={locale: document[locale] for locale in LOCALES},
+            text=_locales(document),
             motions=_by_locale(document["motions"]),
             from_photo=_by_locale(document.get("from_photo", document["motions"])),
             elsewhere=_elsewhere(document),
@@ -118,16 +118,21 @@ def _check_places(template: Template, text: dict[Locale, str], name: str) -> Non
 
 
 def _elsewhere(document: dict[str, Any]) -> dict[str, Scene]:
-    scenes: dict[str, Scene] = {}
+    found: dict[str, Scene] = {}
     for row in document.get("elsewhere", ()):
-        motion = row.get("default", document["motions"]["default"])
-        scene = Scene({locale: row[locale] for locale in LOCALES}, {locale: motion[locale] for locale in LOCALES})
-        scenes |= dict.fromkeys(row["kinds"], scene)
-    return scenes
+        shared = scenes()[row["scene"]] if "scene" in row else None
+        own = document if "zh" not in row else row
+        text, motion = shared or Scene(_locales(own), _locales(document["motions"]["default"]))
+        found |= dict.fromkeys(row["kinds"], Scene(text, _locales(row["default"]) if "default" in row else motion))
+    return found
+
+
+def _locales(row: dict[str, Any]) -> dict[Locale, str]:
+    return {locale: row[locale] for locale in LOCALES}
 
 
 def _by_locale(rows: dict[str, Any]) -> dict[str, dict[Locale, str]]:
-    return {key: {locale: row[locale] for locale in LOCALES} for key, row in rows.items()}
+    return {key: _locales(row) for key, row in rows.items()}
 
 
 @cache
@@ -136,6 +141,13 @@ def templates() -> dict[str, Template]:
     files: list[Traversable] = [file for file in resources.files(__name__).iterdir() if file.name.endswith(".toml")]
     read = [read_template(tomllib.loads(file.read_text(encoding="utf-8")), file.name) for file in files]
     return {template.reference.id: template for template in sorted(read, key=lambda template: template.reference.id)}
+
+
+@cache
+def scenes() -> dict[str, Scene]:
+    """The scenes that templates share, by name."""
+    text = resources.files("functions.derive_prompt").joinpath("scenes.toml").read_text(encoding="utf-8")
+    return {name: Scene(_locales(row), _locales(row["motion"])) for name, row in tomllib.loads(text).items()}
 
 
 @cache
