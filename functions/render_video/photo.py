@@ -85,7 +85,9 @@ def _fits(file: PhotoFile) -> bool:
 
 def _advice(file: PhotoFile) -> str:
     """What helps. A plain JPEG, which is brought down while it is decoded, does where it is not one, nor narrow."""
-    smaller = f"scale it down to {FITS_MEGAPIXELS} megapixels"
+    shrunk = min(file.width, file.height) * (FITS_MEGAPIXELS * 1_000_000 / (file.width * file.height)) ** 0.5
+    how = "scale it down" if shrunk >= SMALLEST_SIDE_PX else "crop it"
+    smaller = f"{how} to {FITS_MEGAPIXELS} megapixels"
     plain = replace(file, kind="JPEG", pixel_bytes=4, decoder_bytes=0)
     return f"{smaller}, or save it as a plain JPEG, not a progressive one" if _fits(plain) else smaller
 

@@ -589,6 +589,11 @@ def test_what_is_advised_of_a_large_photo_helps(file: bytes, said: str) -> None:
     assert (PLAIN_HELPS in told) is photos._fits(read_photo_file(plain))
 
 
+def test_what_would_be_too_narrow_scaled_down_is_to_be_cropped() -> None:
+    with pytest.raises(PhotoRefused, match=f"; crop it to {FITS_MEGAPIXELS} megapixels$"):
+        decode_photo(flat_png(16, 5_000_000, 0, 1), NAME)
+
+
 @pytest.mark.parametrize("ratio", [1, 4 / 3, 100, 4000])
 def test_the_size_that_is_advised_fits_for_every_kind(ratio: float) -> None:
     height = int((FITS_MEGAPIXELS * 1_000_000 / ratio) ** 0.5)
