@@ -3,9 +3,9 @@
 A template's text has the places {thing}, {looks}, {motion} and, where somebody wears the thing, {model}. `motions` are
 for what is known from text alone. From one photo nothing behind is known: `from_photo` has light, air and small turns,
 nobody's hand, nothing that opens. A motion that a template lacks is its default one. `elsewhere` are scenes for kinds
-that do not fit into the template's own: a ladder lies on no bench. Such a scene is said in words of its own, by the name
-of a `scene` that templates share (`scenes.toml`), or by another default motion in the template's own scene alone. A
-template that changes its text gets a new version: both are in the render spec.
+that do not fit into the template's own: a ladder lies on no bench. Such a scene is said in words of its own, by the
+name of a `scene` that templates share (`scenes.toml`), or by another default motion in the template's own scene alone.
+A template that changes its text gets a new version: both are in the render spec.
 """
 
 import string
