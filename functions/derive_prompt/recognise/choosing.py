@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
+from functions.derive_prompt.recognise.belongings import belongs, holds_belongings, says_that_it_fits
 from functions.derive_prompt.recognise.describing import colour_words
 from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
@@ -71,6 +72,12 @@ _OTHER_FAMILY = 0.7
 """A kind that the category does not expect."""
 _COLOUR = 0.25
 """A word that names a colour as well, where the category does not expect the thing."""
+_HOST = 0.4
+"""What a thing weighs beside a part of it, where it is said that parts are sold."""
+_LONE_HOST = 0.3
+"""The same where no such part is listed: less than enough."""
+_NAMED_BY_SHELF = 0.35
+"""What a shelf that is called just so adds to a thing of the name."""
 _LEAST = 0.35
 _LEAST_MARGIN = 0.12
 
@@ -147,15 +154,43 @@ def _weighed(sources: Sequence[Source], family: str | None, vetoed: frozenset[st
     """Every mention that may tell what the thing is, with its weight. What makes a compound of its own counts in names
     only."""
     everything = " ".join(source.text for source in sources)
+    host = _weight_of_hosts(sources)
+    for_them = _fitted_only(sources)
     return [
-        (mention, source, weight)
+        (mention, source, weight * (1.0 if belongs(mention.word, mention.meaning.kind) else host))
         for source in sources
         for mention, weight in _mentions_of(source, family)
         if weight > 0
+        and (source.field == NAME or mention.meaning.root not in for_them)
         and mention.meaning.kind.template not in vetoed
         and (source.field == NAME or mention.meaning.root.partition(":")[0] in vocabulary().kinds)
         and (not mention.meaning.needs or any(word in everything for word in mention.meaning.needs))
     ]
+
+
+def _weight_of_hosts(sources: Sequence[Source]) -> float:
+    """What a word for a thing weighs that is none of another's parts, where the name or the shelf speaks of parts."""
+    name = next((source.text for source in sources if source.field == NAME), "")
+    shelf = any(source.field == "category" and holds_belongings(source.text) for source in sources)
+    fits = says_that_it_fits(name)
+    if not (fits or shelf):
+        return 1.0
+    parts = any(
+        mention.role is Role.HEAD and belongs(mention.word, mention.meaning.kind) for mention in find_mentions(name)
+    )
+    if parts:
+        return _HOST
+    return _LONE_HOST if fits and shelf else 1.0
+
+
+def _fitted_only(sources: Sequence[Source]) -> frozenset[str]:
+    """The kinds of which a name says that its thing is for them, and no more: a shelf of them holds such things too."""
+    roles: dict[str, set[Role]] = {}
+    for source in sources:
+        if source.field == NAME:
+            for mention in find_mentions(source.text):
+                roles.setdefault(mention.meaning.root, set()).add(mention.role)
+    return frozenset(root for root, played in roles.items() if played <= {Role.FOR, Role.EXCLUDED})
 
 
 def _rivals(best: str, ranked: Sequence[str], telling: set[str], kin: _Kin) -> list[str]:
@@ -233,6 +268,7 @@ def _scores(weighed: Sequence[_Weighed], family: str | None, kin: _Kin) -> dict[
         for root, weight in told.items():
             own[root] = own.get(root, 0.0) + weight
     families = {mention.meaning.root: mention.meaning.kind.template for mention, _, _ in weighed}
+    named = _named_by_shelf(weighed)
     scores = {}
     for root, weight in own.items():
         support = sum(own.get(wider, 0.0) for wider in kin.wider(root))
@@ -241,7 +277,26 @@ def _scores(weighed: Sequence[_Weighed], family: str | None, kin: _Kin) -> dict[
             scores[root] += _FAMILY * min(1.0, 2 * weight)
         elif family is not None and family != GENERAL:
             scores[root] *= _OTHER_FAMILY
+        if root in named:
+            scores[root] += _NAMED_BY_SHELF
     return scores
+
+
+def _named_by_shelf(weighed: Sequence[_Weighed]) -> set[str]:
+    """The kinds among a name's things that a level of the category is called and nothing else."""
+    things = {
+        mention.meaning.root
+        for mention, source, _ in weighed
+        if source.field == NAME and mention.role in _MAY_BE_THE_THING
+    }
+    return {
+        mention.meaning.root
+        for mention, source, _ in weighed
+        if source.field == "category"
+        and mention.meaning.root in things - _wide_kinds()
+        and mention.word not in vocabulary().general
+        and mention.end - mention.start == len(source.text.strip())
+    }
 
 
 def _narrowest(root: str, scores: dict[str, float], weighed: Sequence[_Weighed], kin: _Kin) -> str:

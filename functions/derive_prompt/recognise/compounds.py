@@ -6,6 +6,7 @@ A rack for phones is no phone, a toilet seat bumper no toilet seat. What no list
 import re
 from typing import NamedTuple
 
+from functions.derive_prompt.recognise.belongings import belongs, ends_like_a_thing
 from functions.derive_prompt.recognise.describing import descriptive_words
 from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.kinds import UNLISTED_HEAD, Meaning, in_own_word, plain_form, vocabulary
@@ -29,7 +30,7 @@ def whole_at(place: int, units: list[Unit], text: str) -> Whole | None:
     if place == 0 or not is_run(units[place - 1 : place + 1], text):
         return alone
     before = units[place - 1]
-    if _only_packs(before, unit):
+    if _only_packs(before, unit) or _is_counted(before, unit):
         return None
     whole = _compound(before, unit) or _in_longer_word(before, unit) or _by_its_last_character(before, unit)
     if whole is not None:
@@ -44,19 +45,35 @@ def _with_a_word_between(first: Unit | None, place: int, units: list[Unit]) -> W
     if first is None or (first.meaning is None and first.ending is None):
         known = _with_known_modifier(before, unit)
         return None if known is None else Whole(place - 1, known)
-    if not only_says_more(before) or _goes_on(units, place):
+    if not (only_says_more(before) or _is_a_bare_end(before)) or _goes_on(units, place):
         return None
     whole = _compound(first, unit, between=f"{before.text} ")
     return None if whole is None else Whole(place - 2, whole)
 
 
+def _is_a_bare_end(unit: Unit) -> bool:
+    """Whether an English word ends compounds and is nothing by itself: the handle in skillet handle cover."""
+    return unit.ending is not None and unit.meaning is None and unit.text.isascii()
+
+
 def _opens_by_itself(place: int, units: list[Unit]) -> Meaning | None:
-    """What a Chinese end of compounds means that a text begins with, with nothing but how it is: 加厚睡袋 成人."""
+    """What an end of compounds means by itself: a Chinese one that a text begins with, with nothing but how it is
+    (加厚睡袋 成人), an English one of which is said what it is for: replacement filter for Levoit."""
     unit = units[place]
-    if unit.ending is None or len(unit.text) == 1 or unit.text.isascii() or units[0].start > 0:
+    if unit.ending is None or len(unit.text) == 1:
+        return None
+    if unit.text.isascii():
+        behind = units[place + 1].text if place + 1 < len(units) else ""
+        part = behind in _SAYS_FOR and place <= _FEW_BEFORE and belongs(unit.text, unit.ending.kind)
+        return Meaning(unit.ending.kind, unit.ending.kind.id) if part else None
+    if units[0].start > 0:
         return None
     others = {other.text for other in units if other is not unit}
     return Meaning(unit.ending.kind, unit.ending.kind.id) if others <= descriptive_words() else None
+
+
+_SAYS_FOR = frozenset(table("belongings")["fits"]["behind_a_part"])
+_FEW_BEFORE = 4
 
 
 def _goes_on(units: list[Unit], place: int) -> bool:
@@ -197,6 +214,14 @@ def _only_packs(before: Unit, unit: Unit) -> bool:
     )
 
 
+def _is_counted(before: Unit, unit: Unit) -> bool:
+    """Whether a single character only counts: 30包, 一桌六椅."""
+    return len(unit.text) == 1 and before.end == unit.start and _NUMBER.fullmatch(before.text) is not None
+
+
+_NUMBER = re.compile("[0-9]+|[一二两三四五六七八九十百]+")
+
+
 def may_modify(unit: Unit, behind: list[Unit]) -> bool:
     """Whether an unlisted noun stands directly behind a kind's word, which then may only say more about that."""
     after = behind[0] if behind else None
@@ -218,11 +243,19 @@ def _may_modify_in_chinese(unit: Unit, after: Unit) -> bool:
     """A single character is a thing only where nothing goes on: 包 is none in 全包镜头."""
     if after.start != unit.end or after.text in descriptive_words() or after.text in _FOLLOWING:
         return False
+    if after.text.startswith(_DEGREES):
+        return False
     return not only_says_a_pack(after.text) and (
-        len(unit.text) == 1 or (len(after.text) > 1 and after.tag in _NOUN_TAGS)
+        len(unit.text) == 1 or (len(after.text) > 1 and after.tag in _NOUN_TAGS and _may_be_a_thing(after))
     )
 
 
+def _may_be_a_thing(unit: Unit) -> bool:
+    return unit.tag not in _PLAIN_NOUN_TAGS or ends_like_a_thing(unit.text)
+
+
+_PLAIN_NOUN_TAGS = ("n", "nz")
+_DEGREES = tuple(table("roles")["zh"]["degrees"])
 _FOLLOWING = frozenset(table("endings")["weak"]["following"])
 _NOUN_TAGS = ("n", "nz", "vn")
 

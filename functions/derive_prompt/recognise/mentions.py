@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from functions.derive_prompt.recognise.belongings import belongs
 from functions.derive_prompt.recognise.compounds import (
     are_packed_together,
     in_longer_words,
@@ -90,8 +91,18 @@ def _with_roles(text: str, clause: Clause, units: list[Unit], number: int) -> li
     for left, right in pairwise(alone):
         if not are_packed_together([unit for unit in units if unit.start >= found[right].end]):
             found[left], found[right] = _side_by_side(found[left], found[right], text)
+    _fit_together(found)
     _mark_main(found, text)
     return found
+
+
+def _fit_together(found: list[Mention]) -> None:
+    """Things alike directly before what the clause says is fitted are fitted too: 相机背带单反微单通用."""
+    for place in range(len(found) - 1, 1, -1):
+        before, mention = found[place - 1], found[place]
+        alike = before.meaning.kind.template == mention.meaning.kind.template and before.end == mention.start
+        if mention.role is Role.FOR and before.role is Role.HEAD and alike:
+            found[place - 1] = before._replace(role=Role.FOR)
 
 
 def _mention_at(place: int, units: list[Unit], text: str, clause: Clause, number: int) -> Mention | None:
@@ -175,17 +186,42 @@ def _modifies(before: Mention, mention: Mention) -> bool:
 
 def _mark_main(found: list[Mention], text: str) -> None:
     """Mark the clause's head. A Chinese phrase ends with it; an English title goes on with features behind it, in the
-    same breath."""
+    same breath. Of Chinese phrases strung together the first says the thing, the others what it is like or for; a part
+    that they end with may as well be it: 笔记本电脑超薄便携散热底座."""
     heads = [place for place, mention in enumerate(found) if mention.role is Role.HEAD]
     heads = [place for place in heads if not _is_beside_the_thing(found[place].word)] or heads
     if not heads:
         return
-    main = heads[-1]
-    if not has_chinese(found[main].word):
-        main = heads[0]
+    main = heads[0]
+    if has_chinese(found[heads[-1]].word):
+        heads = [place for place in heads if found[place].word not in descriptive_words()] or heads
+        main = _end_of_first_phrase(heads, found, text)
+        last = heads[-1]
+        if _may_belong(found[last], found[main]):
+            found[last] = found[last]._replace(main=True)
+    else:
         while main + 1 in heads and _are_one_phrase(found[main], found[main + 1], text):
             main += 1
     found[main] = found[main]._replace(main=True)
+
+
+def _end_of_first_phrase(heads: list[int], found: list[Mention], text: str) -> int:
+    for main, following in pairwise(heads):
+        start = following
+        while start > main + 1 and found[start - 1].role is Role.OF:
+            start -= 1
+        if len(_CHINESE.findall(text[found[main].end : found[start].start])) >= _BETWEEN_PHRASES:
+            return main
+    return heads[-1]
+
+
+_CHINESE = re.compile("[\u4e00-\u9fff]")
+_BETWEEN_PHRASES = 4
+"""Chinese characters that say nothing of a kind: so many between two things set two phrases apart."""
+
+
+def _may_belong(part: Mention, host: Mention) -> bool:
+    return belongs(part.word, part.meaning.kind) and not belongs(host.word, host.meaning.kind)
 
 
 def _are_one_phrase(before: Mention, mention: Mention, text: str) -> bool:

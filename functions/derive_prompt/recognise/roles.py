@@ -47,7 +47,8 @@ def _blank(found: re.Match[str]) -> str:
 @cache
 def _particle_verb() -> re.Pattern[str]:
     said = table("roles")["en"]
-    return re.compile(rf"\b(?:{_either(said['particle_verbs'])})[ -](?:{_either(said['particles'])})\b")
+    verbs = rf"(?:{_either(said['particle_verbs'])})[ -](?:{_either(said['particles'])})"
+    return re.compile(rf"\b(?:{verbs}|{_either(said['phrases'])})\b")
 
 
 _Rules = tuple[tuple[Role, re.Pattern[str] | None, re.Pattern[str] | None], ...]
@@ -58,6 +59,7 @@ class _ChineseRules(NamedTuple):
 
     excluded_all: re.Pattern[str]
     excluded: frozenset[str]
+    counted: frozenset[str]
     before: tuple[tuple[Role, frozenset[str]], ...]
     after: tuple[tuple[Role, re.Pattern[str]], ...]
 
@@ -71,6 +73,8 @@ def _chinese_role(before: str, words: list[str], after: str) -> Role:
     for role, pattern in rules.after:
         if pattern.match(after):
             return role
+    if words and words[-1] in rules.counted:
+        return Role.INCLUDED
     near = {*_last(words), *(_last(words[:-1]) if words and len(words[-1]) == 1 else ())}
     return next((role for role, triggers in rules.before if not near.isdisjoint(triggers)), Role.HEAD)
 
@@ -90,6 +94,7 @@ def _chinese_rules() -> _ChineseRules:
     return _ChineseRules(
         excluded_all=re.compile(_either(said["excluded_all"])),
         excluded=frozenset(said["excluded_before"]),
+        counted=frozenset(said["counted_before"]),
         before=(
             (Role.FOR, frozenset(said["for_before"])),
             (Role.INCLUDED, frozenset(said["included_before"])),
@@ -110,7 +115,7 @@ def _english_rules() -> _Rules:
         return re.compile(rf"(?<!\d[ -])(?:^|[^a-z0-9-])(?:{_either(said[name])})[ /&]+(?:[a-z0-9'.-]+[ &]+)*\Z")
 
     def after(name: str) -> re.Pattern[str]:
-        return re.compile(rf"[ -](?:{_either(said[name])})\b")
+        return re.compile(rf"[ -](?:{_either(said[name])})\b(?! (?:with|for)\b)")
 
     return (
         (

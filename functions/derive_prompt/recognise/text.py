@@ -96,7 +96,7 @@ _BRACKET = re.compile(r"[()\[\]{}【】「」『』《》〈〉<>]")
 # Chinese titles set their phrases apart by spaces, but for a Latin word before a Chinese one: airpods 保护套. English
 # ones by commas, dashes, numbers: Cooling Pad 5 Quiet Fans.
 _SEPARATOR = re.compile(
-    r"[,，。;；|、!！?？:：\n\t/~·•…—–]|\s-\s|(?<=[\u4e00-\u9fff])\s+|(?<![a-z]{3})\s+(?=[\u4e00-\u9fff])|(?<=[a-z])\s+(?=\d)"
+    r"[,，。;；|、!！?？:：\n\t~·•…—–]|(?<!\d)/|/(?!\d)|\s-\s|(?<=[\u4e00-\u9fff])\s+|(?<![a-z]{3})\s+(?=[\u4e00-\u9fff])|(?<=[a-z])\s+(?=\d)"
 )
 
 
