@@ -59,6 +59,8 @@ _CLAUSES = (1.0, 0.6, 0.45, 0.35)
 """What a clause's head weighs, by how many clauses with heads come before it: titles begin with the thing."""
 _NOT_MAIN = 0.55
 """A head beside the clause's main one."""
+_LATER = 0.4
+"""A head of a phrase that is strung on behind."""
 _ASIDE = 0.6
 _WEAK = 0.4
 """A component or a wider word, where the name says something else as well."""
@@ -240,7 +242,7 @@ def _as_a_head(mention: Mention, with_heads: Sequence[int], *, strong: bool, ope
     if mention.clause in with_heads:
         weight *= _CLAUSES[min(with_heads.index(mention.clause), len(_CLAUSES) - 1)]
     if not mention.main:
-        weight *= _NOT_MAIN
+        weight *= _LATER if mention.later else _NOT_MAIN
     return weight * _WEAK if strong and _is_weak(mention) else weight
 
 
@@ -283,18 +285,20 @@ def _scores(weighed: Sequence[_Weighed], family: str | None, kin: _Kin) -> dict[
 
 
 def _named_by_shelf(weighed: Sequence[_Weighed]) -> set[str]:
-    """The kinds among a name's things that a level of the category is called and nothing else."""
-    things = {
+    """The kinds among a name's things that a level of the category is called and nothing else; a wide one only where
+    the name begins with it."""
+    named = [
         mention.meaning.root
         for mention, source, _ in weighed
         if source.field == NAME and mention.role in _MAY_BE_THE_THING
-    }
+    ]
+    things = {*named[:1], *(set(named) - _wide_kinds())}
     return {
         mention.meaning.root
         for mention, source, _ in weighed
         if source.field == "category"
-        and mention.meaning.root in things - _wide_kinds()
-        and mention.word not in vocabulary().general
+        and mention.meaning.root in things
+        and mention.word not in vocabulary().general | vocabulary().components
         and mention.end - mention.start == len(source.text.strip())
     }
 

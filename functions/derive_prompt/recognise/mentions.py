@@ -20,7 +20,7 @@ from functions.derive_prompt.recognise.compounds import (
     only_says_a_pack,
     whole_at,
 )
-from functions.derive_prompt.recognise.describing import descriptive_words
+from functions.derive_prompt.recognise.describing import colour_words, descriptive_words
 from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.kinds import UNLISTED_HEAD, Meaning, vocabulary
 from functions.derive_prompt.recognise.roles import Role, role_of
@@ -40,6 +40,8 @@ class Mention(NamedTuple):
     main: bool
     start: int
     end: int
+    later: bool = False
+    """Whether it stands in a Chinese phrase that is strung on behind the clause's thing."""
 
 
 @lru_cache(maxsize=64)
@@ -194,9 +196,11 @@ def _mark_main(found: list[Mention], text: str) -> None:
         return
     main = heads[0]
     if has_chinese(found[heads[-1]].word):
-        heads = [place for place in heads if found[place].word not in descriptive_words()] or heads
+        heads = [place for place in heads if found[place].word not in descriptive_words() - colour_words()] or heads
         main = _end_of_first_phrase(heads, found, text)
         last = heads[-1]
+        for place in range(main + 1, len(found)):
+            found[place] = found[place]._replace(later=True)
         if _may_belong(found[last], found[main]):
             found[last] = found[last]._replace(main=True)
     else:

@@ -1,0 +1,69 @@
+"""What belongs to another thing is filmed as itself, and of stuffed titles the first thing."""
+
+import pytest
+
+from tests.prompts.conftest import captioned, understanding
+
+
+def said(name: str, **fields: object) -> str:
+    """The thing that a product is filmed as, in both languages."""
+    kind = captioned(name, **fields).slots.kind
+    assert kind is not None
+    return f"{kind.zh} | {kind.en}"
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "thing"),
+    [
+        ("HEPA Filter Replacement for Dyson V10 Cordless Vacuum Cleaner", "Home & Kitchen > Vacuum Parts", "filter"),
+        ("Ink Cartridge Compatible with Epson WF-2860 Printer, Black", "Office Products", "ink cartridge"),
+        ("Pool Pump Motor Cover Waterproof Heavy Duty", "Pool Supplies", "motor cover"),
+        ("Golf Cart Seat Covers Breathable Mesh Black", "Golf Accessories", "seat covers"),
+        ("Skillet Handle Sleeve Silicone Red", "Kitchen", "handle sleeve"),
+        ("相机背带单反微单通用编织肩带复古", "相机配件", "相机背带"),
+        ("吉他背带民谣木吉他肩带加宽纯棉", "乐器配件", "吉他背带"),
+        ("钢琴凳套罩丝绒防尘罩单人双人凳 酒红色", "乐器配件", "罩"),
+    ],
+)
+def test_a_part_is_filmed_and_never_its_host(name: str, category: str, thing: str) -> None:
+    assert thing in said(name, category=category.split(" > "))
+
+
+def test_a_shelf_of_hosts_says_nothing_of_what_is_for_them() -> None:
+    found = understanding("Widgetron for Garden Hose Reel", category=["Garden Hose Reel"])
+    assert found.slots.kind is None
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "thing"),
+    [
+        ("洗发水控油蓬松去屑止痒持久留香洗头膏护发素", "洗护", "洗"),
+        ("懒人沙发豆袋单人榻榻米卧室小户型休闲躺椅", "家具", "豆袋"),
+        ("折叠桌便携可升降简约小户型吃饭摆摊烧烤炉", "家具", "折叠桌"),
+        ("加湿器大雾量家用静音卧室办公室桌面空气香薰机", "生活电器", "加湿器"),
+    ],
+)
+def test_of_phrases_strung_together_the_first_says_the_thing(name: str, category: str, thing: str) -> None:
+    assert thing in said(name, category=[category])
+
+
+def test_a_part_that_ends_a_stuffed_title_leaves_its_host_in_doubt() -> None:
+    assert understanding("笔记本电脑超薄便携商务办公游戏散热底座").slots.kind is None
+
+
+def test_a_shelf_called_just_so_decides() -> None:
+    assert "收纳箱" in said("收纳箱塑料整理衣物玩具大号储物床底书柜", category=["收纳箱"])
+
+
+@pytest.mark.parametrize("name", ["湿巾婴儿手口专用30包", "岩板餐桌现代简约一桌六椅"])
+def test_a_character_behind_a_number_counts_and_is_no_thing(name: str) -> None:
+    thing = said(name)
+    assert "湿巾" in thing or "餐桌" in thing
+
+
+def test_a_word_between_two_numbers_and_a_stroke_is_not_cut() -> None:
+    assert "表带" in said("适用手环8/9表带腕带金属磁吸", category=["智能手环配件"])
+
+
+def test_plus_size_includes_nothing() -> None:
+    assert "swimsuit" in said("Plus Size Swimsuit One Piece Coral")
