@@ -106,8 +106,12 @@ class Membership:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Topics that the cluster does not have, as it said itself."""
-        return self._missing
+        """Topics that the cluster does not have, nor makes when it is asked for them by name.
+
+        Who reads by a pattern asks for none by name: a cluster that makes topics by itself makes them when something
+        is sent there, and not before.
+        """
+        return () if self._subscription.pattern is not None else self._missing
 
     def suspect(self, topics: Collection[str]) -> None:
         """Look soon whether these are there: something could not be sent."""
@@ -182,8 +186,9 @@ class Membership:
             return
         needed = (*self._subscription.topics, *self._writes)
         missing = tuple(topic for topic in needed if not cluster.partitions_for_topic(topic))
+        # What is there is there, whether or not the last question was answered.
+        self._missing = tuple(topic for topic in self._missing if topic in missing)
         if not missing:
-            self._missing = ()
             self._topics_asked = None
             return
         if self._topics_asked is not None and self._topics_asked.succeeded():
