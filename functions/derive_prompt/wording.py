@@ -2,6 +2,7 @@
 
 from functions.derive_prompt.recognise import families
 from functions.derive_prompt.recognise.kinds import Kind
+from functions.derive_prompt.recognise.numbers import counted_by
 from functions.derive_prompt.recognise.understanding import Slots
 from functions.derive_prompt.templates import PHOTOGRAPHED, Template, templates
 
@@ -34,7 +35,19 @@ def fill(template: Template, slots: Slots, kind: Kind, *, from_photo: bool = Fal
 def _motion(template: Template, slots: Slots, kind: Kind) -> str:
     for look in slots.looks.actions:
         return look.zh if slots.locale == "zh" else look.en
-    return template.motion_of(kind.id, kind.motion)[slots.locale]
+    motion = "default" if kind.motion in _HOT and _is_cold(kind) else kind.motion
+    return template.motion_of(kind.id, motion)[slots.locale]
+
+
+_HOT = frozenset({"steam", "boil", "simmer"})
+
+
+def _is_cold(kind: Kind) -> bool:
+    """Whether what would steam is sold cold: 冰粽, frozen dumplings."""
+    return any(word in kind.zh for word in ("冰", "冷", "凉", "速冻")) or not _COLD.isdisjoint(kind.en.lower().split())
+
+
+_COLD = frozenset({"iced", "cold", "frozen", "chilled"})
 
 
 def _photo_motion(template: Template, slots: Slots, kind: Kind) -> str:
@@ -70,9 +83,14 @@ def _english_thing(slots: Slots, kind: Kind) -> str:
     if slots.material is not None:
         parts.append(f"{slots.material.en}-covered" if kind.covered else slots.material.en)
     # A night light does not say light grey.
-    kept = [part for part in _undoubled([*parts, *behind]) if not words.issuperset(part.lower().split())]
+    kept = [
+        part
+        for part in _undoubled([*parts, *behind])
+        if not words.issuperset(part.lower().removesuffix("-like").split())
+    ]
     noun = " ".join((*kept, kind.en))
-    count = kind.en_count if kind.en_count not in (None, "a", "an") else _article(noun)
+    stated = kind.en_count if kind.en_count not in (None, "a", "an") else None
+    count = stated or counted_by(kind.en, kind.measure) or _article(noun)
     phrase = f"{count} {noun}"
     return phrase[0].upper() + phrase[1:]
 
@@ -80,9 +98,17 @@ def _english_thing(slots: Slots, kind: Kind) -> str:
 def _english_wearer(slots: Slots, words: set[str]) -> tuple[list[str], list[str]]:
     """Whom the thing is for, before all else (women's) or next to the kind (children's); a dog bed says it itself."""
     audience = slots.audience
-    if audience is None or (audience.id == "pet" and words & {"dog", "cat"}):
+    if audience is None or words & _SAID_BY.get(audience.id, set()):
         return [], []
     return ([audience.en], []) if audience.id in families.MODELS else ([], [audience.en])
+
+
+_SAID_BY = {
+    "pet": {"dog", "cat"},
+    "child": {"girls'", "boys'", "kids'", "girls", "boys", "kids", "toddler", "baby"},
+    "baby": {"infant", "newborn", "toddler"},
+}
+"""Words of a kind that say whom it is for."""
 
 
 def _undoubled(parts: list[str]) -> list[str]:
@@ -105,9 +131,9 @@ def _says(word: str, part: str) -> bool:
 
 def _article(noun: str) -> str:
     lowered = noun.lower()
-    if lowered.startswith(("uni", "use", "usb", "uku", "ute", "uti", "one-", "u-", "eu")):
+    if lowered.startswith(("uni", "use", "usb", "uku", "ute", "uti", "uv", "one-", "u-", "eu")):
         return "a"
-    return "an" if lowered[0] in "aeiou" or noun.startswith(("L-", "LED", "MP")) else "a"
+    return "an" if lowered[0] in "aeiou" or noun.startswith(("L-", "LED", "MP", "hour", "heir", "x-")) else "a"
 
 
 def _chinese_looks(slots: Slots, kind: Kind) -> str:

@@ -135,6 +135,13 @@ def test_a_ladder_lies_on_no_bench_and_a_painting_on_no_cabinet() -> None:
         ("挂耳咖啡 盒装", "饮品", "穿过"),
         ("Doll Clothes", "Toys", "rocks"),
         ("充气船", "水上运动", "路面"),
+        ("豆袋 懒人沙发 可躺", "家具", "靠背"),
+        ("向日葵 鲜花 花卉", "鲜花", "碎花"),
+        ("硅胶铲 不粘涂层 不粘锅专用", "厨具", "不粘"),
+        ("布艺五金配件 包包", "辅料", "布艺五金"),
+        ("Women's and Girls' Winter Scarf", "Accessories", "children"),
+        ("Girls' Dress for Kids", "Girls Clothing", "children's girls"),
+        ("Silk-like Silk Saree", "Sarees", "silk-like"),
     ],
 )
 def test_a_thing_does_only_what_it_can(name: str, category: str, never: str) -> None:

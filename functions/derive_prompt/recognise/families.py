@@ -66,6 +66,7 @@ _AUDIENCE_WORDS: Matcher[Audience | None] = Matcher(
         ),
     ]
 )
+_YOUNG = frozenset({"girl", "girls", "boy", "boys", "girls'", "boys'", "girl's", "boy's"})
 _AUDIENCE_ORDER = ("pet", "baby", "child", "women", "men")
 
 
@@ -77,7 +78,11 @@ def may_hold_pets(category: list[str]) -> bool:
 
 def find_audience(text: str, *, pets: bool = True) -> Audience | None:
     """Whom normalised text says a thing is for: pets before children before grown-ups. Both sexes are no audience."""
-    found = {match.value.id for match in _AUDIENCE_WORDS.find_all(text) if match.value is not None}
+    named = [(match.value.id, match.word) for match in _AUDIENCE_WORDS.find_all(text) if match.value is not None]
+    found = {audience for audience, _ in named}
+    # Women's and girls': a grown-up wears it.
+    if found & {"women", "men"} and all(word in _YOUNG for audience, word in named if audience == "child"):
+        found.discard("child")
     if not pets:
         found.discard("pet")
     if {"women", "men"} <= found:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from functions.derive_prompt.recognise.numbers import in_number_of
 from functions.derive_prompt.recognise.text import has_chinese
 from functions.derive_prompt.screening import may_be_quoted
 from functions.derive_prompt.vocabulary import department_names, table
@@ -220,9 +221,9 @@ def _meaning_of(word: str) -> Meaning:
     listed = vocabulary().words[word]
     kind = listed.kind
     if listed.said == "same":
-        kind = _said_as(kind, plain_form(listed.word))
+        kind = _said_as(kind, listed.word)
     elif listed.said == "narrower":
-        kind = in_own_word(kind, plain_form(listed.word))
+        kind = in_own_word(kind, listed.word)
     return Meaning(kind, listed.kind.id, listed.needs)
 
 
@@ -232,47 +233,20 @@ def _said_as(kind: Kind, word: str) -> Kind:
         return kind
     if has_chinese(word):
         return kind._replace(zh=word)
-    english = _in_number_of(word, kind)
-    if english is None:
-        # Sold by several: their word's number needs an article of its own.
-        return kind._replace(en=word, en_count="a set of")
-    return kind._replace(en=english)
+    english, count = in_number_of(word, kind.en, kind.en_count)
+    return kind._replace(en=english, en_count=count)
 
 
 def in_own_word(kind: Kind, word: str) -> Kind:
     """The kind as a word of its own calls it: 篮球 stays 篮球 where the kind is any ball."""
-    if word in (plain_form(kind.zh), plain_form(kind.en)) or not may_be_quoted(word):
+    plain = plain_form(word)
+    if plain in (plain_form(kind.zh), plain_form(kind.en)) or not may_be_quoted(word):
         return kind
-    name = f"{kind.id}:{word}"
+    name = f"{kind.id}:{plain}"
     if has_chinese(word):
         return kind._replace(id=name, zh=word, en=f"{kind.en} ({word})")
     own = _said_as(kind, word)
     return own._replace(id=name, zh=f"{kind.zh}（{own.en}）")
-
-
-def _in_number_of(word: str, kind: Kind) -> str | None:
-    """An English word in the number that its kind's article asks for. None: it cannot be had."""
-    if kind.en_count in _OF_SEVERAL and _is_plural(kind.en):
-        return word if _is_plural(word) else f"{word}s"
-    if _is_plural(word) and kind.en_count is None and not _is_plural(kind.en):
-        return None
-    return word
-
-
-def _is_plural(word: str) -> bool:
-    return word.endswith("s") and (word.endswith("sses") or not word.endswith(("ss", "lens", "canvas", "atlas", "us")))
-
-
-_OF_SEVERAL = (
-    "a pair of",
-    "a set of",
-    "a plate of",
-    "a bunch of",
-    "a string of",
-    "a stack of",
-    "a bowl of",
-    "a bag of",
-)
 
 
 def plain_form(word: str) -> str:

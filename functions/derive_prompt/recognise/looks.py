@@ -16,13 +16,24 @@ _NEGATIONS = ("没有", "不含", "不带", "no ", "non-", "non ", "without ", "
 
 class Look(NamedTuple):
     """One row of the table. `zh` and `en` are a part of the noun phrase, or a clause where it is an action. `templates`
-    are the templates or shelves whose things can have it; none named: any."""
+    are the templates or shelves whose things can have it; none named: any. `not_in`, `of` and `not_of` say more."""
 
     section: str
     id: str
     zh: str
     en: str
     templates: tuple[str, ...]
+    not_in: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
+    not_of: tuple[str, ...] = ()
+
+    def suits(self, template: str, thing: str) -> bool:
+        """Whether a thing that this template films can have the look. `thing` is what it is called, "" where any."""
+        if self.templates and {template, shelf_of(template)}.isdisjoint(self.templates):
+            return False
+        if template in self.not_in or any(word in thing for word in self.not_of):
+            return False
+        return not (self.of and thing) or any(word in thing for word in self.of)
 
 
 class Looks(NamedTuple):
@@ -41,7 +52,13 @@ class Looks(NamedTuple):
 
 LOOKS: dict[str, dict[str, Look]] = {
     section: {
-        name: Look(section, name, row["zh"], row["en"], tuple(row.get("in", ())))
+        name: Look(
+            section,
+            name,
+            row["zh"],
+            row["en"],
+            *(tuple(row.get(rule, ())) for rule in ("in", "not_in", "of", "not_of")),
+        )
         for name, row in _TABLE[section].items()
     }
     for section in _SECTIONS
@@ -81,7 +98,6 @@ def find_looks(text: str, template: str, patterns: Iterable[str] = (), *, thing:
     """What normalised text says can be seen on a thing that this template films; `patterns` are ids already read
     elsewhere and come first. A finish that is a word of the `thing` itself is none: lip gloss, 磨砂膏."""
     seen: dict[str, dict[str, Look]] = {section: {} for section in _SECTIONS}
-    places = {template, shelf_of(template)}
     for name in patterns:
         seen["patterns"][name] = LOOKS["patterns"][name]
     for found in _FREE.find_all(text):
@@ -89,7 +105,7 @@ def find_looks(text: str, template: str, patterns: Iterable[str] = (), *, thing:
             for look in found.value:
                 if look.section == "finishes" and found.word in thing:
                     continue
-                if not look.templates or places & set(look.templates):
+                if look.suits(template, thing):
                     seen[look.section].setdefault(look.id, look)
     return Looks(**{section: tuple(rows.values())[: _MOST[section]] for section, rows in seen.items()})
 

@@ -20,6 +20,7 @@ _ENGLISH = re.compile(rf"\b({'|'.join(word for word in _WORDS if word.isascii())
 _LATIN = re.compile(r"[a-z][a-z'-]*|\d+k")
 _LONGEST = 4
 _MOST = 2
+_SOFT = frozenset({"textile", "hide", "paper"})
 
 
 class _Part(NamedTuple):
@@ -90,7 +91,8 @@ def _is_the_thing(part: _Part, kind: Kind) -> bool:
     row = _PARTS[part.name]
     own = {*kind.en.lower().split(), *(word for word in kind.id.lower().replace("_", " ").split())}
     said = any(word in kind.zh for word in row["zh"]) or not own.isdisjoint(row["en"])
-    return said or kind.template in row.get("not_in", ())
+    soft = part.material is not None and part.material.group in _SOFT and row.get("hard", False)
+    return said or soft or kind.template in row.get("not_in", ())
 
 
 def _detail(part: _Part) -> Look:
