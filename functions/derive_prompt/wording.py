@@ -44,7 +44,9 @@ _HOT = frozenset({"steam", "boil", "simmer"})
 
 def _is_cold(kind: Kind) -> bool:
     """Whether what would steam is sold cold: 冰粽, frozen dumplings."""
-    return any(word in kind.zh for word in ("冰", "冷", "凉", "速冻")) or not _COLD.isdisjoint(kind.en.lower().split())
+    return (
+        "热" not in kind.zh and any(word in kind.zh for word in ("冰", "冷", "凉", "速冻"))
+    ) or not _COLD.isdisjoint(kind.en.lower().split())
 
 
 _COLD = frozenset({"iced", "cold", "frozen", "chilled"})
