@@ -217,6 +217,17 @@ def test_what_is_mended_while_it_is_asked_about_stops_no_worker_that_holds() -> 
     assert clockwork.end().ending is Ending.HELD
 
 
+def test_what_was_mended_before_it_was_asked_about_stops_no_worker() -> None:
+    failures = deque([ConfigurationError("access refused")])
+
+    def refused_once(event: Event[Any]) -> None:
+        if failures:
+            raise failures.popleft()
+
+    clockwork = Clockwork(Answering(refused_once), KafkaSettings(retries_in_place=0))
+    assert clockwork.end().ending is Ending.EMITTED
+
+
 def test_while_consumption_holds_no_handler_begins_before_the_check_passes() -> None:
     clockwork = checking(away)
     clockwork.holding = True
@@ -304,6 +315,8 @@ class Bench:
 
     def __init__(self, cursed: set[int]) -> None:
         self.now = 0.0
+        self.mended: deque[Exception] = deque()
+        """What handling fails with before `check` finds nothing wrong."""
         self.breaks: BaseException | None = None
         """What handling raises, against its word."""
         self._cursed = cursed
@@ -327,6 +340,8 @@ class Bench:
     def finish(self, work: Work) -> Outcome:
         if self.breaks is not None:
             raise self.breaks
+        if self.mended:
+            return Outcome(Ending.HELD, [], self.mended.popleft())
         if work.record.offset in self._cursed:
             return Outcome(Ending.HELD, [], Unavailable("no answer"))
         return Outcome(Ending.EMITTED, [])
@@ -401,3 +416,10 @@ def test_handling_that_breaks_beyond_repair_stops_the_worker(bench: Bench) -> No
     bench.breaks = SystemExit(3)
     assert bench.turn(deque([1])) is bench.breaks
     assert bench.tracker.unfinished == 1
+
+
+def test_what_failed_for_an_outage_that_is_over_by_now_stops_no_worker(bench: Bench) -> None:
+    bench.mended.append(ConfigurationError("access refused"))
+    assert bench.turn(deque([100])) is None
+    assert bench.turn(deque()) is None
+    assert bench.tracker.unfinished == 0

@@ -98,6 +98,13 @@ class Handling:
 
     def finish(self, work: Work) -> Outcome:
         """Decode a record, have the function handle it, and encode the answers. Never raises."""
+        outcome = self._finished(work)
+        if outcome.ending is Ending.HALTED and isinstance(outcome.error, ConfigurationError):
+            # With which `check` does not agree: it may have been mended just now.
+            outcome = self._finished(work)
+        return outcome
+
+    def _finished(self, work: Work) -> Outcome:
         started = time.perf_counter()
         stage = "decode"
         attempts = 0

@@ -128,6 +128,10 @@ class Workbench:
             if outcome.ending is Ending.HELD:
                 if self._hold(work, outcome):
                     continue
+                if ending_of(outcome.error or Exception()) is Ending.HALTED and work.failures < MOST_FAILURES:
+                    # The outage was over while this was in work.
+                    self.hand_out(work.tracker.lane, [work])
+                    continue
                 outcome = self._own_failure(work, outcome.error or Exception(), attempts=outcome.attempts)
             elif outcome.ending is Ending.EMITTED:
                 self._outage.succeeded(tried=tried, now=self._clock())
