@@ -170,6 +170,9 @@ def read(worker: Any, partition: TopicPartition, records: list[Any]) -> None:
 def release(worker: Any) -> None:
     """Have the worker release what it may, at once."""
     worker._settlement._due = worker._settlement._idle_due = 0.0
+    for tracker in worker._books.trackers:
+        if tracker.trial is not None:
+            tracker.trial.due = 0.0
     worker._settlement.release(more_in_work=worker._workbench.in_work > 0)
 
 

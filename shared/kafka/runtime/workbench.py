@@ -123,20 +123,9 @@ class Workbench:
             tried = self._note_tried(work)
             if not work.tracker.alive or outcome is None:
                 continue
-            if isinstance(outcome, BaseException):
-                outcome = self._own_failure(work, outcome, attempts=1)
-            if outcome.ending is Ending.HELD:
-                if self._hold(work, outcome):
-                    continue
-                if ending_of(outcome.error or Exception()) is Ending.HALTED and work.failures < MOST_FAILURES:
-                    # The outage was over while this was in work.
-                    self.hand_out(work.tracker.lane, [work])
-                    continue
-                outcome = self._own_failure(work, outcome.error or Exception(), attempts=outcome.attempts)
-            elif outcome.ending is Ending.EMITTED:
-                self._outage.succeeded(tried=tried, now=self._clock())
-            elif tried:
-                self._outage.try_at_once(self._clock())
+            outcome = self._ending_of(work, outcome, tried=tried)
+            if outcome is None:
+                continue
             if outcome.ending is Ending.HALTED:
                 stops = stops or outcome.error or RuntimeError("a handler stops the worker")
                 log.error("%s stops the worker: %s", named(work.record), words_of(stops))
@@ -146,6 +135,24 @@ class Workbench:
         for (topic, ending), number in endings.items():
             self._metrics.records.labels(topic, ending.value).inc(number)
         return stops
+
+    def _ending_of(self, work: Work, result: Outcome | BaseException, *, tried: bool) -> Outcome | None:
+        """How a record ended, whose handling came to this. None: not yet, it is held, or in work once more."""
+        outcome = self._own_failure(work, result, attempts=1) if isinstance(result, BaseException) else result
+        if outcome.ending is Ending.HELD:
+            if self._hold(work, outcome):
+                return None
+            error = outcome.error or Exception()
+            if ending_of(error) is Ending.HALTED and work.failures < MOST_FAILURES:
+                # The outage was over while this was in work.
+                self.hand_out(work.tracker.lane, [work])
+                return None
+            return self._own_failure(work, error, attempts=outcome.attempts)
+        if outcome.ending is Ending.EMITTED:
+            self._outage.succeeded(tried=tried, now=self._clock())
+        elif tried:
+            self._outage.try_at_once(self._clock())
+        return outcome
 
     def _own_failure(self, work: Work, error: BaseException, *, attempts: int) -> Outcome:
         """How a record ends whose failure is no outage's, or was not even told by its handling."""
