@@ -1,8 +1,10 @@
 """Slots -> the prompt's text, in Chinese or English."""
 
+import re
+
 from functions.derive_prompt.recognise import families
 from functions.derive_prompt.recognise.kinds import Kind
-from functions.derive_prompt.recognise.numbers import counted_by
+from functions.derive_prompt.recognise.numbers import counted_by, is_plural
 from functions.derive_prompt.recognise.understanding import Slots
 from functions.derive_prompt.templates import PHOTOGRAPHED, Template, templates
 
@@ -20,7 +22,7 @@ def fill(template: Template, slots: Slots, kind: Kind, *, from_photo: bool = Fal
     thing = _chinese_thing(worn, kind) if chinese else _english_thing(worn, kind)
     if model is None:
         model = ("一位成年模特", "an adult model")
-    return (
+    text = (
         filmed.scene_of(kind.id)
         .text[slots.locale]
         .format(
@@ -30,6 +32,11 @@ def fill(template: Template, slots: Slots, kind: Kind, *, from_photo: bool = Fal
             model=model[0 if chinese else 1],
         )
     )
+    return _STANDS.sub(r"\1 is placed", text)
+
+
+_STANDS = re.compile(r"\b(stands?) stands\b")
+"""A stand that stands."""
 
 
 def _motion(template: Template, slots: Slots, kind: Kind) -> str:
@@ -90,11 +97,20 @@ def _english_thing(slots: Slots, kind: Kind) -> str:
         for part in _undoubled([*parts, *behind])
         if not words.issuperset(part.lower().removesuffix("-like").split())
     ]
-    noun = " ".join((*kept, kind.en))
-    stated = kind.en_count if kind.en_count not in (None, "a", "an") else None
+    noun = _DOUBLED.sub(r"\1", " ".join((*kept, kind.en)))
+    stated = _COUNTS.get(kind.en_count or "", kind.en_count)
+    if kind.en_count == "some" and is_plural(kind.en):
+        stated = "a group of"
     count = stated or counted_by(kind.en, kind.measure) or _article(noun)
     phrase = f"{count} {noun}"
     return phrase[0].upper() + phrase[1:]
+
+
+_DOUBLED = re.compile(r"\b(\w+) \1\b")
+"""What a material ends and a kind begins with: soy wax, wax seal."""
+
+_COUNTS = {"": None, "a": None, "an": None, "a few": "a group of"}
+"""What a count is said as: one that takes a singular verb, and articles are chosen by the word that follows."""
 
 
 def _english_wearer(slots: Slots, words: set[str]) -> tuple[list[str], list[str]]:

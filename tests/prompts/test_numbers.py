@@ -39,6 +39,8 @@ def phrase_of(word: str) -> str:
         ("uv resin kit", "A uv resin kit"),
         ("air conditioner", "An air conditioner"),
         ("footwear", "A pair of footwear"),
+        ("coconuts", "A group of coconuts"),
+        ("loose pearls", "A group of loose pearls"),
     ],
 )
 def test_a_word_is_said_in_its_own_number(word: str, phrase: str) -> None:
