@@ -97,7 +97,10 @@ def _english_thing(slots: Slots, kind: Kind) -> str:
         for part in _undoubled([*parts, *behind])
         if not words.issuperset(part.lower().removesuffix("-like").split())
     ]
-    noun = _DOUBLED.sub(r"\1", " ".join((*kept, kind.en)))
+    said = " ".join(kept)
+    # Soy wax, wax seal: what a material ends and the kind begins with is said once.
+    own = kind.en.partition(" ")
+    noun = f"{said} {own[2] if own[2] and said.endswith(f' {own[0]}') else kind.en}".strip()
     stated = _COUNTS.get(kind.en_count or "", kind.en_count)
     if kind.en_count == "some" and is_plural(kind.en):
         stated = "a group of"
@@ -105,9 +108,6 @@ def _english_thing(slots: Slots, kind: Kind) -> str:
     phrase = f"{count} {noun}"
     return phrase[0].upper() + phrase[1:]
 
-
-_DOUBLED = re.compile(r"\b(\w+) \1\b")
-"""What a material ends and a kind begins with: soy wax, wax seal."""
 
 _COUNTS = {"": None, "a": None, "an": None, "a few": "a group of"}
 """What a count is said as: one that takes a singular verb, and articles are chosen by the word that follows."""
