@@ -67,3 +67,55 @@ def test_a_word_between_two_numbers_and_a_stroke_is_not_cut() -> None:
 
 def test_plus_size_includes_nothing() -> None:
     assert "swimsuit" in said("Plus Size Swimsuit One Piece Coral")
+
+
+@pytest.mark.parametrize(
+    ("name", "thing"),
+    [
+        ("洗衣机罩 通用", "罩"),
+        ("吸尘器滤芯 通用款", "滤芯"),
+        ("吉他琴弦全套六根 磷铜", "琴弦"),
+        ("儿童故事绘本全套20册", "绘本"),
+        ("Latex Gloves Powder Free Box of 50", "gloves"),
+        ("Massage Ball Deep Tissue", "massage ball"),
+        ("挠背器不锈钢伸缩", "挠背器"),
+    ],
+)
+def test_words_that_count_fit_or_praise_make_no_other_thing(name: str, thing: str) -> None:
+    assert thing in said(name)
+
+
+@pytest.mark.parametrize(
+    ("category", "contents"), [(["婴童", "服饰"], "服饰礼盒"), (["杂货", "文具"], "文具礼盒"), (["茶叶"], "礼盒")]
+)
+def test_a_gift_box_is_of_what_its_shelf_holds(category: list[str], contents: str) -> None:
+    assert contents in said("中秋臻选礼盒", category=category)
+
+
+@pytest.mark.parametrize(
+    ("name", "colour"),
+    [
+        ("Men's Ankle Socks 6 Pack Black White Gray Cushioned", "black, white and gray"),
+        ("Black Girls Swimsuit One Piece, Coral", "coral"),
+        ("Cabinet Knobs 10 Pack Brushed Nickel Round", "brushed nickel"),
+        ("Stoneware Bowl, Speckled Sage Glaze, 20 oz", "sage green"),
+    ],
+)
+def test_colours_in_a_row_are_all_seen_and_an_audience_is_none(name: str, colour: str) -> None:
+    told = captioned(name).slots.colour
+    assert told is not None
+    assert told.en.replace("grey", "gray") == colour
+
+
+@pytest.mark.parametrize(
+    ("name", "material"),
+    [
+        ("Memory Foam Bath Mat, Grey", "memory foam"),
+        ("Slip-on Loafers Faux Suede, Tan", "suede"),
+        ("Keycaps PBT Dye Sublimated 104 Keys", "plastic"),
+    ],
+)
+def test_a_material_in_a_long_title_is_kept(name: str, material: str) -> None:
+    told = captioned(name).slots.material
+    assert told is not None
+    assert told.en == material

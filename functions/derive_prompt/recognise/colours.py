@@ -211,7 +211,7 @@ def _running(text: str) -> Colour | None:
 
 # Chinese titles tell colours to choose from by strokes.
 _JOINED = re.compile(r"\s*(?:[&+与和拼配]|\band\b)\s*")
-_JOINED_ENGLISH = re.compile(r"\s*(?:[&+/]|\band\b)\s*")
+_JOINED_ENGLISH = re.compile(r"\s*(?:[&+/]|\band\b)\s*|,? ")
 # As many colours in one pack are seen at once: 24色水彩笔. Those to choose from are not.
 _COUNT_OF_COLOURS = re.compile(
     r"assorted colou?rs\b|(?:[4-9]|[1-9]\d{1,2})"
@@ -249,9 +249,11 @@ def find_beside_noun(name: str, thing: str, things: Container[str]) -> Colour | 
     """A lone English shade that says so by what stands beside it: charcoal mesh, a plum hoodie, sweater mustard.
     `thing` is the kind, `things` are words for things."""
     for found in _QUIET.find_all(name):
-        behind = name[found.end :].strip().partition(" ")[0]
+        behind = name[found.end :].strip().partition(" ")[0].rstrip(",.;")
         before = name[: found.start].split()
         lone = found.word in _BEFORE_A_THING
+        if behind in _GLAZES:
+            return found.value
         beside_thing = behind == thing.partition(" ")[0] or any(
             " ".join(before[-size:]) in things for size in (1, 2, 3) if len(before) >= size
         )
@@ -260,6 +262,7 @@ def find_beside_noun(name: str, thing: str, things: Container[str]) -> Colour | 
     return None
 
 
+_GLAZES = frozenset(_TABLE["running"]["glazes"])
 _BEFORE_A_THING = frozenset(_TABLE["running"]["before_a_thing"])
 
 

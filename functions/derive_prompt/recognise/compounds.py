@@ -65,7 +65,8 @@ def _opens_by_itself(place: int, units: list[Unit]) -> Meaning | None:
     if unit.text.isascii():
         behind = units[place + 1].text if place + 1 < len(units) else ""
         part = behind in _SAYS_FOR and place <= _FEW_BEFORE and belongs(unit.text, unit.ending.kind)
-        return Meaning(unit.ending.kind, unit.ending.kind.id) if part else None
+        own = in_own_word(unit.ending.kind, unit.text)
+        return Meaning(own, own.id) if part else None
     if units[0].start > 0:
         return None
     others = {other.text for other in units if other is not unit}
@@ -122,7 +123,9 @@ def _by_its_last_character(before: Unit, unit: Unit) -> Meaning | None:
     unlisted = unit.meaning is None and unit.ending is None and unit.tag != "not" and len(word) > 1
     if ending is None or not unlisted or before.meaning is None or before.end != unit.start:
         return None
-    if word in descriptive_words() or word in _FOLLOWING or only_says_a_pack(word):
+    if word in descriptive_words() or word in _FOLLOWING or only_says_a_pack(word) or unit.tag == _NUMERAL_TAG:
+        return None
+    if word.startswith(_DEGREES):
         return None
     own = in_own_word(ending.kind, before.text + word)
     return Meaning(own, own.id)
@@ -198,7 +201,7 @@ def only_says_more(unit: Unit) -> bool:
 _SMALL_WORDS = frozenset(
     word
     for language in ("zh", "en")
-    for rule in ("for_before", "included_before", "excluded_before")
+    for rule in ("for_before", "for_after", "included_before", "excluded_before")
     for word in table("roles")[language][rule]
 )
 
@@ -254,6 +257,7 @@ def _may_be_a_thing(unit: Unit) -> bool:
     return unit.tag not in _PLAIN_NOUN_TAGS or ends_like_a_thing(unit.text)
 
 
+_NUMERAL_TAG = "m"
 _PLAIN_NOUN_TAGS = ("n", "nz")
 _DEGREES = tuple(table("roles")["zh"]["degrees"])
 _FOLLOWING = frozenset(table("endings")["weak"]["following"])

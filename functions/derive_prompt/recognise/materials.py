@@ -167,7 +167,7 @@ def _visible(name: str, *, filled: bool) -> list[Found[Material]]:
 # A grade before it says that 钢 is the material: SK5钢, 65Mn钢.
 _GRADED_STEEL = re.compile("[a-z]*\\d+[a-z0-9]*钢(?![圈琴笔丝])")
 _LINING = (" lined", "-lined", " lining", "内里", "里衬")
-_OF_A_PART = re.compile(r"\b(?:with|in|for|and|on)\s+(?:an?\s+|the\s+)?(?:[a-z]+\s+)?\Z")
+_OF_A_PART = re.compile(r"(?<![\w-])(?:with|in|for|and|on)\s+(?:an?\s+|the\s+)?(?:[a-z]+\s+)?\Z")
 _NOUN_FOLLOWS = re.compile(r"\s+([a-z]+)")
 
 

@@ -6,7 +6,7 @@ told apart; which one the product is, `choosing` decides.
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from functions.derive_prompt.recognise.compounds import (
 from functions.derive_prompt.recognise.describing import colour_words, descriptive_words
 from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.kinds import UNLISTED_HEAD, Meaning, vocabulary
-from functions.derive_prompt.recognise.roles import Role, role_of
+from functions.derive_prompt.recognise.roles import Role, only_fits, role_of
 from functions.derive_prompt.recognise.text import Clause, clauses, has_chinese
 from functions.derive_prompt.recognise.units import Unit, units_of
 from functions.derive_prompt.vocabulary import table
@@ -84,6 +84,9 @@ def _with_roles(text: str, clause: Clause, units: list[Unit], number: int) -> li
         mention = _mention_at(place, units, text, clause, number)
         if mention is None:
             continue
+        if mention.role is Role.EXCLUDED and alone and found[alone[-1]].end > mention.start:
+            # Powder free gloves are gloves.
+            continue
         while alone and found[alone[-1]].end > mention.start:
             # It is a part of the longer word.
             found[alone[-1]] = found[alone[-1]]._replace(role=Role.OF)
@@ -115,6 +118,8 @@ def _mention_at(place: int, units: list[Unit], text: str, clause: Clause, number
     unit, start = units[place], units[whole.first].start
     role = role_of(text, clause, [unit.text for unit in units[: whole.first]], start, unit.end)
     alone = whole.first == place
+    if role is Role.FOR and only_fits(text, start, unit.end) and belongs(unit.text, whole.meaning.kind):
+        role = Role.HEAD
     if role is Role.HEAD and alone and may_modify(unit, units[place + 1 :]):
         role = Role.PERHAPS_OF
     word = unit.text if alone else text[start : unit.end]
@@ -196,7 +201,7 @@ def _mark_main(found: list[Mention], text: str) -> None:
         return
     main = heads[0]
     if has_chinese(found[heads[-1]].word):
-        heads = [place for place in heads if found[place].word not in descriptive_words() - colour_words()] or heads
+        heads = [place for place in heads if found[place].word not in _said_of_things()] or heads
         main = _end_of_first_phrase(heads, found, text)
         last = heads[-1]
         for place in range(main + 1, len(found)):
@@ -217,6 +222,12 @@ def _end_of_first_phrase(heads: list[int], found: list[Mention], text: str) -> i
         if len(_CHINESE.findall(text[found[main].end : found[start].start])) >= _BETWEEN_PHRASES:
             return main
     return heads[-1]
+
+
+@cache
+def _said_of_things() -> frozenset[str]:
+    """Words that more often say how a thing is or what it does: 遮瑕, 瓦楞纸."""
+    return (descriptive_words() - colour_words()) | set(table("endings")["weak"]["following"])
 
 
 _CHINESE = re.compile("[\u4e00-\u9fff]")

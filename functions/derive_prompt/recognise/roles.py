@@ -40,6 +40,12 @@ def role_of(text: str, clause: Clause, said: list[str], start: int, end: int) ->
     return Role.HEAD
 
 
+def only_fits(text: str, start: int, end: int) -> bool:
+    """Whether the Chinese words beside a word say that it fits something: 滤芯通用, 适用于表带."""
+    fits = tuple(table("roles")["zh"]["fits"])
+    return text[end:].lstrip().startswith(fits) or text[:start].endswith(fits)
+
+
 def _blank(found: re.Match[str]) -> str:
     return "-" * len(found[0])
 

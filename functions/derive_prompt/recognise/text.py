@@ -66,9 +66,13 @@ _MODEL = re.compile(
 )
 
 
+_MODEL_CODE = re.compile(r"(?<![a-z])[a-z]{2,5}-\d{3,}[a-z0-9]*")
+
+
 def without_models(text: str) -> str:
-    """Normalised text without what tells one model of a device from another: iPhone 15 Pro Max case is iphone case."""
-    return _MODEL.sub(r"\1", text)
+    """Normalised text without what tells one model of a device from another: iPhone 15 Pro Max case is iphone case,
+    and codes (BCD-216) are no words."""
+    return _MODEL_CODE.sub(" ", _MODEL.sub(r"\1", text))
 
 
 class Token(NamedTuple):

@@ -175,7 +175,19 @@ def _choose(fields: VisibleFields, name: str, category: list[str], told: Choice 
     several = find_set(name, vetoed)
     if several is not None:
         return Choice(several, several.id, 1.0, (), ())
-    return choose(list(_sources(fields, name, category)), family, vetoed)
+    return _with_contents(choose(list(_sources(fields, name, category)), family, vetoed), family)
+
+
+def _with_contents(choice: Choice, family: str | None) -> Choice:
+    """A bare gift box as the set that its shelf says it holds."""
+    held = table("endings")["gift_sets"].get(family)
+    if held is None or choice.root != _GIFT_BOX or choice.kind is None:
+        return choice
+    kind = choice.kind._replace(id=f"{_GIFT_BOX}:{family}", zh=held["zh"], en=held["en"], measure="套")
+    return choice._replace(kind=kind)
+
+
+_GIFT_BOX = "gift_box"
 
 
 _CATEGORY_WEIGHTS = (0.45, 0.25, 0.15)
