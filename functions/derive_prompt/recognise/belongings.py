@@ -7,6 +7,7 @@ what fits what speaks of the cartridge.
 import re
 from functools import cache
 
+from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.kinds import Kind
 from functions.derive_prompt.recognise.text import has_chinese
 from functions.derive_prompt.vocabulary import table
@@ -17,6 +18,8 @@ _SAID = table("belongings")
 @cache
 def belongs(word: str, kind: Kind) -> bool:
     """Whether a word, by its end or by where such things lie, names what belongs to another thing: 墨盒, watch band."""
+    if shelf_of(kind.template) in _NEVER:
+        return False
     if kind.template in _FAMILIES:
         return True
     ends = _ENDS_ZH if has_chinese(word) else _ENDS_EN
@@ -42,6 +45,7 @@ def _either(words: list[str]) -> str:
     return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
 
 
+_NEVER = frozenset(_SAID["kinds"]["never"])
 _FAMILIES = frozenset(_SAID["kinds"]["families"])
 _ENDS_ZH = re.compile(rf"(?:{_either(_SAID['kinds']['zh'])})\Z")
 _ENDS_EN = re.compile(rf"(?:^|[ -])(?:{_either(_SAID['kinds']['en'])})(?:e?s)?\Z")

@@ -8,21 +8,16 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from functions.derive_prompt.recognise.belongings import belongs, holds_belongings, says_that_it_fits
+from functions.derive_prompt.recognise.belongings import belongs
 from functions.derive_prompt.recognise.describing import colour_words
 from functions.derive_prompt.recognise.families import shelf_of
+from functions.derive_prompt.recognise.fitting import HOST, fitted_only, weight_of_hosts, with_parts_as_things
+from functions.derive_prompt.recognise.kin import Kin
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
 from functions.derive_prompt.recognise.mentions import Mention, find_mentions
 from functions.derive_prompt.recognise.roles import Role
+from functions.derive_prompt.recognise.sources import NAME, Source, Weighed
 from functions.derive_prompt.templates import GENERAL
-
-
-class Source(NamedTuple):
-    """A field's text, normalised, and what a mention in it weighs."""
-
-    field: str
-    text: str
-    weight: float
 
 
 class Evidence(NamedTuple):
@@ -45,7 +40,6 @@ class Choice(NamedTuple):
     rivals: tuple[str, ...]
 
 
-NAME = "name"
 _ROLES = {
     Role.HEAD: 1.0,
     Role.OF: 0.12,
@@ -74,42 +68,10 @@ _OTHER_FAMILY = 0.7
 """A kind that the category does not expect."""
 _COLOUR = 0.25
 """A word that names a colour as well, where the category does not expect the thing."""
-_HOST = 0.4
-"""What a thing weighs beside a part of it, where it is said that parts are sold."""
-_LONE_HOST = 0.3
-"""The same where no such part is listed: less than enough."""
 _NAMED_BY_SHELF = 0.35
 """What a shelf that is called just so adds to a thing of the name."""
 _LEAST = 0.35
 _LEAST_MARGIN = 0.12
-
-
-_Weighed = tuple[Mention, Source, float]
-
-
-class _Kin:
-    """Which of the kinds of one product are kinds of which: by the vocabulary, and by the words that its name says of
-    them, for a health faucet is a faucet."""
-
-    def __init__(self, weighed: Sequence[_Weighed]) -> None:
-        heads = {
-            mention.word: mention.meaning.root
-            for mention, source, _ in weighed
-            if source.field == NAME and mention.role is Role.HEAD and not mention.aside
-        }
-        self._wider_by_word: dict[str, set[str]] = {}
-        for word, root in heads.items():
-            for other, wider in heads.items():
-                if wider != root and word.endswith(f" {other}" if other.isascii() else other) and len(other) > 1:
-                    self._wider_by_word.setdefault(root, set()).add(wider)
-
-    def wider(self, root: str) -> set[str]:
-        """The kinds that a kind is one of."""
-        return {*vocabulary().lineage(root), *self._wider_by_word.get(root, ())}
-
-    def related(self, root: str) -> set[str]:
-        """The kind and those that it is one of."""
-        return {root, *self.wider(root)}
 
 
 def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterable[str] = ()) -> Choice:
@@ -120,7 +82,7 @@ def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterabl
         Evidence(source.field, mention.word, mention.meaning.root, mention.role, round(weight, 3))
         for mention, source, weight in weighed
     )
-    kin = _Kin(weighed)
+    kin = Kin(weighed)
     scores = _scores(weighed, family, kin)
     if not scores:
         return Choice(None, None, 0.0, evidence, ())
@@ -138,12 +100,12 @@ def choose(sources: Sequence[Source], family: str | None = None, vetoed: Iterabl
     return Choice(_in_best_word(best, weighed), best, confidence, evidence, words)
 
 
-def _is_doubtful(best: str, telling: set[str], weighed: Sequence[_Weighed]) -> bool:
+def _is_doubtful(best: str, telling: set[str], weighed: Sequence[Weighed]) -> bool:
     """Whether nothing that names the thing itself says the kind, and no shelf is called just that."""
     return best not in telling and not _is_whole(best, weighed)
 
 
-def _is_only_on_the_shelf(best: str, rivals: Sequence[str], weighed: Sequence[_Weighed], kin: _Kin) -> bool:
+def _is_only_on_the_shelf(best: str, rivals: Sequence[str], weighed: Sequence[Weighed], kin: Kin) -> bool:
     """Whether the name says another thing more clearly, and the category holds such things but says none of them."""
     if not rivals:
         return False
@@ -152,16 +114,17 @@ def _is_only_on_the_shelf(best: str, rivals: Sequence[str], weighed: Sequence[_W
     return told[rivals[0]] - told[best] > _LEAST_MARGIN and not said
 
 
-def _weighed(sources: Sequence[Source], family: str | None, vetoed: frozenset[str]) -> list[_Weighed]:
+def _weighed(sources: Sequence[Source], family: str | None, vetoed: frozenset[str]) -> list[Weighed]:
     """Every mention that may tell what the thing is, with its weight. What makes a compound of its own counts in names
     only."""
     everything = " ".join(source.text for source in sources)
-    host = _weight_of_hosts(sources)
-    for_them = _fitted_only(sources)
+    host = weight_of_hosts(sources)
+    parts = host == HOST
+    for_them = fitted_only(sources)
     return [
         (mention, source, weight * (1.0 if belongs(mention.word, mention.meaning.kind) else host))
         for source in sources
-        for mention, weight in _mentions_of(source, family)
+        for mention, weight in _mentions_of(source, family, parts=parts and source.field == NAME)
         if weight > 0
         and (source.field == NAME or mention.meaning.root not in for_them)
         and mention.meaning.kind.template not in vetoed
@@ -170,35 +133,10 @@ def _weighed(sources: Sequence[Source], family: str | None, vetoed: frozenset[st
     ]
 
 
-def _weight_of_hosts(sources: Sequence[Source]) -> float:
-    """What a word for a thing weighs that is none of another's parts, where the name or the shelf speaks of parts."""
-    name = next((source.text for source in sources if source.field == NAME), "")
-    shelf = any(source.field == "category" and holds_belongings(source.text) for source in sources)
-    fits = says_that_it_fits(name)
-    if not (fits or shelf):
-        return 1.0
-    parts = any(
-        mention.role is Role.HEAD and belongs(mention.word, mention.meaning.kind) for mention in find_mentions(name)
-    )
-    if parts:
-        return _HOST
-    return _LONE_HOST if fits and shelf else 1.0
-
-
-def _fitted_only(sources: Sequence[Source]) -> frozenset[str]:
-    """The kinds of which a name says that its thing is for them, and no more: a shelf of them holds such things too."""
-    roles: dict[str, set[Role]] = {}
-    for source in sources:
-        if source.field == NAME:
-            for mention in find_mentions(source.text):
-                roles.setdefault(mention.meaning.root, set()).add(mention.role)
-    return frozenset(root for root, played in roles.items() if played <= {Role.FOR, Role.EXCLUDED})
-
-
-def _rivals(best: str, ranked: Sequence[str], telling: set[str], kin: _Kin) -> list[str]:
+def _rivals(best: str, ranked: Sequence[str], telling: set[str], kin: Kin) -> list[str]:
     """The other kinds, best first, but those that are the same thing in wider or narrower words. Where the name says a
     thing, shelves are no rivals: 被枕 holds quilts and pillows."""
-    related = kin.related(best)
+    related = kin.related(best) | kin.alike(best)
     return [
         root
         for root in ranked
@@ -206,8 +144,9 @@ def _rivals(best: str, ranked: Sequence[str], telling: set[str], kin: _Kin) -> l
     ]
 
 
-def _mentions_of(source: Source, family: str | None) -> Iterable[tuple[Mention, float]]:
-    mentions = find_mentions(source.text)
+def _mentions_of(source: Source, family: str | None, *, parts: bool) -> Iterable[tuple[Mention, float]]:
+    """The mentions of a source with their weights. Where `parts` are sold, the first of a clause is its thing."""
+    mentions = with_parts_as_things(find_mentions(source.text)) if parts else find_mentions(source.text)
     with_heads = sorted({mention.clause for mention in mentions if mention.role is Role.HEAD and not mention.aside})
     strong = any(mention.role is Role.HEAD and not _is_weak(mention) for mention in mentions)
     for mention in mentions:
@@ -258,7 +197,7 @@ def _is_expected(kind: Kind, family: str | None) -> bool:
     return family is not None and shelf_of(kind.template) == shelf_of(family)
 
 
-def _scores(weighed: Sequence[_Weighed], family: str | None, kin: _Kin) -> dict[str, float]:
+def _scores(weighed: Sequence[Weighed], family: str | None, kin: Kin) -> dict[str, float]:
     own: dict[str, float] = {}
     for field in dict.fromkeys(source.field for _, source, _ in weighed):
         told: dict[str, float] = {}
@@ -284,7 +223,7 @@ def _scores(weighed: Sequence[_Weighed], family: str | None, kin: _Kin) -> dict[
     return scores
 
 
-def _named_by_shelf(weighed: Sequence[_Weighed]) -> set[str]:
+def _named_by_shelf(weighed: Sequence[Weighed]) -> set[str]:
     """The kinds among a name's things that a level of the category is called and nothing else; a wide one only where
     the name begins with it."""
     named = [
@@ -303,7 +242,7 @@ def _named_by_shelf(weighed: Sequence[_Weighed]) -> set[str]:
     }
 
 
-def _narrowest(root: str, scores: dict[str, float], weighed: Sequence[_Weighed], kin: _Kin) -> str:
+def _narrowest(root: str, scores: dict[str, float], weighed: Sequence[Weighed], kin: Kin) -> str:
     """The narrowest kind of `root` that is a thing of the name itself, or the best-weighed one."""
     heads = {
         mention.meaning.root
@@ -319,7 +258,7 @@ _TELLING_WEIGHT = 0.5
 """Of sources that name the thing itself: the name, an attribute for it."""
 
 
-def _is_whole(root: str, weighed: Sequence[_Weighed]) -> bool:
+def _is_whole(root: str, weighed: Sequence[Weighed]) -> bool:
     """Whether a text says the kind and nothing else, and no wide one: a shelf named Fish is not the thing on it."""
     return root not in _wide_kinds() and any(
         mention.meaning.root == root and mention.end - mention.start == len(source.text.strip())
@@ -333,11 +272,11 @@ def _wide_kinds() -> frozenset[str]:
     return frozenset(kind.wider for kind in vocabulary().kinds.values() if kind.wider is not None)
 
 
-def _first_place(root: str, weighed: Sequence[_Weighed]) -> int:
+def _first_place(root: str, weighed: Sequence[Weighed]) -> int:
     return next(place for place, (mention, _, _) in enumerate(weighed) if mention.meaning.root == root)
 
 
-def _in_best_word(root: str, weighed: Sequence[_Weighed]) -> Kind:
+def _in_best_word(root: str, weighed: Sequence[Weighed]) -> Kind:
     """The kind in the word that was said of it: of the best-weighed one of its own, the name's, the longest."""
     said = [
         (

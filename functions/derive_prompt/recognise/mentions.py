@@ -169,6 +169,8 @@ _BETWEEN = frozenset(table("roles")["between"]["words"])
 def _is_flavour_of(before: Mention, mention: Mention) -> bool:
     """Whether a fruit, a colour or a material directly behind another thing is its taste, smell or look: lip balm
     cherry, sweater mustard, draught excluder fabric."""
+    if has_chinese(mention.word) and mention.word in descriptive_words() - colour_words():
+        return True
     family, other = mention.meaning.kind.template, before.meaning.kind.template
     tasted = family == "fruit" or (shelf_of(family) == "food" and may_taste(other) and not is_eaten(other))
     return (
@@ -215,11 +217,13 @@ def _mark_main(found: list[Mention], text: str) -> None:
 
 
 def _end_of_first_phrase(heads: list[int], found: list[Mention], text: str) -> int:
+    apart = _BETWEEN_PHRASES if len(heads) < _MANY else _BETWEEN_MANY
     for main, following in pairwise(heads):
         start = following
         while start > main + 1 and found[start - 1].role is Role.OF:
             start -= 1
-        if len(_CHINESE.findall(text[found[main].end : found[start].start])) >= _BETWEEN_PHRASES:
+        between = text[found[main].end : found[start].start]
+        if len(_CHINESE.findall(between)) >= apart or (between and _may_belong(found[main], found[following])):
             return main
     return heads[-1]
 
@@ -233,6 +237,9 @@ def _said_of_things() -> frozenset[str]:
 _CHINESE = re.compile("[\u4e00-\u9fff]")
 _BETWEEN_PHRASES = 4
 """Chinese characters that say nothing of a kind: so many between two things set two phrases apart."""
+_MANY = 3
+_BETWEEN_MANY = 2
+"""The same where so many things are strung together."""
 
 
 def _may_belong(part: Mention, host: Mention) -> bool:

@@ -10,17 +10,19 @@ from itertools import chain
 from typing import Literal, NamedTuple
 
 from functions.derive_prompt.recognise import colours, families, materials
-from functions.derive_prompt.recognise.choosing import Choice, Source, choose
-from functions.derive_prompt.recognise.colours import ColourField
+from functions.derive_prompt.recognise.choosing import Choice, choose
 from functions.derive_prompt.recognise.families import Audience
-from functions.derive_prompt.recognise.kinds import Kind, plain_form, vocabulary
+from functions.derive_prompt.recognise.gifts import with_contents
+from functions.derive_prompt.recognise.kinds import Kind
 from functions.derive_prompt.recognise.languages import foreign_language, is_foreign
 from functions.derive_prompt.recognise.looks import PATTERN_WORDS, Looks, find_looks
 from functions.derive_prompt.recognise.materials import Material
 from functions.derive_prompt.recognise.parts import parts_in
 from functions.derive_prompt.recognise.sets import find_set
 from functions.derive_prompt.recognise.shades import Colour, joined
+from functions.derive_prompt.recognise.sources import Source
 from functions.derive_prompt.recognise.text import NAME_LIMIT, has_chinese, normalised, without_models
+from functions.derive_prompt.recognise.titles import colour_of_title
 from functions.derive_prompt.screening import makes_claim
 from functions.derive_prompt.templates import Locale, Template, template_of
 from functions.derive_prompt.vocabulary import table
@@ -175,19 +177,7 @@ def _choose(fields: VisibleFields, name: str, category: list[str], told: Choice 
     several = find_set(name, vetoed)
     if several is not None:
         return Choice(several, several.id, 1.0, (), ())
-    return _with_contents(choose(list(_sources(fields, name, category)), family, vetoed), family)
-
-
-def _with_contents(choice: Choice, family: str | None) -> Choice:
-    """A bare gift box as the set that its shelf says it holds."""
-    held = table("endings")["gift_sets"].get(family)
-    if held is None or choice.root != _GIFT_BOX or choice.kind is None:
-        return choice
-    kind = choice.kind._replace(id=f"{_GIFT_BOX}:{family}", zh=held["zh"], en=held["en"], measure="套")
-    return choice._replace(kind=kind)
-
-
-_GIFT_BOX = "gift_box"
+    return with_contents(choose(list(_sources(fields, name, category)), family, vetoed), family)
 
 
 _CATEGORY_WEIGHTS = (0.45, 0.25, 0.15)
@@ -231,33 +221,8 @@ def _find_colour(
         return (told if told is not None and told.en not in kind.en else None), patterns
     if colour is not None or not template.takes_material:
         return colour, patterns
-    found = colours.first_token(_specified_words(fields)) or _colour_of_title(name, template, kind)
+    found = colours.first_token(_specified_words(fields)) or colour_of_title(name, template, kind)
     return (found.colour, patterns or found.patterns) if found is not None else (None, patterns)
-
-
-def _colour_of_title(name: str, template: Template, kind: Kind | None) -> ColourField | None:
-    """What a title says of colour: in running text, as its last word, as a token of its own, before its noun."""
-    noun = plain_form(kind.en) if kind is not None else ""
-    thing = _without_colours(noun)
-    ends = name.replace(noun, thing) if thing != noun else name
-    colour = colours.find_in_name(name) or (None if template.scented else colours.find_last_word(ends))
-    if colour is not None:
-        return ColourField(colour, ())
-    things = vocabulary().words
-    found = colours.first_token(token for token in colours.tokens_of(name)[1:] if token not in things)
-    if found is not None:
-        return found
-    lone = None if template.scented or kind is None else colours.find_beside_noun(ends, thing, things)
-    last = lone or colours.find_trailing(name, things)
-    return ColourField(last, ()) if last is not None else None
-
-
-@lru_cache(maxsize=1024)
-def _without_colours(noun: str) -> str:
-    """An English noun of several words, those that may be colours blanked: a wine glass, a controller skin are none."""
-    words = noun.split()
-    blanked = (word if colours.whole_english(word) is None else "_" * len(word) for word in words)
-    return " ".join(blanked) if len(words) > 1 else noun
 
 
 _FRESH = frozenset({"fruit", "vegetables"})
