@@ -132,3 +132,16 @@ def test_one_thing_in_other_words_is_no_doubt(name: str, thing: str) -> None:
 def test_the_first_part_of_a_title_that_sells_parts_is_the_thing() -> None:
     assert "背带" in said("相机背带单反微单通用编织肩带复古", category=["相机配件"])
     assert "内存卡" in said("行车记录仪内存卡128G监控摄像头高速TF卡", category=["数码存储"])
+
+
+def test_what_stands_before_a_figure_is_its_shape() -> None:
+    assert "摆件" in said("飞机创意摆件 金色", category=["家饰"])
+    assert "花瓶" in said("陶瓷花瓶摆件 白色", category=["家饰"])
+
+
+def test_a_gift_box_before_another_thing_only_packs_it() -> None:
+    assert "蚕丝被" in said("新年礼盒 手工蚕丝被", category=["居家", "被枕"])
+
+
+def test_a_shelf_called_accessories_and_no_more_is_none_of_parts() -> None:
+    assert "拉杆箱" in said("斜纹拉杆箱", category=["配件", "功能箱包"])

@@ -51,4 +51,5 @@ _ENDS_ZH = re.compile(rf"(?:{_either(_SAID['kinds']['zh'])})\Z")
 _ENDS_EN = re.compile(rf"(?:^|[ -])(?:{_either(_SAID['kinds']['en'])})(?:e?s)?\Z")
 _THINGS = tuple(_SAID["kinds"]["zh"] + _SAID["kinds"]["things"])
 _FITS = re.compile(rf"{_either(_SAID['fits']['zh'])}|\b(?:{_either(_SAID['fits']['en'])})\b")
-_SHELVES = re.compile(rf"(?:{_either(_SAID['shelves']['zh'])})\Z|\b(?:{_either(_SAID['shelves']['en'])})\Z")
+# 配件 by itself is a shelf of bags and hats.
+_SHELVES = re.compile(rf".(?:{_either(_SAID['shelves']['zh'])})\Z|\b(?:{_either(_SAID['shelves']['en'])})\Z")

@@ -9,6 +9,7 @@ from functools import cache
 from typing import NamedTuple
 
 from functions.derive_prompt.recognise.belongings import belongs
+from functions.derive_prompt.recognise.compounds import only_says_a_pack
 from functions.derive_prompt.recognise.describing import colour_words
 from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.fitting import HOST, fitted_only, weight_of_hosts, with_parts_as_things
@@ -147,8 +148,8 @@ def _rivals(best: str, ranked: Sequence[str], telling: set[str], kin: Kin) -> li
 def _mentions_of(source: Source, family: str | None, *, parts: bool) -> Iterable[tuple[Mention, float]]:
     """The mentions of a source with their weights. Where `parts` are sold, the first of a clause is its thing."""
     mentions = with_parts_as_things(find_mentions(source.text)) if parts else find_mentions(source.text)
-    with_heads = sorted({mention.clause for mention in mentions if mention.role is Role.HEAD and not mention.aside})
     strong = any(mention.role is Role.HEAD and not _is_weak(mention) for mention in mentions)
+    with_heads = _clauses_with_heads(mentions, strong=strong)
     for mention in mentions:
         weight = source.weight * _ROLES[mention.role]
         if mention.role is Role.HEAD:
@@ -191,6 +192,17 @@ def _is_part(mention: Mention) -> bool:
 
 def _is_weak(mention: Mention) -> bool:
     return mention.word in vocabulary().components or mention.word in vocabulary().general
+
+
+def _clauses_with_heads(mentions: Sequence[Mention], *, strong: bool) -> list[int]:
+    """The clauses that name a thing, and not only in what another is given."""
+    heads = [mention for mention in mentions if mention.role is Role.HEAD and not mention.aside]
+    return sorted({mention.clause for mention in heads if not (strong and _only_packs(mention))})
+
+
+def _only_packs(mention: Mention) -> bool:
+    """Whether a mention says in what a thing is given: 新年礼盒 before 蚕丝被."""
+    return only_says_a_pack(mention.word)
 
 
 def _is_expected(kind: Kind, family: str | None) -> bool:

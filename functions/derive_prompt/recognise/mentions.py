@@ -97,6 +97,7 @@ def _with_roles(text: str, clause: Clause, units: list[Unit], number: int) -> li
         if not are_packed_together([unit for unit in units if unit.start >= found[right].end]):
             found[left], found[right] = _side_by_side(found[left], found[right], text)
     _fit_together(found)
+    _give_shapes(found, text)
     _mark_main(found, text)
     return found
 
@@ -108,6 +109,23 @@ def _fit_together(found: list[Mention]) -> None:
         alike = before.meaning.kind.template == mention.meaning.kind.template and before.end == mention.start
         if mention.role is Role.FOR and before.role is Role.HEAD and alike:
             found[place - 1] = before._replace(role=Role.FOR)
+
+
+def _give_shapes(found: list[Mention], text: str) -> None:
+    """A thing of another shelf right before a figure is its shape: 天鹅船创意摆件."""
+    for place, (before, mention) in enumerate(pairwise(found)):
+        heads = before.role is Role.HEAD and mention.role is Role.HEAD
+        if not heads or mention.word not in _FIGURES or before.meaning.kind.template in _NO_SHAPES:
+            continue
+        if mention.start - before.end <= _BEFORE_A_FIGURE and " " not in text[before.end : mention.start]:
+            own = before.word + mention.word
+            found[place] = before._replace(role=Role.SENSE)
+            found[place + 1] = mention._replace(meaning=in_longer_words(mention.meaning, own), word=own)
+
+
+_FIGURES = frozenset(table("endings")["figures"]["zh"])
+_NO_SHAPES = frozenset(table("endings")["figures"]["not_after"])
+_BEFORE_A_FIGURE = 2
 
 
 def _mention_at(place: int, units: list[Unit], text: str, clause: Clause, number: int) -> Mention | None:
