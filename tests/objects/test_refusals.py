@@ -288,7 +288,7 @@ def test_tls_to_a_port_that_speaks_none_names_the_setting(object_store: ObjectSe
         ObjectStore(object_store.model_copy(update={"secure": True})).check()
 
 
-@pytest.mark.parametrize("endpoint", ["store:9000/bucket", "store:99999", "", "a b:1"])
+@pytest.mark.parametrize("endpoint", ["store:9000/bucket", "store:99999", ""])
 def test_an_endpoint_that_is_no_host_and_port_is_refused(endpoint: str) -> None:
     with pytest.raises(ConfigurationError, match="SKUREEL_OBJECTS__ENDPOINT"):
         ObjectStore(ObjectSettings(endpoint=endpoint, secure=False)).check()
