@@ -157,7 +157,7 @@ class Watch:
             try:
                 found: dict[str, int] = {}
                 for part in read_lag(self._settings, CONSUMES, CARRIES):
-                    found[part.function] = found.get(part.function, 0) + part.records
+                    found[part.function] = found.get(part.function, 0) + part.offsets
                 self._lag = found
             except (TemporaryError, ConfigurationError):  # the broker restarts; what was last read stays
                 continue
