@@ -145,3 +145,83 @@ def test_a_gift_box_before_another_thing_only_packs_it() -> None:
 
 def test_a_shelf_called_accessories_and_no_more_is_none_of_parts() -> None:
     assert "拉杆箱" in said("斜纹拉杆箱", category=["配件", "功能箱包"])
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "thing"),
+    [
+        ("皮沙发清洁剂 去污保养", "沙发", "清洁剂"),
+        ("洗衣机槽清洁剂滚筒波轮 家用", "洗衣机", "清洁剂"),
+        ("电瓶充电器72V 电动车通用", "电动车", "充电器"),
+        ("鱼缸过滤棉 白色", "鱼缸", "过滤棉"),
+        ("声波电动牙刷头替换头 软毛", "电动牙刷", "电动牙刷头"),
+        ("Sofa Cushion Cover Linen", "Sofas", "cushion cover"),
+        ("Wedding Dress Garment Bag Clear", "Wedding Dresses", "garment bag"),
+    ],
+)
+def test_a_shelf_called_like_the_host_says_nothing_against_a_belonging(name: str, category: str, thing: str) -> None:
+    assert thing in said(name, category=[category])
+
+
+@pytest.mark.parametrize(
+    ("name", "category"),
+    [
+        ("咖啡机除垢剂 浓缩", "咖啡机"),
+        ("榨汁机刀头 替换", "榨汁机"),
+        ("扫地机器人边刷 三支", "扫地机器人"),
+        ("Coffee Machine Cleaning Tablets 20", "Coffee Machines"),
+    ],
+)
+def test_of_an_unlisted_belonging_nothing_is_filmed(name: str, category: str) -> None:
+    assert understanding(name, category=[category]).slots.kind is None
+
+
+def test_what_comes_along_with_a_host_is_not_sold_by_itself() -> None:
+    assert "机器人" in said("扫地机器人带边刷 白色", category=["扫地机器人"])
+    assert "剃须刀" in said("剃须刀三刀头 电动", category=["剃须刀"])
+
+
+@pytest.mark.parametrize(
+    ("name", "material"),
+    [
+        ("不是塑料!304不锈钢饭盒", "stainless steel"),
+        ("拒绝塑料 玻璃饭盒", "glass"),
+        ("告别玻璃 不锈钢水杯", "stainless steel"),
+        ("Wallet Non-Leather Cork", "cork"),
+        ("Handbag not leather, canvas", "canvas"),
+        ("Free of plastic bamboo soap dish", "bamboo"),
+    ],
+)
+def test_a_negated_material_is_never_said_and_the_stated_one_is_kept(name: str, material: str) -> None:
+    told = captioned(name).slots.material
+    assert told is not None
+    assert told.en == material
+
+
+@pytest.mark.parametrize(
+    "name", ["铸铁炒锅无涂层不粘锅", "Skillet Uncoated Non-Stick Carbon Steel", "Nonstick-free Frying Pan"]
+)
+def test_what_has_no_coating_is_seen_with_none(name: str) -> None:
+    assert "nonstick" not in {
+        look.id for look in captioned(name).slots.looks.finishes + captioned(name).slots.looks.details
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "thing"),
+    [
+        ("Cherry Cola Flavored Lip Balm Twin Pack", "Drinks", "lip balm"),
+        ("草莓小熊毛绒玩偶", "水果", "玩偶"),
+        ("香蕉船充气玩具", "水果", "玩具"),
+        ("Strawberry Cream Scented Candle", "Food", "candle"),
+        ("苹果新鲜水果10斤箱装", "水果", "苹果"),
+        ("Potato Chips Sour Cream Flavoured", "Snacks", "potato chips"),
+    ],
+)
+def test_food_before_another_thing_is_its_taste(name: str, category: str, thing: str) -> None:
+    assert thing in said(name, category=[category])
+
+
+def test_a_wood_called_after_a_fruit_is_none() -> None:
+    kind = understanding("菠萝格防腐木 户外", category=["建材"]).slots.kind
+    assert kind is None or "菠萝" not in kind.zh

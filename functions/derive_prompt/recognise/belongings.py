@@ -41,6 +41,23 @@ def holds_belongings(level: str) -> bool:
     return _SHELVES.search(level) is not None
 
 
+def end_of_belonging(text: str, start: int) -> int | None:
+    """Where the word ends that stands directly behind a thing and surely names what only belongs to it: 机器人 and
+    边刷. None where there is no such word."""
+    found = _SURELY.match(text, start)
+    return None if found is None else found.end()
+
+
+def surely_belongs(word: str) -> bool:
+    """Whether a Chinese word ends like what is no thing of its own on any shelf: 牙刷头, on one of beauty."""
+    return word.endswith(_SURE_ENDS)
+
+
+def is_a_cleaner(word: str) -> bool:
+    """Whether a Chinese word names a cleaner, behind which a thing is what it cleans."""
+    return word.endswith(_CLEANERS)
+
+
 def _either(words: list[str]) -> str:
     return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
 
@@ -53,3 +70,9 @@ _THINGS = tuple(_SAID["kinds"]["zh"] + _SAID["kinds"]["things"])
 _FITS = re.compile(rf"{_either(_SAID['fits']['zh'])}|\b(?:{_either(_SAID['fits']['en'])})\b")
 # 配件 by itself is a shelf of bags and hats.
 _SHELVES = re.compile(rf".(?:{_either(_SAID['shelves']['zh'])})\Z|\b(?:{_either(_SAID['shelves']['en'])})\Z")
+_SURELY = re.compile(
+    rf"(?:(?![{''.join(_SAID['surely']['along'])}])[\u4e00-\u9fff])?(?:{_either(_SAID['surely']['zh'])})"
+    rf"| (?:{_either(_SAID['surely']['en'])})s?\b"
+)
+_CLEANERS = tuple(_SAID["surely"]["cleaners"])
+_SURE_ENDS = tuple(_SAID["surely"]["zh"])

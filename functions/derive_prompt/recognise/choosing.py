@@ -12,7 +12,14 @@ from functions.derive_prompt.recognise.belongings import belongs
 from functions.derive_prompt.recognise.compounds import only_says_a_pack
 from functions.derive_prompt.recognise.describing import colour_words
 from functions.derive_prompt.recognise.families import shelf_of
-from functions.derive_prompt.recognise.fitting import HOST, fitted_only, weight_of_hosts, with_parts_as_things
+from functions.derive_prompt.recognise.fitting import (
+    HOST,
+    are_kin,
+    fitted_only,
+    hosts_in,
+    weight_of_hosts,
+    with_parts_as_things,
+)
 from functions.derive_prompt.recognise.kin import Kin
 from functions.derive_prompt.recognise.kinds import Kind, vocabulary
 from functions.derive_prompt.recognise.mentions import Mention, find_mentions
@@ -121,17 +128,28 @@ def _weighed(sources: Sequence[Source], family: str | None, vetoed: frozenset[st
     everything = " ".join(source.text for source in sources)
     host = weight_of_hosts(sources)
     parts = host == HOST
-    for_them = fitted_only(sources)
+    hosts = fitted_only(sources) | _with_kin(hosts_in(sources), sources)
     return [
         (mention, source, weight * (1.0 if belongs(mention.word, mention.meaning.kind) else host))
         for source in sources
         for mention, weight in _mentions_of(source, family, parts=parts and source.field == NAME)
         if weight > 0
-        and (source.field == NAME or mention.meaning.root not in for_them)
+        and (source.field == NAME or mention.meaning.root not in hosts)
         and mention.meaning.kind.template not in vetoed
         and (source.field == NAME or mention.meaning.root.partition(":")[0] in vocabulary().kinds)
         and (not mention.meaning.needs or any(word in everything for word in mention.meaning.needs))
     ]
+
+
+def _with_kin(hosts: frozenset[str], sources: Sequence[Source]) -> frozenset[str]:
+    """Hosts and the kinds by which shelves call them: dresses for a wedding dress."""
+    shelves = {
+        mention.meaning.root
+        for source in sources
+        if source.field == "category" and hosts
+        for mention in find_mentions(source.text)
+    }
+    return frozenset(root for root in shelves if any(are_kin(root, host) for host in hosts))
 
 
 def _rivals(best: str, ranked: Sequence[str], telling: set[str], kin: Kin) -> list[str]:

@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 from functions.derive_prompt.recognise.families import shelf_of
 from functions.derive_prompt.recognise.matcher import Matcher
+from functions.derive_prompt.recognise.materials import NEGATIONS, NEGATIONS_BEHIND
 from functions.derive_prompt.vocabulary import materials, table
 
 _TABLE = table("looks")
 _SECTIONS = ("finishes", "patterns", "shapes", "details", "actions")
 _MOST = {"finishes": 1, "patterns": 2, "shapes": 2, "details": 3, "actions": 1}
-_NEGATIONS = ("没有", "不含", "不带", "no ", "non-", "non ", "without ", "not ")
+_UNCOATED = frozenset(_TABLE["uncoated"]["looks"])
+_NEGATIONS = ("no ", "non-", "non ", "without ", "not ", *NEGATIONS)
 
 
 class Look(NamedTuple):
@@ -97,18 +99,21 @@ _FREE: Matcher[tuple[Look, ...]] = Matcher(_free_words())
 def find_looks(text: str, template: str, patterns: Iterable[str] = (), *, thing: str = "") -> Looks:
     """What normalised text says can be seen on a thing that this template films; `patterns` are ids already read
     elsewhere and come first. A finish that is a word of the `thing` itself is none: lip gloss, 磨砂膏."""
+    unseen = _UNCOATED if any(word in text for word in _TABLE["uncoated"]["words"]) else frozenset()
     seen: dict[str, dict[str, Look]] = {section: {} for section in _SECTIONS}
     for name in patterns:
         seen["patterns"][name] = LOOKS["patterns"][name]
     for found in _FREE.find_all(text):
-        if found.value and not _is_negated(text, found.start):
+        if found.value and not _is_negated(text, found.start, found.end):
             for look in found.value:
                 if look.section == "finishes" and found.word in thing:
                     continue
-                if look.suits(template, thing):
+                if look.suits(template, thing) and look.id not in unseen:
                     seen[look.section].setdefault(look.id, look)
     return Looks(**{section: tuple(rows.values())[: _MOST[section]] for section, rows in seen.items()})
 
 
-def _is_negated(text: str, start: int) -> bool:
+def _is_negated(text: str, start: int, end: int) -> bool:
+    if text.startswith(NEGATIONS_BEHIND, end):
+        return True
     return start > 0 and (text[start - 1] in "无非不没未免" or text[:start].endswith(_NEGATIONS))

@@ -120,6 +120,7 @@ def all_in_name(name: str, *, filled: bool) -> list[Material]:
 def seen_in_name(name: str, *, filled: bool) -> Material | None:
     """What a normalised name says can be seen: of cotton gauze the gauze, of cast iron and walnut side by side both."""
     found = _visible(name, filled=filled)
+    found = [told for told in found if told.word not in _TOLD_BY_NOT] or found
     if not found:
         return None
     first, others = found[0], found[1:]
@@ -191,12 +192,16 @@ def _is_negated(text: str, found: Found[Any]) -> bool:
     leather-free, wood effect, 木纹."""
     before, behind = text[: found.start], text[found.end :]
     return (
-        before.endswith(_NOT)
+        before.rstrip("的").endswith(NEGATIONS)
+        or before.endswith(_NOT)
         or _ONLY_LIKE.match(behind) is not None
         or before.rstrip("的").endswith(("非", "仿", "无", "不"))
     )
 
 
+NEGATIONS: tuple[str, ...] = (*_TABLE["negated"]["zh"], *_TABLE["negated"]["en"])
+_TOLD_BY_NOT = frozenset(_TABLE["negated"]["alone"])
+NEGATIONS_BEHIND: tuple[str, ...] = tuple(_TABLE["negated"]["behind"])
 _NOT = (
     "non-",
     "non ",

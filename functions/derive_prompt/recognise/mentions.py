@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from functions.derive_prompt.recognise.belongings import belongs
+from functions.derive_prompt.recognise.belongings import belongs, end_of_belonging, is_a_cleaner, surely_belongs
 from functions.derive_prompt.recognise.compounds import (
     are_packed_together,
     in_longer_words,
@@ -98,6 +98,8 @@ def _with_roles(text: str, clause: Clause, units: list[Unit], number: int) -> li
             found[left], found[right] = _side_by_side(found[left], found[right], text)
     _fit_together(found)
     _give_shapes(found, text)
+    _leave_hosts(found, text)
+    _give_tastes(found, text)
     _mark_main(found, text)
     return found
 
@@ -128,6 +130,44 @@ _NO_SHAPES = frozenset(table("endings")["figures"]["not_after"])
 _BEFORE_A_FIGURE = 2
 
 
+def _leave_hosts(found: list[Mention], text: str) -> None:
+    """A thing before what surely belongs to it, listed or not, only says for what that is: 咖啡机除垢剂."""
+    for place, host in enumerate(found):
+        end = end_of_belonging(text, host.end)
+        if end is None or host.role not in (Role.HEAD, Role.PERHAPS_OF):
+            continue
+        listed = any(other.start < end for other in found[place + 1 :])
+        if not (listed or belongs(host.word, host.meaning.kind) or surely_belongs(host.word)):
+            found[place] = host._replace(role=Role.OF)
+
+
+def _give_tastes(found: list[Mention], text: str) -> None:
+    """Food before another thing of the same phrase is its taste or its look: cherry flavoured lip balm, 草莓熊玩偶."""
+    for place, food in enumerate(found):
+        if food.role in (Role.HEAD, Role.PERHAPS_OF) and is_eaten(food.meaning.kind.template):
+            if any(_may_taste_of(food, thing, text) for thing in found[place + 1 :]):
+                found[place] = food._replace(role=Role.SENSE)
+
+
+def _may_taste_of(food: Mention, thing: Mention, text: str) -> bool:
+    words = vocabulary()
+    if thing.role is not Role.HEAD or is_eaten(thing.meaning.kind.template) or only_says_a_pack(thing.word):
+        return False
+    if thing.word in words.components or thing.word in words.general:
+        return False
+    between = text[food.end : thing.start]
+    if food.word.isascii():
+        return _FLAVOURED.search(text, food.end, thing.end) is not None
+    fresh = food.meaning.kind.template in _FRESH and not belongs(thing.word, thing.meaning.kind)
+    return fresh and len(between) <= _BEFORE_A_SHAPED_THING and _CHINESE_ONLY.fullmatch(between) is not None
+
+
+_FLAVOURED = re.compile(rf"[ -](?:{'|'.join(table('roles')['en']['flavoured'])}) [a-z]")
+_FRESH = frozenset({"fruit", "vegetables"})
+_CHINESE_ONLY = re.compile("[\u4e00-\u9fff]*")
+_BEFORE_A_SHAPED_THING = 4
+
+
 def _mention_at(place: int, units: list[Unit], text: str, clause: Clause, number: int) -> Mention | None:
     """What one unit mentions, by itself or as one word with the units before it."""
     whole = whole_at(place, units, text)
@@ -149,6 +189,8 @@ def _side_by_side(before: Mention, mention: Mention, text: str) -> tuple[Mention
     between = text[before.end : mention.start].strip(" -")
     if before.role is not Role.HEAD or (between and between not in _BETWEEN):
         return before, mention
+    if is_a_cleaner(before.word) and not belongs(mention.word, mention.meaning.kind):
+        return before, mention._replace(role=Role.FOR)
     if mention.role is Role.PERHAPS_OF and before.end == mention.start:
         return before._replace(role=Role.OF), mention
     if mention.role is not Role.HEAD:
