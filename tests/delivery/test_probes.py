@@ -310,4 +310,5 @@ def test_metrics_count_every_ending(kafka_broker: KafkaSettings) -> None:
     assert [bucket.labels["le"] for bucket in buckets] == [*map(str, JOB_BUCKETS_SECONDS), "+Inf"]
     assert buckets[-1].value == 3
     labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
-    assert labels <= {"topic", "ending", "reason", "verdict", "kind", "le"}, "a label could take any value"
+    bounded = {"topic", "ending", "reason", "verdict", "kind", "outcome", "slot", "le"}
+    assert labels <= bounded, "a label could take any value"
