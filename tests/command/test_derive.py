@@ -52,7 +52,7 @@ def test_the_video_id_is_the_one_that_the_function_asks_for(tmp_path: Path) -> N
     from tests.prompts.conftest import NOW, CountingStore, created, product
 
     (told,) = derived(tmp_path, {"product_id": "SKU-1", "name": "白色陶瓷马克杯"})
-    function = DerivePrompt(Settings(), CountingStore(), now=lambda: NOW)  # type: ignore[arg-type]
+    function = DerivePrompt(Settings(), CountingStore(), now=lambda: NOW)  # type: ignore[arg-type]  # no ClipStore
     function.start()
     (answer,) = function.handle(created(product("白色陶瓷马克杯")))
     assert told["video_id"] == answer.data.video_id

@@ -47,7 +47,7 @@ class Rejecting:
         """
         try:
             return self._rejected(record, error, stage=stage, attempts=attempts, seconds=seconds)
-        except Exception as second:  # noqa: BLE001 - as above
+        except Exception as second:  # noqa: BLE001 - the error is foreign code, asked what it is
             defect = RuntimeError(f"{type(error).__name__} was raised, which cannot be told ({type(second).__name__})")
             defect.with_traceback(error.__traceback__)
             return self._rejected(record, defect, stage=stage, attempts=attempts, seconds=seconds)
