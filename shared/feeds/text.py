@@ -74,7 +74,7 @@ def opened(stream: BinaryIO, name: str, is_known: Callable[[str], bool]) -> Iter
 
     Raises PermanentError for what is no text at all.
     """
-    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream, _PEEKED_BYTES)  # type: ignore[type-var]
+    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream, _PEEKED_BYTES)  # type: ignore[type-var]  # BinaryIO
     start = buffered.peek(_PEEKED_BYTES)
     for signature, told in _NOT_TEXT.items():
         if start.lstrip(codecs.BOM_UTF8 + b" \r\n").startswith(signature):
